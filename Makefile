@@ -1,0 +1,52 @@
+# Everything a checkout needs, done by the target that needs it. `make help` lists the targets.
+
+VENV  := .venv
+READY := $(VENV)/.ready
+
+# The first Python that is new enough; `make PYTHON=/path/to/python3.12 setup` takes another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+# The stamp says where the venv was made and is written last: a venv that is half made, was moved
+# (its scripts hold absolute paths) or lost its Python is made again.
+ifneq ($(shell $(VENV)/bin/python -c '' 2>/dev/null && cat $(READY) 2>/dev/null),$(CURDIR))
+$(READY): remake
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: setup drill test clean help remake
+
+setup: $(READY)  ## make .venv with drctl, the lab and the developers' tools
+	@echo "$(VENV)/bin/drctl is ready"
+
+drill: $(READY)  ## rehearse a whole restore against a local three-member cluster
+	@$(VENV)/bin/drctl drill
+
+test: $(READY)  ## lint, types and all tests (PYTEST_ARGS="-k fence" for some)
+	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+clean:  ## remove .venv, the caches and what was built
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find drctl tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "drctl needs Python 3.11 or newer, and $$(python3 --version 2>/dev/null || echo 'no python3') was found" >&2; \
+		echo "hint: install it (Debian, Ubuntu: apt install python3 python3-venv), or name one: make PYTHON=/path/to/python3 setup" >&2; \
+		exit 1; \
+	fi
+	@if ! $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then \
+		echo "$(PYTHON) has no venv module" >&2; \
+		echo "hint: install the package python3-venv (Debian, Ubuntu: apt install python3-venv)" >&2; \
+		exit 1; \
+	fi
+	@echo "setting up $(VENV) (once; about a minute)"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+		-c constraints.txt -e '.[lab,dev]'
+	@printf '%s\n' '$(CURDIR)' > $(READY)

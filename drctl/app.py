@@ -1,0 +1,376 @@
+"""The one place where the parts are put together: what each command does."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from drctl import __version__, etcd, kube
+from drctl.console import Watch
+from drctl.engine import Engine
+from drctl.errors import Drifted, Refused, UsageError
+from drctl.etcd.identity import predict
+from drctl.etcd.snapshot import inspect_snapshot
+from drctl.inventory import Inventory, load_inventory
+from drctl.jobs import Jobs
+from drctl.journal import Journal, RunState, Store, fold, now
+from drctl.plan import Plan, Planner, PlannedStep, drift, undo_steps
+from drctl.report import kept_at, restore_summary, rollback_summary
+from drctl.runbook import Runbook, load_runbook
+from drctl.ssh import SshTransport
+from drctl.transport import Transport
+from drctl.verdict import Judge
+
+JUDGES: dict[str, Judge] = {**etcd.JUDGES, **kube.JUDGES}
+SUMMARIES: dict[str, Callable[[Plan, RunState], str]] = {
+    "restore-summary": restore_summary,
+    "rollback-summary": rollback_summary,
+}
+Ask = Callable[[str, str], str | None]
+"""Show a text and ask for the cluster's name; how it was answered, or None for no."""
+
+
+def connect(inventory: Inventory) -> Transport:
+    return SshTransport(inventory.hosts, known_hosts=inventory.known_hosts)
+
+
+def operator() -> str:
+    """user@machine, for locks and journals."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+@dataclass(frozen=True)
+class App:
+    """What is the same for all commands of one invocation."""
+
+    state_dir: Path
+    ask: Ask
+    quiet: bool = False
+    transport: Callable[[Inventory], Transport] = connect
+    parallel: int = 8
+    sleep: Callable[[float], None] = time.sleep
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.state_dir)
+
+    # -- planning ---------------------------------------------------------------------------
+
+    def plan(
+        self,
+        inventory: Inventory,
+        runbook: Runbook,
+        *,
+        snapshot: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Plan:
+        return self._planner(inventory, snapshot, options or {}).plan(runbook)
+
+    @staticmethod
+    def _planner(
+        inventory: Inventory, snapshot: Mapping[str, Any] | None, options: Mapping[str, Any]
+    ) -> Planner:
+        return Planner(
+            inventory=inventory,
+            facts={"snapshot": dict(snapshot)} if snapshot else {},
+            options=options,
+            source=snapshot["path"] if snapshot else None,
+            judges=frozenset(JUDGES),
+        )
+
+    # -- runs that change something ---------------------------------------------------------
+
+    def restore(
+        self,
+        inventory_path: Path,
+        runbook: str,
+        snapshot: Path | None,
+        *,
+        resume: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        accept_drift: tuple[str, ...] = (),
+    ) -> tuple[Plan, RunState]:
+        """A new run, or with `resume` (a run's id, or "" for the latest) an unfinished one."""
+        inventory = load_inventory(inventory_path)
+        with self.store.lock(inventory.cluster, operator()):
+            if resume is None:
+                plan, journal = self._new_run(inventory, runbook, snapshot, options or {})
+            else:
+                plan, journal = self._resumed(inventory, resume, snapshot, accept_drift)
+            with closing(journal):
+                return plan, self._execute(inventory, plan, journal, "forward", "done")
+
+    def _new_run(
+        self, inventory: Inventory, runbook: str, snapshot: Path | None, options: Mapping[str, Any]
+    ) -> tuple[Plan, Journal]:
+        self._refuse_if_unfinished(inventory)
+        facts = snapshot_facts(snapshot) if snapshot else None
+        book = load_runbook(runbook)
+        plan = self.plan(inventory, book, snapshot=facts, options=options)
+        run = f"{now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        journal = self.store.create(inventory.cluster, run)
+        journal.append(
+            "run-started",
+            run=run,
+            cluster=inventory.cluster,
+            runbook=runbook,
+            inventory=str(inventory.path),
+            drctl=__version__,
+            plan=plan.record(),
+        )
+        for name, value in new_values(plan, run).items():
+            journal.append("value", name=name, value=value, step="")
+        return plan, journal
+
+    def _refuse_if_unfinished(self, inventory: Inventory) -> None:
+        latest = self.latest(inventory.cluster)
+        if latest and latest.unfinished and latest.changed:
+            raise Refused(
+                f"run {latest.run} of {inventory.cluster} is not finished ({latest.state})",
+                hint=f"drctl restore --resume {latest.run} --inventory {inventory.path}, or "
+                f"drctl rollback {latest.run} --inventory {inventory.path}",
+            )
+
+    def _resumed(
+        self,
+        inventory: Inventory,
+        resume: str,
+        snapshot: Path | None,
+        accept_drift: tuple[str, ...],
+    ) -> tuple[Plan, Journal]:
+        run = resume or self._latest_unfinished(inventory.cluster)
+        journal = self.store.open(inventory.cluster, run)
+        try:
+            state = fold(journal.events)
+            if not state.unfinished:
+                raise UsageError(f"run {run} is {state.state}; there is nothing to resume")
+            if state.direction == "undo":
+                raise Refused(
+                    f"run {run} is being taken back",
+                    hint=f"drctl rollback {run} --inventory {inventory.path}",
+                )
+            plan = self._same_plan(inventory, state, snapshot, accept_drift, journal)
+        except BaseException:
+            journal.close()
+            raise
+        return plan, journal
+
+    def _latest_unfinished(self, cluster: str) -> str:
+        latest = self.latest(cluster)
+        if latest is None or not latest.unfinished:
+            raise UsageError(f"no run of {cluster} is unfinished", hint="drctl runs list")
+        return latest.run
+
+    def _same_plan(
+        self,
+        inventory: Inventory,
+        state: RunState,
+        snapshot: Path | None,
+        accept_drift: tuple[str, ...],
+        journal: Journal,
+    ) -> Plan:
+        """The run's plan, made anew; raises Drifted where it no longer means the same."""
+        facts = state.plan["facts"].get("snapshot")
+        if facts:
+            facts = {**facts, **self._snapshot_now(state, snapshot)}
+        book = load_runbook(state.runbook)
+        plan = self.plan(inventory, book, snapshot=facts, options=state.plan["options"])
+        changed = drift(state.plan["meaning"], plan.meaning)
+        refused = {name: pair for name, pair in changed.items() if name not in accept_drift}
+        if refused:
+            accept = " ".join(f"--accept-drift {name}" for name in refused)
+            raise drifted(state.run, refused, f"put it back, or accept it by name: {accept}")
+        if changed:
+            journal.append("drift-accepted", fields={n: list(pair) for n, pair in changed.items()})
+        return plan
+
+    @staticmethod
+    def _snapshot_now(state: RunState, given: Path | None) -> dict[str, Any]:
+        """The snapshot's digest as it is now; a file already sent everywhere may be gone."""
+        path = given or Path(state.plan["facts"]["snapshot"]["path"])
+        sent = [s["id"] for s in state.plan["steps"] if any(t["source"] for t in s["tasks"].values())]
+        if not path.exists() and given is None and all(step in state.steps_done for step in sent):
+            return {}
+        found = asdict(inspect_snapshot(path))
+        return {"path": str(path.absolute()), "sha256": found["sha256"]}
+
+    def rollback(self, inventory_path: Path, run: str | None) -> tuple[Plan, RunState]:
+        """Take a run back, by default the latest of the inventory's cluster."""
+        inventory = load_inventory(inventory_path)
+        with self.store.lock(inventory.cluster, operator()):
+            latest = self.latest(inventory.cluster)
+            if latest is None:
+                raise UsageError(f"no run of {inventory.cluster}", hint="drctl runs list")
+            if run and run != latest.run:
+                raise Refused(
+                    f"run {run} is not the latest of {inventory.cluster}: {latest.run} came after it",
+                    hint=f"drctl runs show {latest.run}",
+                )
+            with closing(self.store.open(inventory.cluster, latest.run)) as journal:
+                plan = self._rollback_plan(inventory, fold(journal.events), journal)
+                return plan, self._execute(inventory, plan, journal, "undo", "rolled-back")
+
+    def _rollback_plan(self, inventory: Inventory, state: RunState, journal: Journal) -> Plan:
+        if state.state == "rolled-back":
+            raise UsageError(f"run {state.run} is rolled back already")
+        facts = state.plan["facts"].get("snapshot")
+        book = load_runbook(state.runbook)
+        options = state.plan["options"]
+        forward = self.plan(inventory, book, snapshot=facts, options=options)
+        if changed := drift(state.plan["meaning"], forward.meaning):
+            raise drifted(state.run, changed, "a rollback needs the run's inventory and runbook")
+        begun = begun_steps(state)
+        planner = self._planner(inventory, facts, options)
+        plan = planner.plan(
+            load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
+        )
+        actions = [step.action for step in forward.steps if step.id in begun]
+        return replace(plan, owns=forward.owns, facts={**plan.facts, "begun": actions})
+
+    def _execute(
+        self, inventory: Inventory, plan: Plan, journal: Journal, direction: str, done: str
+    ) -> RunState:
+        state = fold(journal.events)
+        journal.append(
+            "session",
+            epoch=state.epoch + 1,
+            direction=direction,
+            who=operator(),
+            process=os.getpid(),
+            drctl=__version__,
+            digest=plan.digest,
+        )
+        with self._engine(inventory, plan, journal) as engine:
+            return engine.run(done=done)
+
+    # -- checks: plans of gathers only, journalled in memory ---------------------------------
+
+    def check(
+        self, inventory: Inventory, plan: Plan
+    ) -> RunState:
+        """Run a plan that changes nothing; raises what its judges refuse."""
+        journal = Journal(None)
+        with closing(journal):
+            journal.append(
+                "run-started",
+                run="check",
+                cluster=plan.cluster,
+                runbook=plan.runbook,
+                inventory=str(inventory.path),
+                plan=plan.record(),
+            )
+            for name, value in new_values(plan, "check").items():
+                journal.append("value", name=name, value=value, step="")
+            with self._engine(inventory, plan, journal) as engine:
+                return engine.run()
+
+    @contextmanager
+    def _engine(self, inventory: Inventory, plan: Plan, journal: Journal) -> Iterator[Engine]:
+        state = fold(journal.events)
+        transport = self.transport(inventory)
+        watch = Watch(plan, quiet=self.quiet)
+        journal.subscribe(watch)
+        jobs = Jobs(
+            transport,
+            run=state.run,
+            epoch=state.epoch,
+            who=operator(),
+            work_dirs=plan.work_dirs,
+            sleep=self.sleep,
+        )
+
+        def confirm(step: PlannedStep, so_far: RunState) -> str | None:
+            watch.pause()
+            summary = SUMMARIES.get(step.text)
+            text = summary(plan, so_far) if summary else step.text
+            answer = self.ask(text, plan.cluster)
+            watch.__enter__()
+            return answer
+
+        try:
+            with watch:
+                yield Engine(
+                    plan=plan,
+                    transport=transport,
+                    journal=journal,
+                    jobs=jobs,
+                    judges=JUDGES,
+                    confirm=confirm,
+                    manifest=lambda so_far: manifest(plan, so_far),
+                    listener=watch,
+                    stop=self.stop,
+                    parallel=self.parallel,
+                    sleep=self.sleep,
+                )
+        finally:
+            transport.close()
+
+    # -- what was done ----------------------------------------------------------------------
+
+    def latest(self, cluster: str) -> RunState | None:
+        runs = self.store.runs(cluster)
+        return self.store.state(*runs[-1]) if runs else None
+
+
+def snapshot_facts(path: Path) -> dict[str, Any]:
+    """What judges and the confirmation know of the snapshot; raises InvalidInput (exit 3)."""
+    snapshot = inspect_snapshot(path.absolute())
+    return json.loads(json.dumps(snapshot.as_facts(time.time())))  # type: ignore[no-any-return]
+
+
+def drifted(run: str, changed: Mapping[str, tuple[str, str]], hint: str) -> Drifted:
+    """The refusal that names every field with its old and its new value."""
+    lines = [f"{name}: was {then!r}, is {is_!r}" for name, (then, is_) in changed.items()]
+    return Drifted("\n  ".join([f"since run {run} began, this changed:", *lines]), hint=hint)
+
+
+def begun_steps(state: RunState) -> dict[str, frozenset[str]]:
+    """Step id -> hosts on which a change was intended."""
+    begun: dict[str, set[str]] = {}
+    for (step, host), known in state.hosts.items():
+        if known.attempts:
+            begun.setdefault(step, set()).add(host)
+    return {step: frozenset(hosts) for step, hosts in begun.items()}
+
+
+def new_values(plan: Plan, run: str) -> dict[str, str]:
+    """The values that a runbook asks to be made new, journalled before their first use."""
+    token = f"{plan.cluster}-{run}"
+    members = {m["name"]: m["peer_urls"] for m in plan.facts["members"].values()}
+    makers = {
+        "token": lambda: token,
+        "cluster-id": lambda: predict(members, token).cluster_hex,
+    }
+    return {name: makers[kind]() for name, kind in plan.new_values.items()}
+
+
+def manifest(plan: Plan, state: RunState) -> str:
+    """What each node keeps of the run, so that another machine could take over."""
+    snapshot = plan.facts.get("snapshot") or {}
+    return json.dumps(
+        {
+            "run": state.run,
+            "cluster": state.cluster,
+            "runbook": state.runbook,
+            "plan": state.plan.get("digest"),
+            "snapshot": {k: snapshot.get(k) for k in ("path", "sha256", "size", "revision")},
+            "values": state.values,
+            "members": plan.facts.get("members"),
+            "kept": kept_at(plan, state),
+            "who": operator(),
+            "started": state.started,
+            "drctl": __version__,
+        },
+        sort_keys=True,
+    )

@@ -1,0 +1,87 @@
+"""The command line: arguments in, exit status out. The one place that ends the process."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import click
+
+from drctl import __version__
+from drctl.cli.common import Options, print_json
+from drctl.cli.files import inventory_group, runbook_group
+from drctl.cli.lab import drill_group, lab_group
+from drctl.cli.look import backup, preflight, status, trust, verify
+from drctl.cli.restore import restore, rollback, run
+from drctl.cli.runs import runs_group
+from drctl.errors import DrctlError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="drctl")
+@click.option("-v", "--verbose", count=True, help="-vv shows a traceback with an error.")
+@click.pass_context
+def cli(context: click.Context, verbose: int) -> None:
+    """Restore the etcd of a Kubernetes control plane over SSH: checkpointed, resumable, undoable."""
+    context.obj = Options(verbose=verbose)
+
+
+for command in (restore, rollback, run, preflight, status, verify, backup, trust):
+    cli.add_command(command)
+for group in (runs_group, inventory_group, runbook_group, lab_group, drill_group):
+    cli.add_command(group)
+
+
+def show_error(error: DrctlError, options: Options) -> None:
+    """One message on stderr, or the same as one JSON document on stdout."""
+    if options.json:
+        print_json(
+            {
+                "error": {
+                    "code": error.code,
+                    "exit": error.exit_code,
+                    "message": error.message,
+                    "host": error.host,
+                    "hint": error.hint,
+                }
+            }
+        )
+    else:
+        click.echo(f"error: {error}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+
+
+def main() -> None:
+    """Run the command line and exit with the documented status."""
+    options = Options()
+    try:
+        with cli.make_context("drctl", sys.argv[1:]) as context:
+            options = context.obj or options
+            cli.invoke(context)
+        status = 0
+    except click.exceptions.Exit as ended:
+        status = ended.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("aborted", err=True)
+        status = 10
+    except DrctlError as error:
+        if options.verbose > 1 or error.exit_code == 1:
+            traceback.print_exc()
+        show_error(error, options)
+        status = error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        status = 0
+    except Exception:
+        traceback.print_exc()
+        click.echo(
+            "error: this is a bug in drctl; nothing more was done after it\n"
+            "hint: keep the text above, `drctl runs show` and the journal it names, and report it",
+            err=True,
+        )
+        status = 1
+    sys.exit(status)

@@ -1,0 +1,122 @@
+"""What the commands share: options, the question, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from drctl.app import App
+from drctl.errors import Aborted
+
+F = TypeVar("F", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@dataclass
+class Options:
+    """What was said before and beside the command itself."""
+
+    verbose: int = 0
+    json: bool = False
+    state_dir: Path | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def app(self, *, yes: bool = False) -> App:
+        return App(
+            state_dir=self.state_dir or default_state_dir(),
+            ask=agree if yes else ask,
+            quiet=self.json,
+            stop=self.stop,
+        )
+
+
+def default_state_dir() -> Path:
+    """$DRCTL_STATE_DIR, else $XDG_STATE_HOME/drctl, else ~/.local/state/drctl."""
+    if said := os.environ.get("DRCTL_STATE_DIR"):
+        return Path(said)
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "drctl"
+
+
+def _set_json(context: click.Context, _parameter: click.Parameter, value: str) -> None:
+    context.obj.json = value == "json"
+
+
+def _set_state_dir(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
+    context.obj.state_dir = value
+
+
+def output_option(command: F) -> F:
+    return click.option(
+        "--output",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        expose_value=False,
+        is_eager=True,
+        callback=_set_json,
+        help="One JSON document on stdout, everything else on stderr.",
+    )(command)
+
+
+def state_dir_option(command: F) -> F:
+    return click.option(
+        "--state-dir",
+        type=FOLDER,
+        expose_value=False,
+        is_eager=True,
+        callback=_set_state_dir,
+        help="Where runs are kept [default: $DRCTL_STATE_DIR, $XDG_STATE_HOME/drctl].",
+    )(command)
+
+
+def inventory_option(command: F) -> F:
+    return click.option(
+        "--inventory", "-i", type=FILE, required=True, help="The cluster's inventory (YAML)."
+    )(command)
+
+
+def yes_option(command: F) -> F:
+    return click.option("--yes", is_flag=True, help="Do not ask; journalled as such.")(command)
+
+
+def print_json(document: object) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+
+
+def agree(text: str, _cluster: str) -> str | None:
+    click.echo(text, err=True)
+    return "--yes"
+
+
+def ask(text: str, cluster: str) -> str | None:
+    """Show `text`; the operator types the cluster's name, anything else means no."""
+    click.echo(text, err=True)
+    if not sys.stdin.isatty():
+        raise Aborted("there is no terminal to ask on", hint="add --yes if that is meant")
+    typed = click.prompt(f"type the cluster's name ({cluster}) to go on", err=True, default="", show_default=False)
+    return "typed" if typed.strip() == cluster else None
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """Ctrl-C and SIGTERM end a run at a safe point; a second one ends the program at once. What
+    runs on the nodes then goes on there, the journal is complete, and a resume attaches."""
+
+    def first(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            click.echo("left at once; resume attaches to what still runs on the nodes", err=True)
+            os._exit(Aborted.exit_code)
+        stop.set()
+        click.echo("ending at the next safe point; once more to leave at once", err=True)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, first)

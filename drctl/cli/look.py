@@ -1,0 +1,108 @@
+"""`drctl preflight`, `status`, `verify`, `backup` and `trust`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from drctl.app import snapshot_facts
+from drctl.cli.common import (
+    FILE,
+    FOLDER,
+    Options,
+    inventory_option,
+    output_option,
+    print_json,
+    yes_option,
+)
+from drctl.console import print_table
+from drctl.inventory import load_inventory
+from drctl.journal import RunState
+from drctl.report import human_bytes
+from drctl.runbook import load_runbook
+
+
+def _check(options: Options, inventory: Path, runbook: str, snapshot: Path | None) -> RunState:
+    app = options.app()
+    loaded = load_inventory(inventory)
+    facts = snapshot_facts(snapshot) if snapshot else None
+    return app.check(loaded, app.plan(loaded, load_runbook(runbook), snapshot=facts))
+
+
+def _findings(options: Options, state: RunState) -> None:
+    if options.json:
+        print_json({"ok": True, "findings": state.findings, "warnings": state.warnings})
+
+
+@click.command()
+@inventory_option
+@click.option("--snapshot", type=FILE, help="Check it against the hosts too.")
+@output_option
+@click.pass_obj
+def preflight(options: Options, inventory: Path, snapshot: Path | None) -> None:
+    """Everything that can be checked before a restore; changes nothing."""
+    _findings(options, _check(options, inventory, "preflight", snapshot))
+
+
+@click.command()
+@inventory_option
+@click.option("--snapshot", type=FILE, help="Show its facts beside the cluster's.")
+@output_option
+@click.pass_obj
+def verify(options: Options, inventory: Path, snapshot: Path | None) -> None:
+    """One healthy cluster with equal data, and every service answers? Changes nothing."""
+    _findings(options, _check(options, inventory, "verify", snapshot))
+
+
+@click.command()
+@inventory_option
+@output_option
+@click.pass_obj
+def status(options: Options, inventory: Path) -> None:
+    """Members and endpoints, each asked through its own endpoint."""
+    quiet = Options(json=True, state_dir=options.state_dir)
+    values = _check(quiet, inventory, "status", None).values
+    document = {name: values[name] for name in ("cluster_id", "members", "alarms")}
+    if options.json:
+        print_json(document)
+        return
+    click.echo(f"cluster {document['cluster_id']}")
+    columns = ("name", "id", "endpoint", "healthy", "leader", "version", "revision", "db size", "hash")
+    print_table(
+        columns,
+        (
+            [m[c.replace(" ", "_")] if c != "db size" else human_bytes(m["db_size"] or 0) for c in columns]
+            for m in document["members"]
+        ),
+    )
+    for alarm in document["alarms"]:
+        click.echo(f"ALARM {alarm['alarm']} on member {alarm['member_id']}")
+
+
+@click.command()
+@inventory_option
+@click.option("--to", "folder", type=FOLDER, required=True, help="Folder for the backup.")
+@output_option
+@click.pass_obj
+def backup(options: Options, inventory: Path, folder: Path) -> None:
+    """Save a snapshot on one healthy member, verify it there and here, name it last."""
+    from drctl.backup import take_backup
+
+    made = take_backup(options.app(), load_inventory(inventory), folder)
+    if options.json:
+        print_json(made)
+    else:
+        click.echo(f"{made['path']}  {human_bytes(made['size'])}  revision {made['revision']}")
+
+
+@click.command()
+@inventory_option
+@yes_option
+@output_option
+@click.pass_obj
+def trust(options: Options, inventory: Path, yes: bool) -> None:
+    """Show the hosts' key fingerprints and, once confirmed, record them. Do it before the disaster."""
+    from drctl.cli.trust import show_and_record
+
+    show_and_record(options, load_inventory(inventory), yes=yes)

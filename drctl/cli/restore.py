@@ -1,0 +1,167 @@
+"""`drctl restore`, `rollback` and `run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drctl.app import snapshot_facts
+from drctl.cli.common import (
+    FILE,
+    Options,
+    inventory_option,
+    output_option,
+    print_json,
+    state_dir_option,
+    stop_on_signals,
+    yes_option,
+)
+from drctl.errors import UsageError
+from drctl.inventory import load_inventory
+from drctl.plan import Plan
+from drctl.report import hand_over, plan_document, plan_text, run_document
+from drctl.runbook import load_runbook
+
+RESUME_HELP = "Go on with an unfinished run (default: the cluster's latest)."
+
+
+@click.command()
+@click.option("--snapshot", type=FILE, help="The one backup file (etcdctl snapshot save).")
+@inventory_option
+@click.option("--staged", is_flag=True, help="Rebuild beside the data while the old cluster serves.")
+@click.option("--runbook", metavar="NAME|FILE", help="Another runbook than the shipped one.")
+@click.option("--dry-run", is_flag=True, help="Print what would run; change nothing on any node.")
+@click.option("--offline", is_flag=True, help="With --dry-run: connect to nothing either.")
+@click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help=RESUME_HELP)
+@click.option("--accept-drift", multiple=True, metavar="FIELD", help="With --resume: this may differ.")
+@click.option("--replace-healthy", is_flag=True, help="Replace a cluster that still has a quorum.")
+@click.option("--var", "variables", multiple=True, metavar="K=V", help="A value for the runbook.")
+@yes_option
+@state_dir_option
+@output_option
+@click.pass_obj
+def restore(
+    options: Options,
+    snapshot: Path | None,
+    inventory: Path,
+    staged: bool,
+    runbook: str | None,
+    dry_run: bool,
+    offline: bool,
+    resume: str | None,
+    accept_drift: tuple[str, ...],
+    replace_healthy: bool,
+    variables: tuple[str, ...],
+    yes: bool,
+) -> None:
+    """Restore one snapshot on every member, by the documented eight steps."""
+    if staged and runbook:
+        raise UsageError("--staged and --runbook exclude each other")
+    if resume is None and snapshot is None:
+        raise UsageError("which snapshot?", hint="add --snapshot FILE")
+    chosen = runbook or ("restore-staged" if staged else "restore")
+    asked = {"replace_healthy": replace_healthy, "vars": parse_vars(variables)}
+    if dry_run:
+        rehearse(options, inventory, chosen, snapshot, asked, offline=offline)
+        return
+    stop_on_signals(options.stop)
+    plan, state = options.app(yes=yes).restore(
+        inventory, chosen, snapshot, resume=resume, options=asked, accept_drift=accept_drift
+    )
+    finish(options, plan, state)
+
+
+@click.command()
+@click.argument("runbook", metavar="RUNBOOK")
+@inventory_option
+@click.option("--snapshot", type=FILE, help="The file of `upload: snapshot` steps.")
+@click.option("--dry-run", is_flag=True, help="Print what would run; change nothing on any node.")
+@click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help=RESUME_HELP)
+@click.option("--var", "variables", multiple=True, metavar="K=V", help="A value for the runbook.")
+@yes_option
+@state_dir_option
+@output_option
+@click.pass_obj
+def run(
+    options: Options,
+    runbook: str,
+    inventory: Path,
+    snapshot: Path | None,
+    dry_run: bool,
+    resume: str | None,
+    variables: tuple[str, ...],
+    yes: bool,
+) -> None:
+    """Run a runbook of your own (a file) or a shipped one (its name)."""
+    asked = {"vars": parse_vars(variables)}
+    if dry_run:
+        rehearse(options, inventory, runbook, snapshot, asked, offline=False)
+        return
+    stop_on_signals(options.stop)
+    plan, state = options.app(yes=yes).restore(
+        inventory, runbook, snapshot, resume=resume, options=asked
+    )
+    finish(options, plan, state)
+
+
+@click.command()
+@click.argument("run", required=False)
+@inventory_option
+@yes_option
+@state_dir_option
+@output_option
+@click.pass_obj
+def rollback(options: Options, run: str | None, inventory: Path, yes: bool) -> None:
+    """Take a run back: the old data and services, as they were before it."""
+    stop_on_signals(options.stop)
+    _, state = options.app(yes=yes).rollback(inventory, run)
+    if options.json:
+        print_json(run_document(state))
+    else:
+        click.echo(f"run {state.run} is taken back; the old data is in its place", err=True)
+
+
+def parse_vars(pairs: tuple[str, ...]) -> dict[str, str]:
+    """`K=V` pairs; raises UsageError for anything else."""
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--var {pair!r} is not K=V")
+        values[name] = value
+    return values
+
+
+def rehearse(
+    options: Options,
+    inventory_path: Path,
+    runbook: str,
+    snapshot: Path | None,
+    asked: dict[str, Any],
+    *,
+    offline: bool,
+) -> None:
+    """Print the plan; unless offline, run its checks too and end as they would end the run."""
+    app = options.app()
+    inventory = load_inventory(inventory_path)
+    facts = snapshot_facts(snapshot) if snapshot else None
+    plan = app.plan(inventory, load_runbook(runbook), snapshot=facts, options=asked)
+    if options.json:
+        if not offline:
+            app.check(inventory, plan.checks())
+        print_json(plan_document(plan))
+        return
+    click.echo(plan_text(plan))
+    if not offline:
+        app.check(inventory, plan.checks())
+
+
+def finish(options: Options, plan: Plan, state: Any) -> None:
+    if options.json:
+        print_json(run_document(state))
+    elif "snapshot" in plan.facts:
+        click.echo(hand_over(plan, state), err=True)
+    else:
+        click.echo(f"run {state.run} is done", err=True)

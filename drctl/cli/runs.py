@@ -1,0 +1,66 @@
+"""`drctl runs`: what was done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from drctl.cli.common import FILE, Options, output_option, print_json, state_dir_option
+from drctl.console import print_table
+from drctl.errors import Refused
+from drctl.inventory import load_inventory
+from drctl.report import human_seconds, run_document
+
+
+@click.group("runs")
+def runs_group() -> None:
+    """Runs on this machine."""
+
+
+@runs_group.command("list")
+@state_dir_option
+@output_option
+@click.pass_obj
+def list_runs(options: Options) -> None:
+    """All runs, oldest first."""
+    store = options.app().store
+    states = [store.state(cluster, run) for cluster, run in store.runs()]
+    if options.json:
+        keys = ("run", "cluster", "state", "runbook", "started", "finished", "next")
+        print_json([{k: run_document(s)[k] for k in keys} for s in states])
+        return
+    print_table(
+        ("run", "cluster", "state", "runbook", "started"),
+        ((s.run, s.cluster, s.state, s.runbook, s.started[:19]) for s in states),
+    )
+
+
+@runs_group.command("show")
+@click.argument("run", required=False)
+@click.option("--inventory", "-i", type=FILE, help="The latest run of the cluster it names.")
+@state_dir_option
+@output_option
+@click.pass_obj
+def show(options: Options, run: str | None, inventory: Path | None) -> None:
+    """One run, by default the latest: every step on every host, and what to type next."""
+    store = options.app().store
+    cluster = load_inventory(inventory).cluster if inventory else None
+    found = [pair for pair in store.runs(cluster) if run in (None, pair[1])]
+    if not found:
+        raise Refused(f"no run {run!r}" if run else "no runs yet", hint="drctl runs list")
+    document = run_document(store.state(*found[-1]))
+    if options.json:
+        print_json(document)
+        return
+    click.echo(f"run {document['run']} of {document['cluster']}: {document['state']}")
+    print_table(
+        ("phase", "step", "host", "state", "took", ""),
+        (
+            (s["phase"], s["id"], s["host"], s["state"], human_seconds(s["seconds"]), s["detail"])
+            for s in document["steps"]
+        ),
+    )
+    if document["error"]:
+        click.echo(f"error: {document['error']['message']}")
+    click.echo(f"next: {document['next']}")

@@ -1,0 +1,152 @@
+"""What a person watches: which host does what, since when. The one owner of Rich.
+
+On a terminal a live table stands below the finished lines; elsewhere there are plain lines only.
+Everything goes to stderr: stdout is for data.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from drctl.journal import Event
+from drctl.plan import Plan, PlannedStep
+from drctl.report import human_bytes, human_seconds
+
+_MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "unreachable": ("–", "yellow")}
+_PROGRESS_EVERY = 0.2  # seconds
+
+
+class Watch:
+    """Subscribes to a journal and listens to an engine; shows both."""
+
+    def __init__(self, plan: Plan, console: Console | None = None, *, quiet: bool = False) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self._steps = {step.id: step for step in plan.steps}
+        self._rows: dict[str, tuple[str, float]] = {}
+        self._phase = ""
+        self._quiet = quiet
+        self._lock = threading.RLock()
+        self._live: Live | None = None
+        self._shown = 0.0
+        self._begun: dict[tuple[str, str], float] = {}
+
+    def __enter__(self) -> Watch:
+        if self.console.is_terminal and not self._quiet:
+            self._live = Live(
+                console=self.console,
+                get_renderable=self._table,
+                refresh_per_second=8,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pause()
+
+    def pause(self) -> None:
+        """Take the live table away, as before a question."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        with self._lock:
+            for host, (what, since) in self._rows.items():
+                table.add_row(
+                    Text(host, style="bold"), what, Text(human_seconds(time.monotonic() - since), style="dim")
+                )
+        return table
+
+    def say(self, text: str, style: str = "") -> None:
+        if not self._quiet:
+            self.console.print(Text(text, style=style), soft_wrap=True)
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            show = getattr(self, "_on_" + event.kind.replace("-", "_"), None)
+            if show:
+                show(event.body)
+
+    # -- journal events -------------------------------------------------------------------
+
+    def _on_step_started(self, body: Mapping[str, Any]) -> None:
+        step = self._steps.get(body["step"])
+        if step is None:
+            return
+        if step.phase != self._phase:
+            self._phase = step.phase
+            self.say(step.phase, "bold")
+        self._rows = {host: (step.title, time.monotonic()) for host in step.hosts}
+        for host in step.hosts:
+            self._begun[step.id, host] = time.monotonic()
+        if step.kind != "gather":
+            self.say(f"  {step.title} …" if step.kind == "act" else f"  {step.title}")
+
+    def _on_intent(self, body: Mapping[str, Any]) -> None:
+        step = self._steps.get(body["step"])
+        if step:
+            self._rows[body["host"]] = (step.title, time.monotonic())
+
+    def _on_result(self, body: Mapping[str, Any]) -> None:
+        step, host, state = self._steps.get(body["step"]), body["host"], body["state"]
+        self._rows.pop(host, None)
+        if step is None or (step.kind == "gather" and state == "done"):
+            return
+        mark, style = _MARKS.get(state, ("?", "yellow"))
+        seconds = time.monotonic() - self._begun.get((step.id, host), time.monotonic())
+        detail = f"  {body.get('detail', '')}" if state != "done" else ""
+        self.say(f"    {mark} {host:<12} {human_seconds(seconds)}{detail}", style)
+
+    def _on_step_done(self, body: Mapping[str, Any]) -> None:
+        step = self._steps.get(body["step"])
+        if step is None:
+            return
+        if step.kind == "gather":
+            found = "; ".join(body.get("findings", ()))
+            self.say(f"  ✓ {step.title}" + (f": {found}" if found else ""))
+        for warning in body.get("warnings", ()):
+            self.say(f"    warning: {warning}", "yellow")
+
+    # -- what is not journalled -----------------------------------------------------------
+
+    def progress(self, step: PlannedStep, host: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        with self._lock:
+            if done < total and now - self._shown < _PROGRESS_EVERY:
+                return
+            self._shown = now
+            taken = max(now - self._begun.get((step.id, host), now), 0.001)
+            rate = done / taken
+            left = human_seconds((total - done) / rate) if rate else "unknown"
+            share = f"{100 * done / total:.0f} %" if total else "all"
+            what = f"{step.title}: {share} of {human_bytes(total)}, {human_bytes(rate)}/s, {left} left"
+            since = self._rows.get(host, ("", now))[1]
+            self._rows[host] = (what, since)
+
+    def waiting(self, step: PlannedStep, why: str) -> None:
+        with self._lock:
+            for host in step.hosts:
+                since = self._rows.get(host, ("", time.monotonic()))[1]
+                self._rows[host] = (f"{step.title}: {why}", since)
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """A table on stdout; plain columns where stdout is not a terminal."""
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    width = None if sys.stdout.isatty() else 200
+    Console(highlight=False, width=width).print(table)

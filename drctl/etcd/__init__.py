@@ -1,0 +1,20 @@
+"""What drctl knows about etcd: bytes and text in, findings out. Opens no connection."""
+
+from drctl.etcd import judges
+from drctl.verdict import Judge
+
+JUDGES: dict[str, Judge] = {
+    "etcd.can_restore": judges.can_restore,
+    "etcd.nobody_else": judges.nobody_else,
+    "etcd.live_state": judges.live_state,
+    "etcd.choose_bump": judges.choose_bump,
+    "etcd.is_planned_identity": judges.is_planned_identity,
+    "etcd.is_the_planned_cluster": judges.is_the_planned_cluster,
+    "etcd.same_old_cluster": judges.same_old_cluster,
+    "etcd.writes_and_reads": judges.writes_and_reads,
+    "etcd.same_machine": judges.same_machine,
+    "etcd.proven_revision": judges.proven_revision,
+    "etcd.nothing_would_be_lost": judges.nothing_would_be_lost,
+    "etcd.status": judges.status,
+}
+"""Every judge of this package by the name that a runbook uses."""

@@ -1,0 +1,30 @@
+"""Judges over etcd: pure functions from `Evidence` to `Verdict`.
+
+`ready` asks whether the hosts can take a restore, `living` what still runs and what must not be
+lost, `restored` whether what came up is what was planned. No answer is never a yes.
+"""
+
+from drctl.etcd.judges.kept import nothing_would_be_lost, proven_revision, same_machine
+from drctl.etcd.judges.living import choose_bump, live_state, nobody_else, same_old_cluster
+from drctl.etcd.judges.ready import can_restore
+from drctl.etcd.judges.restored import (
+    is_planned_identity,
+    is_the_planned_cluster,
+    status,
+    writes_and_reads,
+)
+
+__all__ = [
+    "can_restore",
+    "choose_bump",
+    "is_planned_identity",
+    "is_the_planned_cluster",
+    "live_state",
+    "nobody_else",
+    "nothing_would_be_lost",
+    "proven_revision",
+    "same_machine",
+    "same_old_cluster",
+    "status",
+    "writes_and_reads",
+]

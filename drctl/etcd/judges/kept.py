@@ -1,0 +1,71 @@
+"""What must be the same from one session of a run to the next, and what an undo would lose."""
+
+from __future__ import annotations
+
+from drctl.etcd.judges.common import reports, spelled, voice
+from drctl.verdict import Evidence, Problem, Verdict
+
+
+def same_machine(evidence: Evidence) -> Verdict:
+    """Proves that each address is still the machine on which the run began (reliability.md I8).
+
+    Yields machine_id, `{host: id}`; a host first seen now is taken as it is.
+    """
+    found, problems = reports(evidence)
+    known = evidence.values.get("machine_id") or {}
+    ids = {host: report.get("machine_id", "") for host, report in found.items()}
+    for host, now in ids.items():
+        if host in known and known[host] != now:
+            message = f"another machine answers here: machine-id was {known[host]}, is {now}"
+            hint = "find out which machine this is; nothing was changed on it by this command"
+            problems.append(Problem(message, host, hint, "drift"))
+    return Verdict({"machine_id": {**known, **ids}}, tuple(problems))
+
+
+def proven_revision(evidence: Evidence) -> Verdict:
+    """Records the revision of the verified cluster before anything else writes to it, so that a
+    rollback can tell whether somebody did. Yields proven_revision."""
+    found, problems = reports(evidence, "unproven")
+    revisions = {
+        host: status.revision
+        for host, report in found.items()
+        if (status := voice(report).status) is not None
+    }
+    if not problems and (len(revisions) < len(found) or len(set(revisions.values())) != 1):
+        message = f"the members do not agree on a revision: {spelled(revisions)}"
+        problems.append(Problem(message, hint="drctl status", kind="unproven"))
+    if problems:
+        return Verdict(problems=tuple(problems))
+    revision = max(revisions.values())
+    return Verdict({"proven_revision": revision}, findings=(f"revision {revision} everywhere",))
+
+
+def nothing_would_be_lost(evidence: Evidence) -> Verdict:
+    """Refuses to take back a run after Kubernetes has written to the restored cluster.
+
+    Before a service other than etcd was started (facts["begun"], `service state` words) nobody
+    can have. Afterwards the members' revision must still be the proven one; no answer is no proof.
+    """
+    began = [a for a in evidence.facts.get("begun", ()) if _lets_clients_write(a)]
+    if not began:
+        return Verdict(findings=("nothing was started that writes to the restored cluster",))
+    proven = evidence.values.get("proven_revision")
+    statuses = [voice(report).status for report in reports(evidence)[0].values()]
+    seen = [status.revision for status in statuses if status is not None]
+    if proven is not None and seen and max(seen) == proven:
+        return Verdict(findings=(f"still at the proven revision {proven}: nobody has written",))
+    lost = f"{max(seen) - proven} revisions" if proven is not None and seen else "an unknown number"
+    return Verdict(
+        problems=(
+            Problem(
+                f"Kubernetes has written to the restored cluster since {began[0]!r}: "
+                f"{lost} would be lost by going back to the old data",
+                hint="the old data stays where it is; drctl runs show names the place",
+            ),
+        )
+    )
+
+
+def _lets_clients_write(action: str) -> bool:
+    service, _, state = action.partition(" ")
+    return service != "etcd" and state in ("running", "restarted")

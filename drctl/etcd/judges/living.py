@@ -1,0 +1,242 @@
+"""What still runs, who else is at work, and what must not be lost or gone behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from drctl.etcd.answers import MemberList
+from drctl.etcd.identity import to_hex
+from drctl.etcd.judges.common import (
+    Voice,
+    agreed,
+    expected_members,
+    forgotten,
+    reports,
+    spelled,
+    voice,
+)
+from drctl.verdict import Evidence, Problem, Verdict
+
+BUMP_STEP = 1_000_000_000
+WRITES_PER_SECOND = 5_000
+"""More writes a second than etcd commits for long on common disks: bounds what was served."""
+LIVE_MARGIN = 1_000_000
+_LARGEST = (1 << 63) - 1  # revisions are int64
+
+
+def nobody_else(evidence: Evidence) -> Verdict:
+    """Proves that no host is held by another run (reliability.md I9). No answer is a problem."""
+    found, problems = reports(evidence)
+    ours = evidence.values.get("run", "")
+    for host, report in found.items():
+        if "owner_run" not in report:
+            problems.append(Problem("did not report who holds it", host, None, "missing"))
+        elif (holder := report["owner_run"]) and holder != ours:
+            who = report.get("owner_who") or "someone unknown"
+            since = report.get("owner_since") or "an unknown time"
+            problems.append(
+                Problem(
+                    f"held by run {holder} of {who} since {since}",
+                    host,
+                    f"wait for it, or look at it: drctl runs show {holder}",
+                    "lock",
+                )
+            )
+    return Verdict(problems=tuple(problems))
+
+
+def _voices(evidence: Evidence) -> tuple[dict[str, Voice], list[Problem]]:
+    found, problems = reports(evidence)
+    return {host: voice(report) for host, report in found.items()}, problems
+
+
+def live_state(evidence: Evidence) -> Verdict:
+    """What of the old cluster still answers, and how far it is ahead of the snapshot.
+
+    A quorum is there when a linearizable read (`member list`) answered, when a member knows a
+    leader (etcd steps down without one: CheckQuorum), or when most members answer at all, be it
+    without a leader at this moment. Silent hosts are what disasters are made of: no problem here.
+    Where every member answers at revision 1, nothing was ever written (the blank cluster of the
+    procedure's step 1): there is nothing to lose.
+
+    Yields quorum, answering, live_revision (None when unknown), live_cluster_id, live_members.
+    """
+    voices, _ = _voices(evidence)
+    answering = {host: v.status for host, v in voices.items() if v.status is not None}
+    most = len(answering) * 2 > max(len(expected_members(evidence)), len(voices))
+    read = any(v.members is not None for v in voices.values())
+    quorum = read or most or any(status.leader for status in answering.values())
+    revision = max((status.revision for status in answering.values()), default=None)
+    clusters = {host: to_hex(status.cluster_id) for host, status in answering.items()}
+    values = {
+        "quorum": quorum,
+        "answering": sorted(answering),
+        "live_revision": revision,
+        "live_cluster_id": agreed(clusters) or "",
+        "live_members": _member_names(voices),
+    }
+    snapshot = evidence.facts.get("snapshot")
+    blank = most and len(answering) >= len(expected_members(evidence)) and (revision or 0) <= 1
+    problems = [] if blank else _would_replace(evidence, quorum, revision, snapshot)
+    warnings = [*_survivor(quorum, values, snapshot), *_foreign(clusters, snapshot)]
+    return Verdict(values, tuple(problems), tuple(warnings), _live_findings(values))
+
+
+def _member_names(voices: Mapping[str, Voice]) -> list[dict[str, Any]]:
+    lists: list[MemberList] = [v.members for v in voices.values() if v.members is not None]
+    if not lists:
+        return []
+    return [
+        {"name": one.name, "id": to_hex(one.id), "peer_urls": list(one.peer_urls)}
+        for one in lists[0].members
+    ]
+
+
+def _ahead(revision: int | None, snapshot: Mapping[str, Any] | None) -> str:
+    if revision is None or not snapshot:
+        return "at an unknown distance from the snapshot"
+    taken = int(snapshot["revision"])
+    lead = revision - taken
+    if lead < 0:
+        return f"{-lead} revisions behind the snapshot ({revision}, snapshot {taken})"
+    return f"{lead} revisions ahead of the snapshot ({revision}, snapshot {taken})"
+
+
+def _would_replace(
+    evidence: Evidence, quorum: bool, revision: int | None, snapshot: Mapping[str, Any] | None
+) -> list[Problem]:
+    if not quorum or evidence.options.get("replace_healthy") or not snapshot:
+        return []
+    return [
+        Problem(
+            f"the cluster still answers with a quorum; its data is {_ahead(revision, snapshot)} "
+            "and would be replaced",
+            hint="if that is meant, add --replace-healthy",
+        )
+    ]
+
+
+def _survivor(
+    quorum: bool, values: Mapping[str, Any], snapshot: Mapping[str, Any] | None
+) -> list[str]:
+    revision = values["live_revision"]
+    if quorum or revision is None or not snapshot or revision <= int(snapshot["revision"]):
+        return []
+    return [
+        f"{', '.join(values['answering'])} survives and its data is {_ahead(revision, snapshot)}: "
+        "that is lost by this restore (a snapshot of the survivor may be the better source)"
+    ]
+
+
+def _foreign(clusters: Mapping[str, str], snapshot: Mapping[str, Any] | None) -> list[str]:
+    warnings = []
+    if len(set(clusters.values())) > 1:
+        warnings.append(f"the members belong to different clusters ({spelled(clusters)})")
+    origin = (snapshot or {}).get("cluster_id")
+    if origin and clusters and origin not in clusters.values():
+        warnings.append(
+            f"the snapshot was taken from cluster {origin}, but these hosts run "
+            f"{', '.join(sorted(set(clusters.values())))}"
+        )
+    return warnings
+
+
+def _live_findings(values: Mapping[str, Any]) -> tuple[str, ...]:
+    if not values["answering"]:
+        return ("no member of the old cluster answers",)
+    return (
+        f"answering: {', '.join(values['answering'])}; revision {values['live_revision']}; "
+        f"{'quorum' if values['quorum'] else 'no quorum'}",
+    )
+
+
+def choose_bump(evidence: Evidence) -> Verdict:
+    """By how much every member raises its revision, so that it passes all that was ever served
+    (failure-modes.md 1: a revision that goes backwards leaves informers stale).
+
+    The old cluster can have served at most, counted from the snapshot's revision:
+
+        age of the snapshot in seconds x 5000       (faster than etcd commits for long)
+        live revision - snapshot's + 1,000,000      (where a member still answers)
+
+    N is the greater of these and of 1e9, rounded up to a whole 1e9, and one number for all
+    members (their databases would differ otherwise). A bump chosen before is kept while snapshot
+    + N is still above what can have been served: by a quorum's own revision where there is one,
+    else by both bounds. Yields `bump`, decimal; '' where some etcdutl cannot bump.
+    """
+    if not evidence.values.get("can_bump"):
+        return Verdict({"bump": ""}, findings=("no bump: not every etcdutl can",))
+    snapshot = evidence.facts.get("snapshot")
+    if not snapshot:
+        return Verdict(problems=(Problem("no snapshot to count from", None, None, "missing"),))
+    revision, age = int(snapshot["revision"]), max(0, int(snapshot.get("age_seconds", 0)))
+    live: int | None = evidence.values.get("live_revision")
+    served = _served(revision, age, live, bool(evidence.values.get("quorum")))
+    kept = str(evidence.values.get("bump") or "")
+    if kept and revision + int(kept) > served:
+        return _bumped(revision, int(kept), served, "kept")
+    needed = max(BUMP_STEP, age * WRITES_PER_SECOND, (live or 0) - revision + LIVE_MARGIN)
+    return _bumped(revision, -(-needed // BUMP_STEP) * BUMP_STEP, served, "chosen")
+
+
+def _served(revision: int, age: int, live: int | None, quorum: bool) -> int:
+    """The highest revision that the old cluster can have shown to a client."""
+    if live is not None and quorum:
+        return live
+    return max(revision + age * WRITES_PER_SECOND, live or 0)
+
+
+def _bumped(revision: int, bump: int, served: int, how: str) -> Verdict:
+    if revision + bump > _LARGEST:
+        return Verdict(
+            problems=(
+                Problem(
+                    f"the snapshot's revision {revision} cannot be bumped by {bump}",
+                    hint="check when the snapshot was taken, and its revision",
+                ),
+            )
+        )
+    return Verdict(
+        {"bump": str(bump)},
+        findings=(
+            f"bump {how}: {bump}, from revision {revision} to {revision + bump}; the old cluster "
+            f"served at most {served}",
+        ),
+    )
+
+
+def same_old_cluster(evidence: Evidence) -> Verdict:
+    """After a rollback: proves that the old cluster is back, by its id and a leader, on every
+    member that answered before the run (`values["answering"]`; all, where that is unknown).
+
+    The id is `values["old_cluster_id"]`, or `live_cluster_id`. Where neither is known, all must at
+    least agree on one. The others may stay silent: they were, before.
+    """
+    voices, _ = _voices(evidence)
+    needed = set(evidence.values.get("answering") or {**expected_members(evidence), **voices})
+    old = evidence.values.get("old_cluster_id") or evidence.values.get("live_cluster_id") or ""
+    problems = [p for p in forgotten(evidence, "unproven") if p.host in needed]
+    clusters = {h: to_hex(v.status.cluster_id) for h, v in voices.items() if v.status}
+    for host in sorted(needed & {*evidence.answers, *evidence.silent}):
+        problems += _not_back(host, voices.get(host), evidence.silent.get(host, ""))
+    problems += [
+        Problem(f"runs cluster {found}, not the old one {old}", host, None, "unproven")
+        for host, found in clusters.items()
+        if old and found != old
+    ]
+    if not old and len(set(clusters.values())) > 1:
+        problems.append(Problem(f"different clusters ({spelled(clusters)})", kind="unproven"))
+    back = (
+        "" if problems else f"the old cluster {agreed(clusters)} answers on {len(clusters)} hosts"
+    )
+    return Verdict(problems=tuple(problems), findings=(back,) if back else ())
+
+
+def _not_back(host: str, found: Voice | None, silence: str) -> list[Problem]:
+    hint = "look at etcd's log on that host, then drctl rollback again"
+    if found is None or found.status is None:
+        return [Problem(silence or "its etcd does not answer", host, hint, "unproven")]
+    if not found.status.leader:
+        return [Problem("its etcd has no leader", host, hint, "unproven")]
+    return []

@@ -1,0 +1,295 @@
+"""Can every host take a restore? Asked before anything is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from drctl.etcd.answers import parse_version, version_tuple
+from drctl.etcd.judges.common import agreed, expected_members, forgotten, reports, spelled
+from drctl.etcd.reports import words
+from drctl.verdict import Evidence, Problem, Verdict
+
+WAL_BYTES = 64_000_000  # preallocated by each restored member (measured, etcd 3.5.16)
+SPACE_MARGIN = 1.1
+MAX_SKEW_SECONDS = 5
+_BUMP_FLAGS = {"bump-revision", "mark-compacted"}
+_OLDEST = (3, 5)
+_TOOLS = ("etcd", "etcdctl", "etcdutl")
+_REQUIRED = ("machine_id", "data_kind", "wal_kind", "stage", "data_free", "same_fs", "manager")
+_PLACES = {"directory": "sibling", "absent": "sibling", "symlink": "inside", "mount": "inside"}
+
+Report = dict[str, str]
+Reports = Mapping[str, Report]
+
+
+def can_restore(evidence: Evidence) -> Verdict:
+    """Proves that each host has the tools, units, certificates, versions, space and directories
+    that the restore will need (etcd-facts.md: "Snapshot file", "etcdutl snapshot restore").
+
+    Yields per host `stage`, `wal_stage`, `place` and `wal_place` (sibling: swap by renaming the
+    directory; inside: swap what it holds, for mount points and symlinks), `owner`, `mode`,
+    `machine_id`; and `can_bump`, true where every etcdutl knows the bump flags.
+    """
+    found, problems = reports(evidence)
+    problems += forgotten(evidence, "missing")
+    snapshot = evidence.facts.get("snapshot")
+    for host, report in found.items():
+        problems += _host_problems(host, report, snapshot)
+    problems += _drift(evidence, found)
+    problems += _mixed_versions(found)
+    warnings = [*_host_warnings(evidence, found), *_snapshot_warnings(evidence)]
+    warnings += _skew(found)
+    return Verdict(_values(evidence, found), tuple(problems), tuple(warnings), _findings(found))
+
+
+def _host_problems(
+    host: str, report: Report, snapshot: Mapping[str, Any] | None
+) -> Iterator[Problem]:
+    unsaid = [name for name in _REQUIRED if name not in report]
+    if unsaid:
+        yield Problem(f"did not report {', '.join(unsaid)}", host, None, "missing")
+        return
+    yield from _blank(host, report)
+    yield from _certificates(host, report)
+    yield from _versions(host, report, snapshot)
+    yield from _directories(host, report)
+    if snapshot:
+        yield from _space(host, report, int(snapshot["size"]))
+
+
+def _blank(host: str, report: Report) -> Iterator[Problem]:
+    missing = [tool for tool in _TOOLS if not report.get(f"{tool}_version")]
+    missing += [f"unit {unit}" for unit in words(report, "units_missing")]
+    if missing:
+        yield Problem(
+            f"is not prepared: lacks {', '.join(missing)}",
+            host,
+            "install them (step 1 of the procedure), or correct etcd.bin_dir and services",
+        )
+    if tools := words(report, "tools_missing"):
+        yield Problem(f"lacks tools: {', '.join(tools)}", host, "install util-linux and coreutils")
+    if report["manager"] != "ok":
+        yield Problem(
+            "has no service manager of the kind that the inventory names",
+            host,
+            "correct service_manager in the inventory",
+        )
+
+
+def _certificates(host: str, report: Report) -> Iterator[Problem]:
+    if paths := words(report, "certs_missing"):
+        yield Problem(
+            f"missing or unreadable: {', '.join(paths)}",
+            host,
+            "put the files there, or correct etcd.tls in the inventory",
+        )
+    if not (text := report.get("cert_not_after", "")):
+        return
+    expiry, now = _moment(text), _number(report.get("now", ""))
+    if expiry is None or now is None:
+        yield Problem(f"cannot tell when its certificate expires: {text!r}", host, None, "missing")
+    elif expiry.timestamp() <= now:
+        yield Problem(
+            f"its etcd certificate expired at {expiry:%Y-%m-%d %H:%M} UTC", host, "renew it first"
+        )
+
+
+def _moment(text: str) -> datetime | None:
+    """ISO 8601, or `notAfter=Nov 23 18:23:46 2026 GMT`. Without a zone it is UTC."""
+    text = text.removeprefix("notAfter=").strip()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            moment = datetime.strptime(text, "%b %d %H:%M:%S %Y GMT")
+        except ValueError:
+            return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _version(report: Report, tool: str) -> str:
+    return parse_version(report.get(f"{tool}_version", ""))
+
+
+def _minor(text: str) -> tuple[int, int] | None:
+    version = version_tuple(text)
+    return version[:2] if version else None
+
+
+def _versions(host: str, report: Report, snapshot: Mapping[str, Any] | None) -> Iterator[Problem]:
+    etcd, etcdutl = _version(report, "etcd"), _version(report, "etcdutl")
+    server, tool = _minor(etcd), _minor(etcdutl)
+    if server is None or tool is None:
+        return  # absent, which _blank reports, or unreadable, which is the same to us
+    if tool < _OLDEST:
+        yield Problem(f"etcdutl {etcdutl} is older than 3.5", host, "install etcd 3.5 or newer")
+    if tool != server:
+        yield Problem(
+            f"etcdutl {etcdutl} and etcd {etcd} are of different minor versions",
+            host,
+            "install both from the same release",
+        )
+    for name in ("cluster_version", "storage_version"):
+        made_by = _minor(str((snapshot or {}).get(name) or ""))
+        if made_by and made_by > min(server, tool):
+            yield Problem(
+                f"the snapshot is of etcd {made_by[0]}.{made_by[1]}, newer than etcd {etcd} here",
+                host,
+                "install the release that made the snapshot",
+            )
+            return
+
+
+def _directories(host: str, report: Report) -> Iterator[Problem]:
+    for name, allowed in (("data", {*_PLACES}), ("wal", {*_PLACES, "none"})):
+        kind = report[f"{name}_kind"]
+        if kind not in allowed:
+            yield Problem(
+                f"its {name} directory's path holds something that is no directory ({kind})",
+                host,
+                f"correct etcd.{name}_dir in the inventory, or move that away yourself",
+            )
+
+
+def _space(host: str, report: Report, size: int) -> Iterator[Problem]:
+    """The file and the database made from it, and the WAL, beside the old data that is kept."""
+    apart = report["same_fs"] == "no"
+    data = 2 * size + (0 if apart else WAL_BYTES)
+    needs = {"data": data, **({"wal": WAL_BYTES} if apart else {})}
+    for name, bytes_needed in needs.items():
+        free, need = _number(report.get(f"{name}_free", "")), int(bytes_needed * SPACE_MARGIN)
+        if free is None:
+            yield Problem(f"did not say how much space {name} has", host, None, "missing")
+        elif free < need:
+            yield Problem(
+                f"too little space for its {name} directory: {int(free)} bytes free, {need} needed",
+                host,
+                "make room on that filesystem; the old data is kept, so it cannot be counted",
+            )
+
+
+def _drift(evidence: Evidence, found: Reports) -> Iterator[Problem]:
+    known: Mapping[str, str] = evidence.values.get("machine_id") or {}
+    for host, report in found.items():
+        old, new = known.get(host), report.get("machine_id")
+        if old is not None and new is not None and old != new:
+            yield Problem(
+                f"machine_id was {old} when the run began and is {new} now",
+                host,
+                "this is another machine: roll back, or --accept-drift machine_id",
+                "drift",
+            )
+
+
+def _mixed_versions(found: Reports) -> Iterator[Problem]:
+    versions = {host: _version(report, "etcdutl") for host, report in found.items()}
+    versions = {host: version for host, version in versions.items() if version}
+    if len(set(versions.values())) > 1:
+        yield Problem(
+            f"etcdutl differs between the hosts ({spelled(versions)})",
+            hint="install the same release everywhere: members must be restored alike",
+        )
+
+
+def _can_bump(report: Report) -> bool:
+    return _BUMP_FLAGS.issubset(words(report, "restore_flags"))
+
+
+def _owner(evidence: Evidence, host: str, report: Report) -> str:
+    wanted = expected_members(evidence).get(host, {}).get("owner")
+    return str(wanted or report.get("data_owner", ""))
+
+
+def _host_warnings(evidence: Evidence, found: Reports) -> Iterator[str]:
+    buggy = {
+        host: version
+        for host, report in found.items()
+        if (3, 5, 0)
+        <= (version_tuple(version := _version(report, "etcd")) or (0, 0, 0))
+        < (3, 5, 3)
+    }
+    if buggy:
+        yield (
+            f"etcd 3.5.0 to 3.5.2 can lose consistency between members after a crash "
+            f"({spelled(buggy)}): upgrade soon"
+        )
+    if unable := [host for host, report in sorted(found.items()) if not _can_bump(report)]:
+        yield (
+            f"etcdutl cannot bump the revision on {', '.join(unable)} (needs 3.5.10 or newer): "
+            "revisions go backwards, and every client that watches must be restarted"
+        )
+    if ownerless := [h for h, report in sorted(found.items()) if not _owner(evidence, h, report)]:
+        yield (
+            f"no old data directory tells who shall own the new one on {', '.join(ownerless)}: "
+            "set etcd.owner, unless etcd runs as the user who restores"
+        )
+
+
+def _snapshot_warnings(evidence: Evidence) -> Iterator[str]:
+    snapshot = evidence.facts.get("snapshot")
+    if not snapshot:
+        return
+    if alarms := sorted({alarm["kind"] for alarm in snapshot.get("alarms", ())}):
+        yield f"the snapshot holds the alarm {', '.join(alarms)}: it comes back with the data"
+    if snapshot.get("auth_enabled"):
+        yield (
+            "the snapshot has authentication enabled: its users and passwords come back, and "
+            "checks without a user will be refused"
+        )
+    if not snapshot.get("taken_at_proven", True):
+        yield f"when the snapshot was taken is not proven: {snapshot.get('taken_at')} is its mtime"
+    yield from _other_members(evidence, snapshot)
+
+
+def _other_members(evidence: Evidence, snapshot: Mapping[str, Any]) -> Iterator[str]:
+    theirs = {(m["name"], tuple(sorted(m["peer_urls"]))) for m in snapshot.get("members", ())}
+    ours = {
+        (str(m["name"]), tuple(sorted(m["peer_urls"]))) for m in expected_members(evidence).values()
+    }
+    if theirs and theirs != ours:
+        yield (
+            f"the snapshot's members ({_named(theirs)}) are not the inventory's ({_named(ours)}): "
+            "is it another cluster's?"
+        )
+
+
+def _named(members: set[tuple[str, tuple[str, ...]]]) -> str:
+    return "; ".join(f"{name or 'unnamed'} {','.join(urls)}" for name, urls in sorted(members))
+
+
+def _skew(found: Reports) -> Iterator[str]:
+    clocks = {host: _number(report.get("now", "")) for host, report in found.items()}
+    known = {host: now for host, now in clocks.items() if now is not None}
+    if known and max(known.values()) - min(known.values()) > MAX_SKEW_SECONDS:
+        early, late = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+        yield f"clocks differ by {known[late] - known[early]:.0f} s between {early} and {late}"
+
+
+def _values(evidence: Evidence, found: Reports) -> dict[str, Any]:
+    def each(name: str, default: str = "") -> dict[str, str]:
+        return {host: report.get(name) or default for host, report in found.items()}
+
+    return {
+        "stage": each("stage"),
+        "wal_stage": each("wal_stage"),
+        "place": {h: _PLACES.get(r.get("data_kind", ""), "") for h, r in found.items()},
+        "wal_place": {h: _PLACES.get(r.get("wal_kind", ""), "") for h, r in found.items()},
+        "owner": {host: _owner(evidence, host, report) for host, report in found.items()},
+        "mode": each("data_mode", "700"),
+        "machine_id": each("machine_id"),
+        "can_bump": bool(found) and all(map(_can_bump, found.values())),
+    }
+
+
+def _findings(found: Reports) -> tuple[str, ...]:
+    version = agreed({host: _version(report, "etcdutl") for host, report in found.items()})
+    return (f"{len(found)} hosts examined, etcdutl {version}",) if version else ()

@@ -1,0 +1,259 @@
+"""Is what came up what was planned? Health is not enough: a blank cluster is healthy too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from drctl.etcd.answers import MemberInfo, MemberList
+from drctl.etcd.identity import from_hex, predict, to_hex
+from drctl.etcd.judges.common import (
+    Voice,
+    agreed,
+    expected_members,
+    forgotten,
+    reports,
+    spelled,
+    voice,
+)
+from drctl.verdict import Evidence, Problem, Verdict
+
+_LOOK = "look at etcd's log on that host, then drctl restore --resume"
+_HINTS = {
+    "NOSPACE": "etcdctl compact and defrag, then etcdctl alarm disarm, then drctl restore --resume",
+    "CORRUPT": "do not disarm it: roll back, and restore from another snapshot",
+}
+Voices = Mapping[str, Voice]
+
+
+def _unproven(message: str, host: str | None = None, hint: str | None = _LOOK) -> Problem:
+    return Problem(message, host, hint, "unproven")
+
+
+def is_planned_identity(evidence: Evidence) -> Verdict:
+    """Proves that each host's restore made a member of the planned cluster: the cluster id that
+    etcdutl logged equals the one predicted from the members and the token (etcd-facts.md,
+    "Identity"). A missing --initial-cluster or another token gives another id (failure 6, 9)."""
+    found, problems = reports(evidence, "unproven")
+    problems += forgotten(evidence, "unproven")
+    planned = str(evidence.values.get("cluster_id") or "")
+    if not planned:
+        return Verdict(problems=(_unproven("no planned cluster id to compare with"),))
+    for host, report in found.items():
+        problems += _other_id(host, report.get("restored_cluster_id", ""), planned)
+    proved = f"cluster id {planned} restored on {len(found)} hosts"
+    return Verdict(problems=tuple(problems), findings=() if problems or not found else (proved,))
+
+
+def _other_id(host: str, restored: str, planned: str) -> list[Problem]:
+    hint = "the restore on that host used other flags: drctl restore --resume restores it anew"
+    if not restored:
+        return [_unproven("its restore told no cluster id", host, hint)]
+    try:
+        same = from_hex(restored) == from_hex(planned)
+    except ValueError:
+        same = False
+    message = f"restored cluster {restored}, planned {planned}"
+    return [] if same else [_unproven(message, host, hint)]
+
+
+def is_the_planned_cluster(evidence: Evidence) -> Verdict:
+    """Proves, by each member's own endpoint: the planned cluster id (`values["cluster_id"]`) and
+    member ids (from `values["token"]`, where given), exactly the planned members and no learner,
+    one leader, the same hash of all keys at one revision and compact revision, no alarm
+    (etcd-facts.md, "Verify"). Without planned ids, as for `drctl verify`, all must agree."""
+    found, problems = reports(evidence, "unproven")
+    problems += forgotten(evidence, "unproven")
+    voices = {host: voice(report) for host, report in found.items()}
+    for host, one in voices.items():
+        problems += _unsaid(host, one)
+    problems += _cluster_ids(voices, str(evidence.values.get("cluster_id") or ""))
+    for host, one in voices.items():
+        problems += _members(host, one.members, evidence)
+    problems += [*_leaders(voices), *_hashes(voices, found), *_alarms(voices)]
+    if not voices and not problems:
+        problems.append(_unproven("no member was asked"))
+    return Verdict(problems=tuple(problems), findings=() if problems else _measured(voices))
+
+
+def _unsaid(host: str, one: Voice) -> Iterator[Problem]:
+    parts = {
+        "endpoint status": one.status,
+        "member list": one.members,
+        "alarm list": one.alarms,
+        "hashkv": one.hash,
+    }
+    missing = [name for name, part in parts.items() if part is None]
+    if len(missing) == len(parts):
+        yield _unproven("its etcd does not answer", host)
+    elif missing:
+        yield _unproven(f"its etcd does not answer to {', '.join(missing)}", host)
+
+
+def _cluster_ids(voices: Voices, planned: str) -> Iterator[Problem]:
+    ids = {host: to_hex(v.status.cluster_id) for host, v in voices.items() if v.status}
+    for host, found in ids.items():
+        if planned and found != planned:
+            yield _unproven(
+                f"runs cluster {found}, planned {planned}",
+                host,
+                "it started with other data: look at its data and wal directories, then resume",
+            )
+    if not planned and len(set(ids.values())) > 1:
+        yield _unproven(f"the members are of different clusters ({spelled(ids)})")
+
+
+def _planned_members(evidence: Evidence) -> dict[str, MemberInfo]:
+    """{name: member} as planned; `id` 0 where no token tells it."""
+    members = {str(m["name"]): m for m in expected_members(evidence).values()}
+    token = evidence.values.get("token")
+    urls = {name: tuple(sorted(m["peer_urls"])) for name, m in members.items()}
+    ids = predict(urls, str(token)).member_ids if token else {}
+    return {name: MemberInfo(ids.get(name, 0), name, urls[name], (), False) for name in members}
+
+
+def _members(host: str, listed: MemberList | None, evidence: Evidence) -> Iterator[Problem]:
+    if listed is None:
+        return  # _unsaid reports it
+    planned = _planned_members(evidence)
+    found = {one.name: one for one in listed.members if one.name}
+    for one in listed.members:
+        if not one.name:
+            yield _unproven(f"lists a member that never started ({', '.join(one.peer_urls)})", host)
+        elif one.name not in planned:
+            yield _unproven(f"lists a member that is not planned: {one.name}", host)
+        if one.is_learner:
+            yield _unproven(f"lists {one.name or to_hex(one.id)} as a learner", host)
+    for name, plan in planned.items():
+        yield from _member_differs(host, plan, found.get(name))
+
+
+def _member_differs(host: str, plan: MemberInfo, found: MemberInfo | None) -> Iterator[Problem]:
+    if found is None:
+        yield _unproven(f"does not list the member {plan.name}", host)
+        return
+    if found.peer_urls != plan.peer_urls:
+        yield _unproven(
+            f"lists {plan.name} at {', '.join(found.peer_urls)}, planned "
+            f"{', '.join(plan.peer_urls)}",
+            host,
+        )
+    if plan.id and found.id != plan.id:
+        yield _unproven(
+            f"lists {plan.name} with id {to_hex(found.id)}, planned {to_hex(plan.id)}", host
+        )
+
+
+def _leaders(voices: Voices) -> Iterator[Problem]:
+    leaders = {host: v.status.leader for host, v in voices.items() if v.status}
+    for host, leader in leaders.items():
+        if not leader:
+            yield _unproven("knows no leader", host)
+    if len({leader for leader in leaders.values() if leader}) > 1:
+        shown = {host: to_hex(leader) for host, leader in leaders.items()}
+        yield _unproven(f"the members name different leaders ({spelled(shown)})")
+
+
+def _hashed_at(report: Mapping[str, str], answered: int) -> int:
+    """The revision given to hashkv, else the one that the answer tells."""
+    given = report.get("hash_revision", "")
+    return int(given) if given.isdecimal() and int(given) else answered
+
+
+def _hashes(voices: Voices, found: Mapping[str, Mapping[str, str]]) -> Iterator[Problem]:
+    """Hashes are comparable only at one revision and one compact revision."""
+    hashes = {host: v.hash for host, v in voices.items() if v.hash}
+    at = {host: _hashed_at(found[host], one.revision) for host, one in hashes.items()}
+    compacted = {host: one.compact_revision for host, one in hashes.items()}
+    values = {host: one.hash for host, one in hashes.items()}
+    if len(set(at.values())) > 1:
+        yield _unproven(f"hashes are of different revisions ({spelled(at)})")
+    elif len(set(compacted.values())) > 1:
+        yield _unproven(f"members are compacted to different revisions ({spelled(compacted)})")
+    elif len(set(values.values())) > 1:
+        yield _unproven(
+            f"the members' data differ: hashes {spelled(values)}",
+            hint="roll back: members were restored from different files or with different bumps",
+        )
+
+
+def _alarm_names(voices: Voices) -> set[str]:
+    """Every alarm in force, by any member's word."""
+    return {alarm.kind for v in voices.values() for alarm in v.alarms or ()}
+
+
+def _alarms(voices: Voices) -> Iterator[Problem]:
+    for kind in sorted(_alarm_names(voices)):
+        yield _unproven(f"the alarm {kind} is raised", hint=_HINTS.get(kind, "etcdctl alarm list"))
+
+
+def _measured(voices: Voices) -> tuple[str, ...]:
+    hashes = [v.hash for v in voices.values() if v.hash]
+    statuses = [v.status for v in voices.values() if v.status]
+    return (
+        f"{len(statuses)} members of cluster {to_hex(statuses[0].cluster_id)}, "
+        f"leader {to_hex(statuses[0].leader)}, no alarms",
+        f"hash {hashes[0].hash} at revision {hashes[0].revision}, "
+        f"compacted to {hashes[0].compact_revision}, equal on all",
+    )
+
+
+def writes_and_reads(evidence: Evidence) -> Verdict:
+    """Proves that a probe key was written and read back through each member: `probe=ok`, and
+    `probe_read` equal to `values["probe_value"]` where that is given."""
+    found, problems = reports(evidence, "unproven")
+    problems += forgotten(evidence, "unproven")
+    wanted = evidence.values.get("probe_value")
+    findings = []
+    for host, report in found.items():
+        outcome, read = report.get("probe", ""), report.get("probe_read", "")
+        if outcome != "ok":
+            problems.append(_unproven(f"write and read: {outcome or 'no answer'}", host))
+        elif wanted is not None and read != str(wanted):
+            problems.append(_unproven(f"read {read!r} back, wrote {str(wanted)!r}", host))
+        else:
+            findings.append(f"{host}: wrote and read {read}".rstrip())
+    return Verdict(problems=tuple(problems), findings=tuple(findings))
+
+
+def status(evidence: Evidence) -> Verdict:
+    """The document of `drctl status`, as values: cluster_id, members, alarms (design.md).
+
+    `healthy` means that the member has a leader and answered a linearizable read. Ids are hex;
+    what a member did not tell is None. Proves nothing and refuses nothing.
+    """
+    found, unanswered = reports(evidence)
+    voices = {host: voice(report) for host, report in found.items()}
+    hosts = {**expected_members(evidence), **dict.fromkeys(found)}
+    members = [_status_row(evidence, host, voices.get(host, Voice())) for host in hosts]
+    ids = {host: to_hex(v.status.cluster_id) for host, v in voices.items() if v.status}
+    warnings = [f"{problem.host}: {problem.message}" for problem in unanswered]
+    if len(set(ids.values())) > 1:
+        warnings.append(f"the members are of different clusters ({spelled(ids)})")
+    alarms = _alarm_rows(voices.values())
+    return Verdict(
+        {"cluster_id": agreed(ids) or "", "members": members, "alarms": alarms},
+        warnings=tuple(warnings),
+    )
+
+
+def _status_row(evidence: Evidence, host: str, one: Voice) -> dict[str, Any]:
+    plan = expected_members(evidence).get(host) or {}
+    told, urls = one.status, plan.get("client_urls") or ()
+    return {
+        "name": str(plan.get("name") or host),
+        "host": host,
+        "id": to_hex(told.member_id) if told else None,
+        "endpoint": urls[0] if urls else (told.endpoint if told else ""),
+        "healthy": bool(told and told.leader and one.members is not None),
+        "leader": bool(told and told.leader and told.leader == told.member_id),
+        "version": told.version if told else None,
+        "revision": told.revision if told else None,
+        "db_size": told.db_size if told else None,
+        "hash": one.hash.hash if one.hash else None,
+    }
+
+
+def _alarm_rows(voices: Iterable[Voice]) -> list[dict[str, str]]:
+    alarms = {(to_hex(a.member_id), a.kind) for one in voices for a in one.alarms or ()}
+    return [{"member_id": member, "alarm": kind} for member, kind in sorted(alarms)]

@@ -1,0 +1,59 @@
+"""The line format in which templates report to judges.
+
+Each line is `name=value`: the value reaches to the end of the line and may be JSON. A name may
+occur once; a second time means two scripts' outputs were mixed, and the answer is worth nothing.
+Lines of any other shape (banners, blank lines) and unknown names are ignored. An empty value means
+"looked, found none"; a missing line means "not looked".
+
+Names, by the judge that reads them:
+
+etcd.can_restore
+    machine_id, boot_id, now (seconds since the epoch), tools_missing (space-separated),
+    etcd_version, etcdutl_version, etcdctl_version ('' = absent; the tool's own words will do),
+    restore_flags (space-separated, without dashes), data_kind, wal_kind
+    (directory|symlink|mount|absent|other; wal_kind also none), data_owner (user:group),
+    data_mode (octal), stage, wal_stage, data_free, wal_free (bytes), same_fs (yes|no|none),
+    certs_missing (space-separated paths), cert_not_after (ISO 8601, or as openssl prints it),
+    units_missing (space-separated), manager (ok|missing)
+etcd.nobody_else
+    owner_run, owner_who, owner_since ('' = free)
+etcd.live_state, etcd.is_the_planned_cluster, etcd.same_old_cluster, etcd.status
+    status_json, members_json, alarms_json, hashkv_json: one line each of `etcdctl -w json`
+    against the member's own endpoint only; empty when it does not answer.
+    hash_revision: the revision given to `endpoint hashkv --rev`, where one was given
+etcd.is_planned_identity
+    restored_cluster_id (hex)
+etcd.writes_and_reads
+    probe (ok, or what went wrong), probe_read (what was read back)
+kube.serves
+    ready.<service> (ok, or what it said)
+"""
+
+from __future__ import annotations
+
+import re
+
+_LINE = re.compile(r"([a-z][A-Za-z0-9_.-]*)=(.*)")
+
+
+class ReportError(ValueError):
+    """An answer that says one thing twice."""
+
+
+def parse_report(text: str) -> dict[str, str]:
+    """{name: value}, both stripped. Raises ReportError where a name is repeated."""
+    report: dict[str, str] = {}
+    for line in text.splitlines():
+        found = _LINE.fullmatch(line.strip())
+        if not found:
+            continue
+        name, value = found[1], found[2].strip()
+        if name in report:
+            raise ReportError(f"{name} is reported twice")
+        report[name] = value
+    return report
+
+
+def words(report: dict[str, str], name: str) -> tuple[str, ...]:
+    """The space-separated words of `name`; none where it is missing."""
+    return tuple(report.get(name, "").split())

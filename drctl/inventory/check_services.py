@@ -1,0 +1,90 @@
+"""Checks of what is stopped and started, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from drctl.inventory.presets import KUBERNETES_SERVICES, PRESETS
+from drctl.inventory.resolve import declared_services
+from drctl.inventory.subject import Check, Finding, Subject
+from drctl.yamlfile import suggestion
+
+
+def layout_groups(subject: Subject) -> Iterator[Finding]:
+    layout = subject.file.layout
+    for group in PRESETS[layout].groups:
+        if group not in subject.groups:
+            yield (
+                ("layout",),
+                f"layout {layout} needs the group {group!r}; "
+                "for an etcd without Kubernetes on it use layout: none",
+            )
+
+
+def service_hosts(subject: Subject) -> Iterator[Finding]:
+    known = {"all"} | subject.groups | subject.hosts
+    for name, service in subject.file.services.items():
+        for index, host in enumerate((service and service.hosts) or ()):
+            if host not in known:
+                message = f"unknown group or host {host!r}{suggestion(host, known)}"
+                yield ("services", name, "hosts", index), message
+
+
+def complete_services(subject: Subject) -> Iterator[Finding]:
+    services = declared_services(subject.file)
+    for name, written in subject.file.services.items():
+        if written is None:
+            continue
+        if not services[name].hosts:
+            yield ("services", name), "names no hosts; where there is no such service write null"
+        if not services[name].units:
+            yield ("services", name), "names no units"
+
+
+def etcd_service(subject: Subject) -> Iterator[Finding]:
+    service = subject.inventory.services["etcd"]
+    members = {member.host for member in subject.inventory.members}
+    if set(service.hosts) != members and not subject.misses("groups"):
+        yield ("services", "etcd"), "must run on exactly the hosts of the group 'etcd'"
+    if service.start != "together":
+        yield (
+            ("services", "etcd", "start"),
+            "etcd must start together: one member alone waits for a quorum that never comes",
+        )
+
+
+def commands_given(subject: Subject) -> Iterator[Finding]:
+    file = subject.file
+    if file.commands or subject.misses("commands"):
+        return
+    if file.service_manager == "command":
+        yield ("service_manager",), "manager 'command' needs the section 'commands'"
+    for name, service in file.services.items():
+        if service and service.manager == "command":
+            path = ("services", name, "manager")
+            yield path, "manager 'command' needs the section 'commands'"
+
+
+def unstopped_kubernetes(subject: Subject) -> Iterator[Finding]:
+    services = subject.inventory.services
+    silent = [
+        name
+        for name in KUBERNETES_SERVICES
+        if services[name].absent and name not in subject.file.services
+    ]
+    if silent:
+        yield (
+            ("services",),
+            f"not declared, so neither stopped nor started: {', '.join(silent)}; "
+            "where there is none write null, as in 'apiserver: null'",
+        )
+
+
+FAULTS: tuple[Check, ...] = (
+    layout_groups,
+    service_hosts,
+    complete_services,
+    etcd_service,
+    commands_given,
+)
+WARNINGS: tuple[Check, ...] = (unstopped_kubernetes,)

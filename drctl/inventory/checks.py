@@ -1,0 +1,34 @@
+"""What is wrong, or odd, about an inventory whose every value looks right by itself.
+
+Each check yields (path in the file, message). All of them run, whatever the others find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from drctl.inventory import check_etcd, check_hosts, check_services
+from drctl.inventory.subject import Check, Finding, Subject
+from drctl.yamlfile import KeyPath
+
+_FAULTS = check_hosts.FAULTS + check_etcd.FAULTS + check_services.FAULTS
+_WARNINGS = check_etcd.WARNINGS + check_services.WARNINGS
+
+
+def find_faults(subject: Subject) -> Iterator[Finding]:
+    """Everything that makes the inventory unusable."""
+    yield from _run(_FAULTS, subject)
+
+
+def find_warnings(subject: Subject) -> Iterator[Finding]:
+    """What is allowed, and should still be said."""
+    yield from _run(_WARNINGS, subject)
+
+
+def _run(checks: Iterable[Check], subject: Subject) -> Iterator[Finding]:
+    """Of one check, the first finding at each key: a default for all hosts is one mistake."""
+    for check in checks:
+        found: dict[KeyPath, str] = {}
+        for path, message in check(subject):
+            found.setdefault(path, message)
+        yield from found.items()

@@ -1,0 +1,198 @@
+"""The inventory as it is written: one model per section, each field described for editors.
+
+What is not in these models is an unknown key. Meaning (defaults of a layout, placeholders, what
+refers to what) is added by `resolve`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from drctl.inventory.fields import (
+    Address,
+    CommandLine,
+    Jump,
+    LocalPath,
+    MemberName,
+    Name,
+    NodePath,
+    OneOrMany,
+    OrEmpty,
+    Owner,
+    Port,
+    ReadyLine,
+    Unit,
+    Url,
+    User,
+)
+
+STATIC_POD = (
+    "is not yet supported: kubeadm runs etcd and the control plane as static pods of the kubelet, "
+    "which drctl cannot stop, fence and start yet; where etcd itself runs as a systemd unit, "
+    "write 'layout: none' and name its units under 'services'"
+)
+
+
+def _refuse_kubeadm(value: Any) -> Any:
+    if value in ("kubeadm", "static-pod"):
+        raise ValueError(f"{value!r} {STATIC_POD}")
+    return value
+
+
+Layout = Annotated[Literal["kubeasz", "none"], BeforeValidator(_refuse_kubeadm)]
+Manager = Annotated[Literal["systemd", "command"], BeforeValidator(_refuse_kubeadm)]
+Become = Literal["none", "sudo"]
+Start = Literal["together", "one-by-one"]
+Names = Annotated[tuple[Name, ...], OneOrMany()]
+Urls = Annotated[tuple[Url, ...], OneOrMany()]
+Units = Annotated[tuple[Unit, ...], OneOrMany()]
+
+
+class Strict(BaseModel):
+    """Frozen, and every key it does not know is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ReachFile(Strict):
+    """How a host is reached. What is left out is decided by ssh_config."""
+
+    user: User | None = Field(None, description="user to log in as")
+    port: Port | None = Field(None, description="SSH port")
+    key: LocalPath | None = Field(
+        None, description="private key file here, '~' allowed; relative to this file's folder"
+    )
+    jump: Jump | None = Field(
+        None, description="jump host: a host of this file, or [user@]address[:port]"
+    )
+    become: Become | None = Field(
+        None, description="how to become root there: sudo (the default unless user is root) or none"
+    )
+    work_dir: NodePath | None = Field(
+        None, description="drctl's own directory on the host (default /var/lib/drctl)"
+    )
+
+
+class HostFile(ReachFile):
+    """One host; what it does not say is taken from `defaults`."""
+
+    address: Address | None = Field(
+        None, description="where SSH connects to; default: the host's name (an ssh_config alias)"
+    )
+    cluster_address: Address | None = Field(
+        None, description="the address that etcd's URLs use; default: address"
+    )
+
+
+class TlsFile(Strict):
+    """Certificates on the node, used to talk to etcd as a client."""
+
+    ca: NodePath = Field(description="CA certificate")
+    cert: NodePath = Field(description="client certificate")
+    key: NodePath = Field(description="client key")
+
+
+class MemberFile(Strict):
+    """What is different about one member."""
+
+    name: MemberName | None = Field(None, description="etcd's --name on this host")
+    peer_urls: Urls | None = Field(None, description="advertised peer URLs")
+    client_urls: Urls | None = Field(None, description="advertised client URLs")
+    data_dir: NodePath | None = Field(None, description="etcd's --data-dir on this host")
+    wal_dir: NodePath | None = Field(None, description="etcd's --wal-dir on this host")
+
+
+class EtcdFile(Strict):
+    """etcd's paths, names and URLs. {host} and {address} (the cluster address) are filled in."""
+
+    bin_dir: NodePath = Field(
+        "/usr/local/bin", description="where etcd, etcdctl and etcdutl are on the nodes"
+    )
+    data_dir: NodePath = Field("/var/lib/etcd", description="etcd's --data-dir")
+    wal_dir: NodePath | None = Field(None, description="etcd's --wal-dir, where it has its own")
+    owner: Owner | None = Field(
+        None, description="user:group of the data; default: as the old data directory's"
+    )
+    peer_url: Url = Field("https://{address}:2380", description="advertised peer URL")
+    client_url: Url = Field("https://{address}:2379", description="advertised client URL")
+    member_name: MemberName = Field("{host}", description="etcd's --name")
+    tls: TlsFile | None = Field(None, description="client certificates; needed for https")
+    members: dict[Name, Annotated[MemberFile, OrEmpty()]] = Field(
+        default_factory=dict, description="what is different on one host, by host name"
+    )
+
+
+class ServiceFile(Strict):
+    """Units that stop and start together, under a name that runbooks use."""
+
+    hosts: Names | None = Field(None, description="groups, hosts, or 'all'")
+    units: Units | None = Field(
+        None, description="units in the order they start; they stop in reverse"
+    )
+    ports: tuple[Port, ...] = Field((), description="ports that are closed once it is stopped")
+    start: Start = Field("together", description="all hosts at once, or one after another")
+    ready: ReadyLine | None = Field(
+        None, description="shell command on the host that ends with 0 once the service answers"
+    )
+    manager: Manager | None = Field(None, description="default: service_manager")
+
+
+class CommandsFile(Strict):
+    """Shell commands for the manager `command`. {unit} and {host} are filled in."""
+
+    start: CommandLine = Field(description="start the unit")
+    stop: CommandLine = Field(description="stop the unit")
+    running: CommandLine = Field(description="ends with 0 if the unit runs")
+    fence: CommandLine = Field(description="make sure it cannot start, not even after a reboot")
+    unfence: CommandLine = Field(description="undo fence")
+    fenced: CommandLine = Field(description="ends with 0 if the unit is fenced")
+
+
+class OptionsFile(Strict):
+    """Tuning."""
+
+    settle_seconds: float = Field(
+        3,
+        ge=0,
+        le=300,
+        strict=True,
+        description="how many seconds a stopped service must stay gone",
+    )
+
+
+class InventoryFile(Strict):
+    """The hosts of one cluster, how to reach them, and what runs there."""
+
+    cluster: Name = Field(description="the cluster's name; runs are filed under it")
+    layout: Layout = Field(
+        "none", description="which installation's paths, names and units are the defaults"
+    )
+    defaults: Annotated[ReachFile, OrEmpty()] = Field(
+        default_factory=lambda: ReachFile(), description="how hosts are reached, unless they differ"
+    )
+    known_hosts: LocalPath | None = Field(
+        None,
+        description="known_hosts file besides the user's and the system's; "
+        "relative to this file's folder",
+    )
+    hosts: dict[Name, Annotated[HostFile, OrEmpty()]] = Field(description="every host by its name")
+    groups: dict[Name, Names] = Field(
+        description="hosts by their role: etcd, control_plane, workers; others as you like"
+    )
+    etcd: Annotated[EtcdFile, OrEmpty()] = Field(
+        default_factory=lambda: EtcdFile(), description="where and how etcd runs"
+    )
+    services: dict[Name, ServiceFile | None] = Field(
+        default_factory=dict,
+        description="what is stopped and started: etcd, apiserver, controllers, kubelet, "
+        "dependents, others as you like; null says that there is none",
+    )
+    service_manager: Manager = Field("systemd", description="who runs the services")
+    commands: CommandsFile | None = Field(
+        None, description="how services are run, where the manager is 'command'"
+    )
+    options: Annotated[OptionsFile, OrEmpty()] = Field(
+        default_factory=lambda: OptionsFile(), description="tuning"
+    )

@@ -1,0 +1,66 @@
+"""What each layout supplies by default. Sources: the documented procedure and kubeasz's roles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drctl.inventory.model import EtcdFile, ServiceFile, TlsFile
+
+STANDARD_SERVICES = ("etcd", "apiserver", "controllers", "kubelet", "dependents")
+"""Names that the shipped runbooks use. An inventory always has them; some may have no host."""
+
+KUBERNETES_SERVICES = STANDARD_SERVICES[1:4]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A layout's defaults. `groups` are those that its services cannot do without."""
+
+    etcd: EtcdFile
+    services: Mapping[str, ServiceFile]
+    groups: tuple[str, ...]
+
+
+_ETCD = ServiceFile(hosts=("etcd",), units=("etcd",))  # its ports follow from the URLs
+_SSL = "/etc/kubernetes/ssl"
+
+# kubeasz binds the apiserver to the node's own address and has switched anonymous requests off
+# in many releases, so the question is asked there and with the apiserver's own certificate.
+_READY = (
+    f"curl -fsk --max-time 5 --cert {_SSL}/kubernetes.pem --key {_SSL}/kubernetes-key.pem "
+    "https://{address}:6443/readyz"
+)
+
+PRESETS: Mapping[str, Preset] = {
+    "none": Preset(etcd=EtcdFile(), services={"etcd": _ETCD}, groups=()),
+    "kubeasz": Preset(
+        etcd=EtcdFile(
+            bin_dir="/usr/local/bin",
+            data_dir="/var/lib/etcd",
+            member_name="etcd-{address}",
+            tls=TlsFile(
+                ca=f"{_SSL}/ca.pem",
+                cert=f"{_SSL}/kubernetes.pem",
+                key=f"{_SSL}/kubernetes-key.pem",
+            ),
+        ),
+        services={
+            "etcd": _ETCD,
+            "apiserver": ServiceFile(
+                hosts=("control_plane",),
+                units=("kube-apiserver",),
+                ports=(6443,),
+                start="one-by-one",
+                ready=_READY,
+            ),
+            "controllers": ServiceFile(
+                hosts=("control_plane",), units=("kube-controller-manager", "kube-scheduler")
+            ),
+            "kubelet": ServiceFile(
+                hosts=("control_plane", "workers"), units=("kubelet", "kube-proxy")
+            ),
+        },
+        groups=("control_plane",),
+    ),
+}

@@ -1,0 +1,206 @@
+"""The inventory as the rest of drctl sees it: every default applied, every placeholder filled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from drctl.errors import InvalidInput
+from drctl.inventory.fields import expand
+from drctl.yamlfile import suggestion
+
+
+class Resolved(BaseModel):
+    """Base of the resolved types: frozen, and strict about what it is built from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Host(Resolved):
+    """A machine and how to reach it. None leaves the choice to ssh_config.
+
+    `address` is for SSH, `cluster_address` for etcd's URLs. `jump` is another host's name, or
+    `[user@]address[:port]` (`split_jump` takes that apart).
+    """
+
+    name: str
+    address: str
+    cluster_address: str
+    port: int | None
+    user: str | None
+    key: Path | None
+    jump: str | None
+    become: Literal["none", "sudo"]
+    work_dir: str
+
+
+class Member(Resolved):
+    """An etcd member. `owner` None: as the old data directory's. `ca` ... None: no TLS."""
+
+    host: str
+    name: str
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...]
+    data_dir: str
+    wal_dir: str | None
+    owner: str | None
+    ca: str | None
+    cert: str | None
+    key: str | None
+    etcd: str
+    etcdctl: str
+    etcdutl: str
+
+
+class Tls(Resolved):
+    """Certificate paths, placeholders not yet filled."""
+
+    ca: str
+    cert: str
+    key: str
+
+
+class EtcdSettings(Resolved):
+    """etcd's settings for all members, placeholders not yet filled; `Member` has them filled."""
+
+    bin_dir: str
+    data_dir: str
+    wal_dir: str | None
+    owner: str | None
+    peer_url: str
+    client_url: str
+    member_name: str
+    tls: Tls | None
+
+
+class Commands(Resolved):
+    """Shell commands of the manager `command`, with {unit} and {host} to fill."""
+
+    start: str
+    stop: str
+    running: str
+    fence: str
+    unfence: str
+    fenced: str
+
+    def fill(self, *, unit: str, host: str) -> dict[str, str]:
+        """Every verb's command line for one unit on one host."""
+        return {verb: expand(line, unit=unit, host=host) for verb, line in self}
+
+
+class Service(Resolved):
+    """Units under one name. They start in the order of `units` and stop in reverse.
+
+    `ready` has a shell command per host, or None. A standard service that this cluster does not
+    have is `absent`: no hosts, no units.
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    units: tuple[str, ...]
+    manager: Literal["systemd", "command"]
+    ports: tuple[int, ...]
+    start: Literal["together", "one-by-one"]
+    ready: dict[str, str | None]
+    commands: Commands | None
+
+    @property
+    def absent(self) -> bool:
+        return not self.hosts
+
+
+class Inventory(Resolved):
+    """One cluster. `groups` holds host names in the order written."""
+
+    cluster: str
+    layout: str
+    path: Path
+    known_hosts: Path | None
+    hosts: dict[str, Host]
+    groups: dict[str, tuple[str, ...]]
+    etcd: EtcdSettings
+    members: tuple[Member, ...]
+    services: dict[str, Service]
+    commands: Commands | None
+    settle_seconds: float
+    warnings: tuple[str, ...]
+
+    def service(self, name: str) -> Service:
+        """The service of that name. Raises InvalidInput for a name nobody declared."""
+        try:
+            return self.services[name]
+        except KeyError:
+            raise self._unknown("service", name, self.services) from None
+
+    def member(self, host: str) -> Member:
+        """The etcd member on that host. Raises InvalidInput where there is none."""
+        for member in self.members:
+            if member.host == host:
+                return member
+        raise self._unknown("etcd member", host, [member.host for member in self.members])
+
+    def host_group(self, names: str | Iterable[str]) -> tuple[str, ...]:
+        """Host names for group names, host names and `all`: in that order, each once.
+
+        `all` is every host in some group, so not a mere jump host. Raises InvalidInput for a
+        name that is neither.
+        """
+        wanted = (names,) if isinstance(names, str) else tuple(names)
+        return tuple(dict.fromkeys(host for name in wanted for host in self._hosts_of(name)))
+
+    def _hosts_of(self, name: str) -> tuple[str, ...]:
+        if name == "all":
+            grouped = {host for members in self.groups.values() for host in members}
+            return tuple(host for host in self.hosts if host in grouped)
+        if name in self.groups:
+            return self.groups[name]
+        if name in self.hosts:
+            return (name,)
+        raise self._unknown("group or host", name, [*self.groups, *self.hosts, "all"])
+
+    def _unknown(self, what: str, name: str, known: Iterable[str]) -> InvalidInput:
+        names = list(known)
+        return InvalidInput(
+            f"{self.path} has no {what} {name!r}{suggestion(name, names)}",
+            hint=f"known: {', '.join(names)}" if names else None,
+        )
+
+    def meaning(self) -> dict[str, str]:
+        """What a plan rests on, flat: field -> value. Two of these compared name a drift.
+
+        How a host is logged in to (user, key, port, jump) may change during a run and is left out.
+        """
+        facts = {"cluster": self.cluster, "members": " ".join(m.host for m in self.members)}
+        for name, host in self.hosts.items():
+            facts[f"hosts.{name}.address"] = host.address
+            facts[f"hosts.{name}.work_dir"] = host.work_dir
+        for member in self.members:
+            facts |= _member_meaning(member)
+        for name, service in self.services.items():
+            facts[f"services.{name}.hosts"] = " ".join(service.hosts)
+            facts[f"services.{name}.units"] = " ".join(service.units)
+            facts[f"services.{name}.manager"] = service.manager
+        return facts
+
+    def fingerprint(self) -> str:
+        """The sha256 of `meaning`, in hex: equal inventories in meaning have equal ones."""
+        text = json.dumps(self.meaning(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _member_meaning(member: Member) -> dict[str, str]:
+    """The fields that decide what is restored where."""
+    facts = {
+        "name": member.name,
+        "peer_urls": " ".join(member.peer_urls),
+        "client_urls": " ".join(member.client_urls),
+        "data_dir": member.data_dir,
+        "wal_dir": member.wal_dir or "",
+        "owner": member.owner or "",
+    }
+    return {f"members.{member.host}.{field}": value for field, value in facts.items()}

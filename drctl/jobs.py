@@ -1,0 +1,212 @@
+"""Jobs: mutating scripts that outlive the connection which started them.
+
+The node keeps `WORK_DIR/RUN/jobs/JOB/` with the script, its output and, written by rename, its
+exit status. Starting is idempotent: whoever starts a job that was started before attaches to it.
+A node belongs to one run at a time (`owner`), and within a run to the newest controller
+(`epoch`), so a second operator and an old controller that comes back are both turned away.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from drctl.errors import ConnectionLost, HostUnavailable, LockHeld, StepFailed, Unreachable
+from drctl.render import quote, render_script
+from drctl.transport import CommandResult, Script, Transport
+
+JobState = Literal["done", "running", "never", "lost"]
+NOT_OWNER = 75  # sysexits EX_TEMPFAIL, from templates/job
+POLL_SECONDS = 10  # how long a node is asked to wait before it answers "running"
+ANSWER_SECONDS = 30.0  # grace on top of that for the answer to arrive
+
+
+@dataclass(frozen=True)
+class JobReport:
+    """What became of a job; `result` only where it is done."""
+
+    state: JobState
+    result: CommandResult | None = None
+    detail: str = ""
+
+
+def parse_report(answer: CommandResult) -> JobReport:
+    """Read the first line that templates/job/report.sh prints: `done STATUS` or a bare state."""
+    first, _, rest = answer.stdout.partition("\n")
+    word, _, status = first.partition(" ")
+    if word == "done" and status.isdigit():
+        return JobReport("done", CommandResult(int(status), rest, answer.stderr, answer.seconds))
+    if word in ("running", "never", "lost"):
+        return JobReport(word, detail=answer.stderr.strip())  # type: ignore[arg-type]  # checked
+    return JobReport("lost", detail=f"unreadable answer: {first[:200]!r} {answer.stderr.strip()}")
+
+
+def preamble(env: Mapping[str, str]) -> str:
+    """Shell assignments; not exported, so they reach neither children nor their environment."""
+    return "".join(f"{name}={quote(value)}\n" for name, value in env.items())
+
+
+def fields(text: str) -> dict[str, str]:
+    """`name=value` lines as a mapping; other lines are left out."""
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {name: value for name, eq, value in pairs if eq and name.isidentifier()}
+
+
+class Jobs:
+    """The node-side jobs of one run, as controlled by one controller session."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        run: str,
+        epoch: int,
+        who: str,
+        work_dirs: Mapping[str, str],
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._transport = transport
+        self._run, self._epoch, self._who = run, epoch, who
+        self._work_dirs = work_dirs
+        self._sleep, self._clock = sleep, clock
+
+    def base_env(self, host: str) -> dict[str, str]:
+        """The variables that every script may use."""
+        return {
+            "DRCTL_RUN": self._run,
+            "DRCTL_WORK": self._work_dirs[host],
+            "DRCTL_HOST": host,
+        }
+
+    def _call(
+        self, host: str, name: str, env: Mapping[str, str], deadline: float
+    ) -> CommandResult:
+        script = render_script(f"job/{name}")
+        everything = {**self.base_env(host), **env}
+        return self._transport.run(host, script, everything, deadline=deadline)
+
+    def claim(self, host: str, manifest: str, *, deadline: float) -> None:
+        """Make this run the owner of `host` and leave its manifest there.
+
+        Waits while a job of this very run still holds the lock. Raises LockHeld with the owner's
+        name and time when it is somebody else's, HostUnavailable, or StepFailed when the work
+        directory cannot be written or a tool is missing.
+        """
+        env = {"DRCTL_EPOCH": str(self._epoch), "DRCTL_WHO": self._who, "DRCTL_MANIFEST": manifest}
+        ends = self._clock() + deadline
+        while True:
+            answer = self._call(host, "claim", env, ANSWER_SECONDS)
+            if answer.ok:
+                return
+            owner = fields(answer.stdout)
+            if answer.status != NOT_OWNER:
+                raise StepFailed(
+                    f"cannot claim the node: {answer.stderr.strip() or answer.stdout.strip()}",
+                    host=host,
+                    hint=f"look at {self._work_dirs[host]} there, then resume",
+                )
+            if "busy" not in owner or owner.get("run", self._run) != self._run:
+                raise self._held(host, owner)
+            if self._clock() >= ends:
+                raise self._held(host, owner)
+            self._sleep(1.0)
+
+    def _held(self, host: str, owner: Mapping[str, str]) -> LockHeld:
+        run = owner.get("run", "an unknown run")
+        which = f"this run, from a newer session (epoch {owner.get('epoch')})" if run == self._run else run
+        return LockHeld(
+            f"the node belongs to {which}, claimed by {owner.get('who', 'somebody')}"
+            f" since {owner.get('since', 'an unknown time')}",
+            host=host,
+            hint="let it finish, or roll it back from the machine where it was started",
+        )
+
+    def perform(
+        self,
+        host: str,
+        job: str,
+        script: Script,
+        env: Mapping[str, str],
+        *,
+        step: str,
+        seen: str,
+        deadline: float,
+    ) -> CommandResult:
+        """Start `script` as job `job`, or attach to it, and wait for its end.
+
+        Survives lost connections until `deadline` seconds are over; then raises ConnectionLost
+        or StepFailed ("still running"): unknown, not failed. Raises LockHeld when fenced off.
+        """
+        call = {
+            "DRCTL_EPOCH": str(self._epoch),
+            "DRCTL_JOB": job,
+            "DRCTL_STEP": step,
+            "DRCTL_ACTION": script.name,
+            "DRCTL_SEEN": seen,
+            "DRCTL_BODY": preamble({**self.base_env(host), **env}) + script.body,
+        }
+        report = self._follow(host, "start", call, deadline)
+        if report.state != "done" or report.result is None:
+            raise StepFailed(
+                f"the job {job} ended without a status: {report.detail or report.state}",
+                host=host,
+                hint="resume: the step observes the node before it does anything again",
+            )
+        return report.result
+
+    def settle(self, host: str, job: str, *, deadline: float) -> JobReport:
+        """Wait for the end of a job that an earlier session may have started."""
+        return self._follow(host, "wait", {"DRCTL_JOB": job}, deadline)
+
+    def _follow(
+        self, host: str, first: str, env: Mapping[str, str], deadline: float
+    ) -> JobReport:
+        ends = self._clock() + deadline
+        name = first
+        while True:
+            left = ends - self._clock()
+            wait = max(0, min(POLL_SECONDS, int(left)))
+            try:
+                answer = self._call(host, name, {**env, "DRCTL_WAIT": str(wait)}, wait + ANSWER_SECONDS)
+                report = self._understand(host, answer)
+            except (ConnectionLost, Unreachable) as error:
+                # Starting is idempotent, so the same question may be asked again.
+                if self._clock() + 1 >= ends:
+                    raise self._unknown(host, error) from error
+                self._sleep(1.0)
+                continue
+            if report.state != "running":
+                return report
+            if self._clock() >= ends:
+                raise StepFailed(
+                    f"the job {env['DRCTL_JOB']} still runs after {deadline:.0f} s",
+                    host=host,
+                    hint="resume attaches to it",
+                )
+            name = "wait"
+
+    def _understand(self, host: str, answer: CommandResult) -> JobReport:
+        if answer.status == NOT_OWNER:
+            raise self._held(host, fields(answer.stdout))
+        if not answer.ok:
+            raise StepFailed(
+                f"cannot start a job: {answer.stderr.strip() or answer.stdout.strip()}",
+                host=host,
+                hint=f"look at {self._work_dirs[host]} there, then resume",
+            )
+        return parse_report(answer)
+
+    @staticmethod
+    def _unknown(host: str, error: HostUnavailable) -> ConnectionLost:
+        return ConnectionLost(
+            f"the outcome is unknown: {error.message}",
+            host=host,
+            hint="resume when the host answers: it attaches to what still runs there",
+        )
+
+    def release(self, host: str, record: str, *, deadline: float) -> None:
+        """Give the node back and leave `record` (JSON) in the run's folder there."""
+        self._call(host, "release", {"DRCTL_RECORD": record}, deadline)

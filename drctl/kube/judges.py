@@ -1,0 +1,53 @@
+"""Does Kubernetes serve again?"""
+
+from __future__ import annotations
+
+from drctl.etcd.reports import ReportError, parse_report
+from drctl.verdict import Evidence, Problem, Verdict
+
+_PREFIX = "ready."
+
+
+def serves(evidence: Evidence) -> Verdict:
+    """Proves that every service's own readiness check says ok on every host that was asked.
+
+    Each host answers with lines `ready.<service>=ok`, or with what went wrong instead of ok. A
+    silent host, or one that reports no service at all, is unproven.
+    """
+    problems = [
+        Problem(f"no answer: {reason}", host, "see that the host is reachable", "unproven")
+        for host, reason in evidence.silent.items()
+    ]
+    findings: list[str] = []
+    for host, text in evidence.answers.items():
+        host_problems, host_findings = _host(host, text)
+        problems += host_problems
+        findings += host_findings
+    if not evidence.answers and not evidence.silent:
+        problems.append(Problem("no host was asked", kind="unproven"))
+    return Verdict(problems=tuple(problems), findings=tuple(findings))
+
+
+def _host(host: str, text: str) -> tuple[list[Problem], list[str]]:
+    try:
+        report = parse_report(text)
+    except ReportError as error:
+        return [Problem(f"its answer cannot be used: {error}", host, None, "unproven")], []
+    services = {
+        name.removeprefix(_PREFIX): said
+        for name, said in report.items()
+        if name.startswith(_PREFIX)
+    }
+    problems = [
+        Problem(
+            f"{service} is not ready: {said or 'no answer'}",
+            host,
+            f"look at the log of {service} on that host, then drctl restore --resume",
+            "unproven",
+        )
+        for service, said in services.items()
+        if said != "ok"
+    ]
+    if not services:
+        problems.append(Problem("reported no service", host, None, "unproven"))
+    return problems, [f"{host}: {name} is ready" for name, said in services.items() if said == "ok"]

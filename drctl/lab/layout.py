@@ -1,0 +1,216 @@
+"""Where everything in a lab's directory lies, and the record that says what the lab started."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from drctl.errors import Refused, UsageError
+from drctl.lab.processes import ProcessRecord
+
+STATE_FILE = "lab.json"
+SSH_PORT = 2222
+CLIENT_PORT = 2379
+PEER_PORT = 2380
+APISERVER_PORT = 6443
+PORTS = (SSH_PORT, CLIENT_PORT, PEER_PORT, APISERVER_PORT)
+UNITS = ("etcd", "kube-apiserver-stand-in")
+# Paths go into configuration files of four formats; quoting in each would be harder to trust.
+_SAFE_PATH = re.compile(r"[A-Za-z0-9._/+@-]+")
+# The kernel allows 108 bytes; supervisord first binds "<path>.<pid>".
+_LONGEST_SOCKET = 90
+
+
+@dataclass(frozen=True)
+class LabHost:
+    """One pretended host: an address of its own and a directory tree of its own."""
+
+    name: str
+    address: str
+    root: Path
+    socket: Path
+
+    @property
+    def member_name(self) -> str:
+        """The etcd member's name, as kubeasz gives it."""
+        return f"etcd-{self.address}"
+
+    @property
+    def ssl_dir(self) -> Path:
+        return self.root / "etc/kubernetes/ssl"
+
+    @property
+    def ca(self) -> Path:
+        return self.ssl_dir / "ca.pem"
+
+    @property
+    def cert(self) -> Path:
+        return self.ssl_dir / "kubernetes.pem"
+
+    @property
+    def key(self) -> Path:
+        return self.ssl_dir / "kubernetes-key.pem"
+
+    @property
+    def etc(self) -> Path:
+        return self.root / "etc"
+
+    @property
+    def fences(self) -> Path:
+        """A file named like a unit in here keeps that unit from starting, after a reboot too."""
+        return self.root / "etc/fence"
+
+    @property
+    def supervisord_conf(self) -> Path:
+        return self.root / "etc/supervisord.conf"
+
+    @property
+    def data_dir(self) -> Path:
+        return self.root / "var/lib/etcd"
+
+    @property
+    def work_dir(self) -> Path:
+        return self.root / "var/lib/drctl"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.root / "var/log"
+
+    @property
+    def run_dir(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def home(self) -> Path:
+        return self.root / "root"
+
+    @property
+    def bin_dir(self) -> Path:
+        return self.root / "usr/local/bin"
+
+    @property
+    def client_url(self) -> str:
+        return f"https://{self.address}:{CLIENT_PORT}"
+
+    @property
+    def peer_url(self) -> str:
+        return f"https://{self.address}:{PEER_PORT}"
+
+    def make_directories(self) -> None:
+        """Create the tree, private to this user."""
+        for path in (self.ssl_dir, self.fences, self.data_dir, self.work_dir, self.log_dir):
+            path.mkdir(parents=True, mode=0o700)
+        for path in (self.run_dir, self.home, self.bin_dir):
+            path.mkdir(parents=True, mode=0o700)
+
+
+@dataclass
+class Lab:
+    """A lab as its state file knows it. `state` is "starting" until everything answers."""
+
+    directory: Path
+    id: str
+    addresses: dict[str, str]
+    state: str = "starting"
+    sockets: str | None = None  # a short directory, where the lab's own path is too long
+    processes: list[ProcessRecord] = field(default_factory=list)
+
+    @property
+    def hosts(self) -> tuple[LabHost, ...]:
+        return tuple(self._host(name, address) for name, address in self.addresses.items())
+
+    def host(self, name: str) -> LabHost:
+        """The host of that name; UsageError naming those that exist otherwise."""
+        if name not in self.addresses:
+            known = ", ".join(self.addresses)
+            raise UsageError(f"the lab has no host {name!r}", hint=f"its hosts are {known}")
+        return self._host(name, self.addresses[name])
+
+    @property
+    def key(self) -> Path:
+        return self.directory / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.directory / "known_hosts"
+
+    @property
+    def inventory(self) -> Path:
+        return self.directory / "inventory.yaml"
+
+    def save(self) -> None:
+        """Write the state file; a reader sees the old or the new one, never half of it."""
+        body = asdict(self) | {"directory": str(self.directory)}
+        path = self.directory / STATE_FILE
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(body, indent=2) + "\n")
+        part.replace(path)
+
+    def remove_files(self) -> None:
+        """Remove the lab's directory and its sockets."""
+        if self.sockets:
+            shutil.rmtree(self.sockets, ignore_errors=True)
+        shutil.rmtree(self.directory)
+
+    def _host(self, name: str, address: str) -> LabHost:
+        root = self.directory / "hosts" / name
+        socket = root / "run/supervisor.sock"
+        if self.sockets:
+            socket = Path(self.sockets) / f"{name}.sock"
+        return LabHost(name, address, root, socket)
+
+
+def create(directory: Path, lab_id: str, addresses: dict[str, str]) -> Lab:
+    """Claim `directory` (absent or empty) for a new lab and write its state file."""
+    lab = Lab(directory, lab_id, addresses)
+    if any(len(str(host.socket)) > _LONGEST_SOCKET for host in lab.hosts):
+        lab.sockets = tempfile.mkdtemp(prefix="drctl-lab-")
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Two `up` at the same time in one directory: only one creates the file.
+    os.close(os.open(directory / STATE_FILE, os.O_CREAT | os.O_EXCL, 0o600))
+    lab.save()
+    return lab
+
+
+def load(directory: Path) -> Lab | None:
+    """The lab whose directory this is; None where there is none.
+
+    Refused when the state file is there and unreadable: whose processes these are is then unknown.
+    """
+    path = directory / STATE_FILE
+    try:
+        raw = json.loads(path.read_text())
+        raw["processes"] = [ProcessRecord(**record) for record in raw["processes"]]
+        return Lab(**raw | {"directory": directory})
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(
+            f"{path} is damaged: {error}",
+            hint=f"look for its processes with `ps`, then remove {directory} yourself",
+        ) from error
+
+
+def require(directory: Path) -> Lab:
+    """Like `load`, and Refused where there is no lab."""
+    lab = load(resolve(directory))
+    if lab is None:
+        raise Refused(f"{directory} holds no lab", hint="`drctl lab up --dir DIR` makes one")
+    return lab
+
+
+def resolve(directory: Path) -> Path:
+    """The absolute path; UsageError for characters that a configuration file could trip over."""
+    path = directory.expanduser().absolute()
+    path = path.parent.resolve() / path.name
+    if not _SAFE_PATH.fullmatch(str(path)):
+        raise UsageError(
+            f"a lab cannot live in {str(path)!r}: letters, digits and . _ / + @ - only",
+            hint="choose another directory with --dir",
+        )
+    return path

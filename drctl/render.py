@@ -1,0 +1,76 @@
+"""Templates to text: the one owner of Jinja2.
+
+Templates live in `templates/` of a checkout and in `drctl/templates/` of an installed wheel. An
+undefined name is an error, and every value that reaches a shell goes through the `q` filter.
+"""
+
+from __future__ import annotations
+
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+
+from drctl.errors import InvalidInput
+from drctl.transport import Script
+
+
+def data_folder(name: str) -> Path:
+    """The shipped folder or file `name`: inside the wheel if installed, else in the checkout."""
+    package = Path(__file__).parent
+    inside = package / name
+    return inside if inside.exists() else package.parent / name
+
+
+def quote(value: object) -> str:
+    """`value` as one word of POSIX shell."""
+    return shlex.quote(str(value))
+
+
+def hex_address(address: str) -> str:
+    """A loopback IPv4 address as /proc/net/tcp writes it, else "" (any address).
+
+    Only hosts that share one kernel, as in a lab on loopback, are told apart by address.
+    """
+    parts = address.split(".")
+    if parts[0] != "127" or len(parts) != 4 or not all(part.isdigit() for part in parts):
+        return ""
+    return "".join(f"{int(part):02X}" for part in reversed(parts))
+
+
+@cache
+def environment(folder: Path | None = None) -> Environment:
+    env = Environment(
+        loader=FileSystemLoader(folder or data_folder("templates")),
+        undefined=StrictUndefined,
+        autoescape=False,  # shell and config files, no HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    env.filters["q"] = quote
+    env.filters["hex_address"] = hex_address
+    return env
+
+
+def has_template(name: str, folder: Path | None = None) -> bool:
+    """Whether `templates/NAME.j2` exists."""
+    return ((folder or data_folder("templates")) / f"{name}.j2").is_file()
+
+
+def render(template: str, folder: Path | None = None, /, **values: Any) -> str:
+    """The text of `templates/TEMPLATE.j2`; raises InvalidInput for a missing or broken template."""
+    try:
+        return environment(folder).get_template(f"{template}.j2").render(values)
+    except TemplateError as error:
+        raise InvalidInput(
+            f"template {template}: {type(error).__name__}: {error}",
+            hint="compare the name with the folders under templates/",
+        ) from error
+
+
+def render_script(template: str, folder: Path | None = None, /, **values: Any) -> Script:
+    """A shell script from `templates/TEMPLATE.sh.j2`, named after its template."""
+    return Script(template, render(f"{template}.sh", folder, **values))

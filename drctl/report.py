@@ -1,0 +1,234 @@
+"""Documents about plans and runs, as plain data and as text. Pure: no terminal, no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from drctl.journal import RunState
+from drctl.plan import ALWAYS, Plan, PlannedStep, Task
+from drctl.render import render
+
+
+def human_bytes(size: float) -> str:
+    """`size` bytes with a decimal unit: 492.0 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def human_seconds(seconds: float) -> str:
+    """`seconds` as a person says it: 2.4 s, 3 min 5 s, 2 h 10 min, 3 d 4 h."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = timedelta(seconds=round(seconds))
+    hours, rest = divmod(whole.seconds, 3600)
+    minutes, secs = divmod(rest, 60)
+    if whole.days:
+        return f"{whole.days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {secs} s"
+
+
+# -- a plan -------------------------------------------------------------------------------------
+
+
+def _commands(step: PlannedStep, task: Task) -> list[str]:
+    commands = []
+    if task.source:
+        commands.append(f"upload {task.source}")
+    script = task.act or task.observe
+    if script:
+        commands.append(script.body)
+    return commands
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """`restore --dry-run --output json`: the very scripts of a run, in order of execution."""
+    steps = [
+        {
+            "id": step.id,
+            "phase": step.phase,
+            "host": host,
+            "action": step.action,
+            "commands": _commands(step, task),
+            "observe": task.observe.body if task.observe and task.act else "",
+            "variables": {**dict.fromkeys(ALWAYS, "the run"), **task.env},
+        }
+        for step in plan.steps
+        for host, task in step.tasks.items()
+    ]
+    return {
+        "runbook": plan.runbook,
+        "cluster": plan.cluster,
+        "snapshot": plan.facts.get("snapshot"),
+        "digest": plan.digest,
+        "steps": steps,
+        "wrapper": render("job/start.sh"),
+        "claim": render("job/claim.sh"),
+    }
+
+
+def plan_text(plan: Plan) -> str:
+    """What a dry run prints: phases, steps, hosts, and every command once per distinct body."""
+    lines: list[str] = []
+    phase = ""
+    for step in plan.steps:
+        if step.phase != phase:
+            phase = step.phase
+            lines += ["", phase]
+        lines.append(f"  {step.id}: {step.title}")
+        lines += _step_lines(step)
+    lines += ["", "Every change runs on its node inside this wrapper:"]
+    lines += [f"    {line}" for line in render("job/start.sh").splitlines() if line.strip()]
+    return "\n".join(lines).lstrip("\n")
+
+
+def _step_lines(step: PlannedStep) -> list[str]:
+    bodies: dict[str, list[str]] = {}
+    for host, task in step.tasks.items():
+        for command in _commands(step, task):
+            bodies.setdefault(command, []).append(host)
+    lines = []
+    for body, hosts in bodies.items():
+        lines.append(f"    on {', '.join(hosts)}:")
+        lines += [f"      {line}" for line in body.splitlines() if line.strip()]
+    sources = {v: s for task in step.tasks.values() for v, s in task.env.items()}
+    lines += [f"      # {variable}: {source}" for variable, source in sources.items()]
+    return lines
+
+
+# -- the question before a restore --------------------------------------------------------------
+
+
+def _snapshot_lines(snapshot: Mapping[str, Any]) -> list[str]:
+    proven = "" if snapshot.get("taken_at_proven") else " (the file's own time: unproven)"
+    members = ", ".join(m["name"] for m in snapshot.get("members", ())) or "unknown"
+    return [
+        f"snapshot   {snapshot['path']}",
+        f"           {human_bytes(snapshot['size'])}, sha256 {snapshot['sha256'][:16]}…, "
+        f"every byte verified; revision {snapshot['revision']}",
+        f"           taken {snapshot['taken_at']}{proven}, "
+        f"{human_seconds(snapshot['age_seconds'])} ago",
+        f"           of the members {members}",
+    ]
+
+
+def restore_summary(plan: Plan, state: RunState) -> str:
+    """What the operator sees before typing the cluster's name."""
+    values = state.values
+    members = plan.facts["members"]
+    stops = [f"{step.action.split()[0]} on {', '.join(step.hosts)}" for step in fencing(plan)]
+    lines = [
+        f"cluster    {plan.cluster}",
+        *_snapshot_lines(plan.facts["snapshot"]),
+        "restore to " + ", ".join(m["name"] for m in members.values()),
+        "stops      " + "; ".join(stops),
+    ]
+    lines += [f"keeps      {where}" for where in kept_at(plan, state)]
+    bump = values.get("bump")
+    lines.append(
+        f"revision   raised by {bump} on every member"
+        if bump
+        else "revision   NOT raised: an etcdutl here cannot (before 3.5.10); watches may be stale"
+    )
+    if values.get("quorum"):
+        lines.append("now        the old cluster still answers with a quorum: this replaces it")
+        if not plan.runbook.endswith("staged"):
+            lines.append("           --staged would do better: it rebuilds while the cluster serves")
+    elif values.get("answering"):
+        lines.append(f"now        no quorum; still answering: {', '.join(values['answering'])}")
+    else:
+        lines.append("now        no member of the old cluster answers")
+    lines += [f"warning    {warning}" for warning in state.warnings]
+    return "\n".join(lines)
+
+
+def rollback_summary(plan: Plan, state: RunState) -> str:
+    """What the operator sees before a rollback."""
+    taken_back = [f"  {s.title} ({', '.join(s.hosts)})" for s in plan.steps if s.id.startswith("undo-")]
+    return "\n".join([f"run {state.run} of {plan.cluster} is taken back:", *taken_back])
+
+
+def fencing(plan: Plan) -> list[PlannedStep]:
+    return [step for step in plan.steps if step.action.endswith(" fenced")]
+
+
+def kept_at(plan: Plan, state: RunState) -> list[str]:
+    """Where each member's old data is or will be."""
+    places = []
+    for host in plan.facts.get("members", {}):
+        for name in ("stage", "wal_stage"):
+            stage = (state.values.get(name) or {}).get(host)
+            if stage:
+                places.append(f"{host}:{stage}/{state.run}/old")
+    return places
+
+
+# -- a run --------------------------------------------------------------------------------------
+
+
+def next_command(state: RunState) -> str:
+    """What to type next."""
+    inventory = f"--inventory {state.inventory}"
+    if state.state == "done":
+        return f"drctl backup {inventory} --to DIR"
+    if state.state == "rolled-back":
+        return f"drctl status {inventory}"
+    if not state.changed:
+        return f"drctl restore --snapshot {state.plan['facts']['snapshot']['path']} {inventory}"
+    if state.direction == "undo":
+        return f"drctl rollback {state.run} {inventory}"
+    return f"drctl restore --resume {state.run} {inventory}"
+
+
+def run_document(state: RunState) -> dict[str, Any]:
+    """`runs show --output json`."""
+    phases = {step["id"]: step["phase"] for step in state.plan.get("steps", ())}
+    snapshot = state.plan.get("facts", {}).get("snapshot")
+    return {
+        "run": state.run,
+        "cluster": state.cluster,
+        "state": state.state,
+        "runbook": state.runbook,
+        "inventory": state.inventory,
+        "snapshot": snapshot and {"path": snapshot["path"], "sha256": snapshot["sha256"]},
+        "started": state.started,
+        "finished": state.finished,
+        "steps": [
+            {
+                "id": step,
+                "phase": phases.get(step, "rollback"),
+                "host": host,
+                "state": known.state,
+                "started": known.started,
+                "finished": known.finished,
+                "seconds": round(known.seconds, 3),
+                "detail": known.detail,
+            }
+            for (step, host), known in state.hosts.items()
+        ],
+        "findings": state.findings,
+        "warnings": state.warnings,
+        "unreached": state.unreached,
+        "values": state.values,
+        "error": state.error,
+        "next": next_command(state),
+    }
+
+
+def hand_over(plan: Plan, state: RunState) -> str:
+    """The last words of a restore: what was not reached, what to watch, what to do now."""
+    lines = [f"{plan.cluster} is restored and verified (run {state.run})"]
+    lines += [f"old data kept: {place}" for place in kept_at(plan, state)]
+    lines += [f"NOT REACHED: {host}: {why}" for host, why in state.unreached.items()]
+    lines += [f"warning: {warning}" for warning in state.warnings]
+    lines += [
+        "watch: pods that were created after the snapshot may still run until their kubelet restarts",
+        f"now: take a new backup: {next_command(state)}",
+    ]
+    return "\n".join(lines)
+
+

@@ -1,0 +1,169 @@
+"""Runbooks: the procedure as data.
+
+A runbook has phases, a phase has steps, a step names one verb. There is no `if`: what differs
+between hosts lies in the inventory and in the templates. `undo` is not written here either; it
+belongs to the verb (a template folder with an `undo/` beside its `act.sh.j2`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from drctl.errors import Fault, InvalidInput
+from drctl.render import data_folder
+from drctl.yamlfile import Document, faults_from_validation, read_yaml
+
+VERBS = ("gather", "service", "upload", "run", "confirm")
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+ValueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+TemplateName = Annotated[str, Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Step(_Model):
+    """One line of a runbook: exactly one verb, and how the engine should treat it."""
+
+    id: Identifier = Field(description="unique in the runbook; journal and messages name it")
+    title: str = Field("", description="what a person reads while it runs")
+    hosts: tuple[str, ...] = Field(
+        (), description="groups or hosts; for `service` the service's own hosts where empty"
+    )
+    gather: TemplateName | None = Field(None, description="read-only template; its output is data")
+    judge: str | None = Field(None, description="the function that judges all hosts' answers")
+    yields: tuple[ValueName, ...] = Field((), description="values that the judge hands on")
+    service: str | None = Field(None, description="a service of the inventory")
+    want: Literal["fenced", "running", "restarted"] | None = Field(
+        None, description="the state in which `service` shall be"
+    )
+    upload: Literal["snapshot"] | None = Field(None, description="the file to send to each host")
+    run: TemplateName | None = Field(None, description="template folder with observe and act")
+    confirm: str | None = Field(
+        None, description="a summary known to drctl, or the text of what a person must do by hand"
+    )
+    optional: bool = Field(False, description="no host at all is not an error")
+    tolerate: Literal["unreachable"] | None = Field(
+        None, description="go on without unreachable hosts; the hand-over lists them"
+    )
+    each_session: bool = Field(False, description="repeat at every resume, whatever was recorded")
+    patience: float = Field(0, ge=0, le=3600, description="seconds to ask again until judged good")
+    deadline: float = Field(300, gt=0, le=86400, description="seconds for one host")
+    repeatable: bool = Field(False, description="safe to try again after a failure")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_host_is_a_list(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("hosts"), str):
+            return {**data, "hosts": [data["hosts"]]}
+        return data
+
+    @model_validator(mode="after")
+    def _exactly_one_verb(self) -> Step:
+        verbs = [name for name in VERBS if getattr(self, name) is not None]
+        if len(verbs) != 1:
+            raise ValueError(f"a step has exactly one of {', '.join(VERBS)}; found {verbs or 'none'}")
+        if (self.service is None) != (self.want is None):
+            raise ValueError("`service` and `want` come together")
+        if (self.judge is not None or self.yields or self.patience) and self.gather is None:
+            raise ValueError("`judge`, `yields` and `patience` need `gather`")
+        if not self.hosts and self.service is None and self.confirm is None:
+            raise ValueError("which hosts? give a group or host names")
+        return self
+
+    @property
+    def verb(self) -> str:
+        return next(name for name in VERBS if getattr(self, name) is not None)
+
+
+class Phase(_Model):
+    """Steps under one heading; `undo: true` stands for the run's own steps, last one first."""
+
+    title: str
+    steps: tuple[Step, ...] = ()
+    undo: bool = False
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Phase:
+        if bool(self.steps) == self.undo:
+            raise ValueError("a phase has either `steps` or `undo: true`")
+        return self
+
+
+class NewValue(_Model):
+    """A value made by drctl at the start of a run."""
+
+    new: Literal["token", "cluster-id"]
+
+
+class Runbook(_Model):
+    """A whole runbook, as read from YAML."""
+
+    runbook: Identifier
+    title: str = ""
+    source: str = Field(description="where the procedure is documented")
+    values: dict[ValueName, NewValue] = {}
+    phases: tuple[Phase, ...] = Field(min_length=1)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(step for phase in self.phases for step in phase.steps)
+
+
+def shipped_runbooks() -> dict[str, Path]:
+    """Name -> file of the runbooks that come with drctl."""
+    return {path.stem: path for path in sorted(data_folder("runbooks").glob("*.yaml"))}
+
+
+def runbook_path(name_or_file: str) -> Path:
+    """A shipped runbook's file, or the given path; raises InvalidInput when there is neither."""
+    shipped = shipped_runbooks()
+    path = shipped.get(name_or_file, Path(name_or_file))
+    if not path.is_file():
+        raise InvalidInput(
+            f"no runbook {name_or_file!r}: neither shipped ({', '.join(shipped)}) nor a file",
+            hint="drctl runbook list",
+        )
+    return path
+
+
+def load_runbook(name_or_file: str) -> Runbook:
+    """Read and validate a runbook; raises InvalidInput with every mistake, its file and line."""
+    document = read_yaml(runbook_path(name_or_file))
+    try:
+        runbook = Runbook.model_validate(document.data)
+    except ValidationError as error:
+        raise _invalid(document, faults_from_validation(error, document)) from error
+    if faults := _duplicate_ids(runbook, document):
+        raise _invalid(document, faults)
+    return runbook
+
+
+def runbook_schema() -> dict[str, Any]:
+    """JSON Schema for editors."""
+    return Runbook.model_json_schema()
+
+
+def _invalid(document: Document, faults: tuple[Fault, ...]) -> InvalidInput:
+    return InvalidInput(
+        f"the runbook {document.path} is not valid",
+        faults=faults,
+        hint=f"drctl runbook validate {document.path}",
+    )
+
+
+def _duplicate_ids(runbook: Runbook, document: Document) -> tuple[Fault, ...]:
+    first: dict[str, int] = {}
+    faults = []
+    for p, phase in enumerate(runbook.phases):
+        for s, step in enumerate(phase.steps):
+            line = document.line(("phases", p, "steps", s))
+            if step.id in first:
+                message = f"the id {step.id!r} is already used in line {first[step.id]}"
+                faults.append(Fault(message, str(document.path), line, f"phases[{p}].steps[{s}].id"))
+            first.setdefault(step.id, line)
+    return tuple(faults)

@@ -1,0 +1,260 @@
+"""An open SSH connection to a host, through its jump hosts, with every host key checked."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Protocol
+
+import fabric
+import paramiko
+from paramiko.config import SSHConfig
+from paramiko.ssh_exception import ChannelException, IncompatiblePeer, SSHException
+
+from drctl.errors import DrctlError, HostKeyChanged, Unreachable
+from drctl.ssh.auth import PublicKeys
+from drctl.ssh.clock import AbandonedError, Clock, bounded
+from drctl.ssh.known_hosts import Entry, KnownHosts, fingerprint
+from drctl.ssh.route import Endpoint, Route
+
+KEEPALIVE = 15  # seconds; keeps NAT entries alive, detects nothing (a frozen peer still ACKs)
+
+# AES-GCM first: it needs no separate MAC, which takes a third of paramiko's CPU time per byte.
+CIPHERS = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "aes128-ctr",
+    "aes192-ctr",
+    "aes256-ctr",
+)
+MACS = (
+    "hmac-sha2-256-etm@openssh.com",
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256",
+    "hmac-sha2-512",
+)
+
+
+class Socket(Protocol):
+    """What paramiko needs below a connection: a socket, or a channel of the jump host's."""
+
+    def close(self) -> None: ...
+
+
+class Link:
+    """One host's connection. `abort` may be called from any thread, at any time, repeatedly."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.users = 0  # calls under way; owned by the pool
+        self._lock = threading.Lock()
+        self._aborted = False
+        self._sockets: list[Any] = []  # from the first hop on
+        self._transports: list[paramiko.Transport] = []
+        self.transport: paramiko.Transport | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether the connection is open, as far as this side knows."""
+        return self.transport is not None and self.transport.is_active() and not self._aborted
+
+    def adopt(self, resource: Any) -> None:
+        """Own a socket or transport; close it at once if the link was aborted meanwhile."""
+        owned = self._transports if isinstance(resource, paramiko.Transport) else self._sockets
+        with self._lock:
+            owned.append(resource)
+            aborted = self._aborted
+        if aborted:
+            self.abort()
+            raise SSHException("given up")
+
+    def abort(self) -> None:
+        """Break the connection now. Never blocks on the peer: raw sockets go first."""
+        with self._lock:
+            self._aborted = True
+            sockets, transports = list(self._sockets), list(self._transports)
+        for sock in sockets:
+            if isinstance(sock, socket.socket):
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+        for transport in transports:
+            transport.packetizer.complete_handshake()  # ends paramiko's handshake timer thread
+            transport.close()
+        for sock in sockets:
+            with contextlib.suppress(OSError, EOFError, SSHException):
+                sock.close()
+
+    def close(self) -> None:
+        """Break the connection and wait for its threads."""
+        self.abort()
+        for transport in self._transports:
+            if transport.is_alive():
+                transport.join(2.0)
+
+
+def dial(link: Link, clock: Clock, connect_timeout: float) -> None:
+    """Open `link` hop by hop within the clock, `connect_timeout` seconds for each hop.
+
+    Raises Unreachable, AuthRefused or HostKeyChanged; the link is aborted then.
+    """
+    limit = clock.left(connect_timeout * len(link.route))
+    try:
+        bounded(partial(_dial, link, connect_timeout), limit, link.abort)
+    except AbandonedError:
+        link.close()
+        raise Unreachable(f"no connection within {limit:.3g} s") from None
+    except BaseException:
+        link.close()
+        raise
+
+
+def _dial(link: Link, timeout: float) -> None:
+    via: paramiko.Transport | None = None
+    for end in link.route:
+        with explained(end):
+            sock = connect(end, via, timeout)
+            link.adopt(sock)
+            via = _login(link, end, sock, timeout)
+    link.transport = via
+
+
+def connect(end: Endpoint, via: paramiko.Transport | None, timeout: float) -> Socket:
+    """A TCP connection to the endpoint, or one through the jump host `via`."""
+    if via is not None:
+        target = (end.hostname, end.port)
+        return via.open_channel("direct-tcpip", target, ("", 0), timeout=timeout)
+    clock = Clock(timeout)
+    found = socket.getaddrinfo(end.hostname, end.port, type=socket.SOCK_STREAM)
+    for left, (family, kind, proto, _, address) in zip(
+        range(len(found), 0, -1), found, strict=True
+    ):
+        sock = socket.socket(family, kind, proto)
+        try:
+            # A silent address must leave time for the next one (IPv6 that goes nowhere).
+            sock.settimeout(max(clock.left() / left, 0.1))
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except BaseException as e:
+            sock.close()
+            if left == 1 or not isinstance(e, OSError):
+                raise
+        else:
+            return sock
+    raise OSError("the name has no address")
+
+
+def _login(link: Link, end: Endpoint, sock: Socket, timeout: float) -> paramiko.Transport:
+    known = KnownHosts.load(end.known_hosts)
+
+    def factory(sock: Any, disabled_algorithms: Any = None) -> paramiko.Transport:
+        transport = make_transport(sock, timeout, disabled_algorithms)
+        options = transport.get_security_options()
+        options.key_types = known.preferred(end.known_as, tuple(options.key_types))
+        link.adopt(transport)
+        return transport
+
+    # lazy and an empty SSHConfig: nothing of /etc/fabric.yaml or ssh_config gets in unseen.
+    auth = {"authentication": {"strategy_class": lambda **_: PublicKeys(end)}}
+    connection = fabric.Connection(
+        end.hostname,
+        user=end.user,
+        port=end.port,
+        config=fabric.Config(ssh_config=SSHConfig(), lazy=True, overrides=auth),
+        gateway=False,
+        forward_agent=False,
+        connect_kwargs={
+            "sock": sock,
+            "transport_factory": factory,
+            "timeout": timeout,
+            "banner_timeout": timeout,
+            "auth_timeout": timeout,
+        },
+    )
+    connection.client.set_missing_host_key_policy(StrictPolicy(end, known))
+    connection.open()
+    transport: paramiko.Transport = connection.transport
+    transport.set_keepalive(KEEPALIVE)
+    return transport
+
+
+def make_transport(
+    sock: Any, timeout: float, disabled_algorithms: Any = None
+) -> paramiko.Transport:
+    """A paramiko transport with drctl's ciphers, not yet started."""
+    transport = paramiko.Transport(sock, disabled_algorithms=disabled_algorithms)
+    transport.banner_timeout = transport.handshake_timeout = timeout
+    options = transport.get_security_options()
+    options.ciphers, options.digests = CIPHERS, MACS
+    return transport
+
+
+class StrictPolicy(paramiko.MissingHostKeyPolicy):
+    """Accepts a key that known_hosts has for the host, and no other.
+
+    The client's own key stores stay empty, so paramiko asks here for every key.
+    """
+
+    def __init__(self, end: Endpoint, known: KnownHosts) -> None:
+        self._end = end
+        self._known = known
+
+    def missing_host_key(
+        self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
+    ) -> None:
+        """Return for a known key, raise HostKeyChanged for all others."""
+        del client, hostname  # the endpoint knows better: HostKeyAlias, and the hop it stands for
+        verdict = self._known.check(self._end.known_as, key.asbytes())
+        if verdict.state == "same":
+            return
+        got = f"{key.get_name()} {fingerprint(key.asbytes())}"
+        if verdict.state == "unknown":
+            raise self._unknown(got)
+        if verdict.state == "revoked":
+            raise HostKeyChanged(
+                f"host key of {self._end} is marked @revoked ({verdict.entries[0].where}): {got}",
+                hint="do not log in there before someone has looked at that machine",
+            )
+        raise self._changed(got, key.get_name(), verdict.entries)
+
+    def _unknown(self, got: str) -> HostKeyChanged:
+        why = f"host key of {self._end} is not in known_hosts (got {got})"
+        if self._known.has_authority(self._end.known_as):
+            why += "; drctl can't use the @cert-authority line that covers it"
+        if self._end.lax:
+            why += f"; drctl does not follow StrictHostKeyChecking {self._end.lax} of ssh_config"
+        return HostKeyChanged(why, hint="compare the fingerprint, then: drctl trust")
+
+    def _changed(self, got: str, kind: str, entries: tuple[Entry, ...]) -> HostKeyChanged:
+        alike = [e for e in entries if e.key_type == kind] or list(entries)
+        expected = ", ".join(f"{e.key_type} {fingerprint(e.blob)} ({e.where})" for e in alike)
+        return HostKeyChanged(
+            f"host key of {self._end} is not the known one: expected {expected}, got {got}",
+            hint=(
+                "if the machine was reinstalled, compare the fingerprint on its console, then: "
+                f"ssh-keygen -f '{alike[0].file}' -R '{self._end.known_as}' and drctl trust"
+            ),
+        )
+
+
+@contextlib.contextmanager
+def explained(end: Endpoint) -> Iterator[None]:
+    """Turn whatever goes wrong while `end` is being connected into one of drctl's errors."""
+    try:
+        yield
+    except DrctlError:
+        raise
+    except socket.gaierror as e:
+        hint = "check `address` in the inventory, or HostName in ssh_config"
+        raise Unreachable(f"{end.hostname} does not resolve: {e.strerror}", hint=hint) from e
+    except ChannelException as e:
+        raise Unreachable(f"the jump host can't reach {end}: {e.text}") from e
+    except IncompatiblePeer as e:
+        raise Unreachable(f"{end} shares no algorithm with drctl: {e}") from e
+    except TimeoutError as e:
+        raise Unreachable(f"{end} did not answer in time") from e
+    except (OSError, EOFError, SSHException) as e:
+        why = getattr(e, "strerror", None) or str(e) or "it closed the connection"
+        raise Unreachable(f"no SSH connection to {end}: {why}") from e

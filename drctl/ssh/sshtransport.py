@@ -1,0 +1,253 @@
+"""`SshTransport`: one connection per host, reused, safe to use from several threads at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import paramiko
+from paramiko.ssh_exception import ChannelException
+
+from drctl.errors import ConnectionLost, DrctlError, InvalidInput, Unreachable
+from drctl.ssh import session
+from drctl.ssh.clock import AbandonedError, Clock, Watchdog, bounded
+from drctl.ssh.link import Link, dial
+from drctl.ssh.route import HostLike, Router
+from drctl.ssh.sshconfig import SshSettings
+from drctl.ssh.transfer import WINDOW, Download, Upload
+from drctl.transport import CommandResult, Progress, Script
+
+T = TypeVar("T")
+Work = Callable[[paramiko.Channel, Clock, Watchdog], T]
+
+STALL = 60.0  # seconds without a packet before a transfer counts as cut
+GIVE_UP = 3.0  # seconds to say goodbye on a channel that is given up
+
+
+@dataclass
+class _Slot:
+    """A host's place in the pool. `lock` is held while its connection is being made."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    link: Link | None = None
+
+
+class SshTransport:
+    """Implements `drctl.transport.Transport` over SSH, with strict host keys on every hop."""
+
+    def __init__(
+        self,
+        hosts: Mapping[str, HostLike],
+        *,
+        known_hosts: Path | None,
+        connect_timeout: float = 10,
+        stall: float = STALL,
+        ssh_config: Path | None = None,
+    ) -> None:
+        """Nothing is connected yet. Times in seconds; `connect_timeout` is per hop.
+
+        `ssh_config` replaces the user's and the system's files, as `ssh -F` does.
+        """
+        self._hosts = dict(hosts)
+        self._router = Router(self._hosts, SshSettings(ssh_config), known_hosts)
+        self._connect_timeout = connect_timeout
+        self._stall = stall
+        self._slots = {name: _Slot() for name in self._hosts}
+        self._count = threading.Lock()
+        self._closed = False
+
+    def run(
+        self,
+        host: str,
+        script: Script,
+        env: Mapping[str, str] | None = None,
+        *,
+        deadline: float,
+    ) -> CommandResult:
+        """See `drctl.transport.Transport.run`."""
+        began, become = time.monotonic(), self._become(host)
+        marker = session.new_marker()
+        stdin = session.wrapped(script, env or {}, marker)
+
+        def work(channel: paramiko.Channel, clock: Clock, dog: Watchdog) -> CommandResult:
+            del dog
+            output = session.execute(channel, session.argv(become, "sh", "-s"), stdin, clock)
+            status = session.status_of(channel)
+            outcome = session.Outcome(script, become, marker, status, output)
+            return outcome.result(time.monotonic() - began)
+
+        return self._call(host, Clock(deadline), work, script.name)
+
+    def upload(
+        self,
+        host: str,
+        source: Path,
+        target: str,
+        *,
+        deadline: float,
+        progress: Progress | None = None,
+    ) -> None:
+        """See `drctl.transport.Transport.upload`."""
+        clock = Clock(deadline)
+        job = Upload(source, target, self._become(host), progress)
+        self._call(host, clock, job.run, f"sending {target}", stall=self._stall)
+
+    def download(
+        self,
+        host: str,
+        source: str,
+        target: Path,
+        *,
+        deadline: float,
+        progress: Progress | None = None,
+    ) -> None:
+        """See `drctl.transport.Transport.download`; Refused if `target` exists."""
+        clock = Clock(deadline)
+        job = Download(source, target, self._become(host), progress)
+        self._call(host, clock, job.run, f"fetching {source}", stall=self._stall, window=WINDOW)
+
+    def close(self) -> None:
+        """Break every connection; calls under way end with ConnectionLost."""
+        self._closed = True
+        for slot in self._slots.values():
+            if slot.link:
+                slot.link.close()
+
+    def _become(self, host: str) -> str:
+        if host not in self._hosts:
+            raise InvalidInput(f"host {host!r} is not in the inventory")
+        return self._hosts[host].become
+
+    def _call(
+        self,
+        host: str,
+        clock: Clock,
+        work: Work[T],
+        what: str,
+        *,
+        stall: float = float("inf"),
+        window: int | None = None,
+    ) -> T:
+        """Do `work` on a new channel within the clock, and sort out how it failed if it does."""
+        with _on(host), self._channel(host, clock, window) as (link, channel):
+            dog = Watchdog(clock, partial(_break, link, channel), stall)
+            with dog:
+                try:
+                    return work(channel, clock, dog)
+                except ConnectionLost as e:
+                    raise _lost(what, dog, clock, link, e) from e
+                except session.LOST as e:
+                    if isinstance(e, OSError) and link.usable and not channel.closed:
+                        raise  # not the connection's: a progress callback's own OSError
+                    raise _lost(what, dog, clock, link, e) from e
+                finally:
+                    dog.hurry(GIVE_UP)
+                    with suppress(*session.LOST):
+                        channel.close()
+
+    @contextmanager
+    def _channel(
+        self, host: str, clock: Clock, window: int | None
+    ) -> Iterator[tuple[Link, paramiko.Channel]]:
+        link, channel = self._open_channel(host, clock, window)
+        try:
+            yield link, channel
+        finally:
+            with self._count:
+                link.users -= 1
+
+    def _open_channel(
+        self, host: str, clock: Clock, window: int | None
+    ) -> tuple[Link, paramiko.Channel]:
+        link, fresh = self._link(host, clock)
+        try:
+            return link, self._session(link, clock, window)
+        except session.LOST as e:
+            if fresh or clock.left() == 0 or link.usable:
+                raise Unreachable(f"no session could be opened: {e}") from e
+        # It had died while idle. Nothing was sent on it, so a second attempt repeats nothing.
+        link, _ = self._link(host, clock)
+        try:
+            return link, self._session(link, clock, window)
+        except session.LOST as e:
+            raise Unreachable(f"no session could be opened: {e}") from e
+
+    def _link(self, host: str, clock: Clock) -> tuple[Link, bool]:
+        """The host's connection, and whether it was made just now."""
+        slot = self._slots[host]
+        if not slot.lock.acquire(timeout=clock.left()):
+            raise Unreachable(f"no connection within {clock.seconds:g} s")
+        try:
+            if self._closed:
+                raise Unreachable("the transport is closed")
+            fresh = slot.link is None or not slot.link.usable
+            if slot.link is None or fresh:
+                if slot.link:
+                    slot.link.close()
+                slot.link = Link(self._router.route(host))
+                dial(slot.link, clock, self._connect_timeout)
+            if self._closed:  # by another thread, while we were dialling
+                slot.link.close()
+                raise Unreachable("the transport is closed")
+            with self._count:
+                slot.link.users += 1
+            return slot.link, fresh
+        finally:
+            slot.lock.release()
+
+    def _session(self, link: Link, clock: Clock, window: int | None) -> paramiko.Channel:
+        transport = link.transport
+        assert transport is not None, "a link in the pool was dialled"
+        # A busy connection is known to live: a full one may take long to answer.
+        patience = clock.left() if link.users > 1 else clock.left(self._connect_timeout)
+        open_it = partial(transport.open_session, window_size=window, timeout=patience)
+        try:
+            return bounded(open_it, patience + 0.5, link.abort)
+        except (*session.LOST, AbandonedError) as e:
+            with self._count:
+                link.users -= 1
+                alone = link.users == 0
+            if isinstance(e, ChannelException):
+                raise Unreachable(
+                    f"the host refused another session: {e.text}",
+                    hint="see MaxSessions in its sshd_config",
+                ) from e
+            if alone:  # or else it is merely busy with what others send
+                link.abort()
+            if isinstance(e, AbandonedError):
+                raise TimeoutError(f"no answer within {patience:.3g} s") from e
+            raise
+
+
+def _break(link: Link, channel: paramiko.Channel) -> None:
+    link.abort()
+    # A thread that was about to wait for an answer when the channel closed would wait for ever.
+    channel.event.set()
+    channel.status_event.set()
+
+
+def _lost(what: str, dog: Watchdog, clock: Clock, link: Link, error: Exception) -> ConnectionLost:
+    why = dog.fired or getattr(error, "message", "") or str(error) or "the connection broke"
+    if clock.left() == 0:  # seen here before the watchdog woke
+        link.abort()
+        why = dog.fired or f"no answer within {clock.seconds:g} s"
+    return ConnectionLost(
+        f"{what}: {why}; whether it was done is unknown",
+        hint="run the same command again with --resume: it looks before it acts",
+    )
+
+
+@contextmanager
+def _on(host: str) -> Iterator[None]:
+    """Name the host in every error that does not."""
+    try:
+        yield
+    except DrctlError as e:
+        e.host = e.host or host
+        raise

@@ -1,0 +1,192 @@
+"""Files over a channel: `cat` on the node, constant memory here.
+
+A `cat` beats SFTP: there is no answer to wait for after each block.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import paramiko
+
+from drctl.errors import InvalidInput, Refused, StepFailed
+from drctl.ssh.clock import Clock, Watchdog
+from drctl.ssh.session import Output, argv, is_sudo_refusal, refusal, start, status_of, tail
+from drctl.transport import Progress
+
+BLOCK = 2**15 - 64  # what paramiko puts into one packet of the 32 KiB that sshd accepts
+READ = 2**20  # read the local file in bigger pieces
+PROGRESS = 2**20  # bytes between two calls of the progress callback
+WINDOW = 2**24  # how far a node may be ahead of us in a download: memory, so not unlimited
+
+# One line, no "!", parameters instead of nested quotes: a csh as login shell takes it too.
+_PUT = (
+    'umask 077; d=${1%/*}; [ -d "${d:-/}" ] || mkdir -p -m 700 -- "$d" || exit; '
+    'if [ -f "$1" ]; then chmod 600 -- "$1" || exit; fi; '
+    'cat > "$1" && printf %s "$2"'
+)
+_GET = 'n=$(stat -L -c %s -- "$1") || exit; printf "%s %s\\n" "$2" "$n"; exec cat -- "$1"'
+
+
+def _remote_path(path: str) -> str:
+    if not path.startswith("/") or not path.isprintable():
+        raise InvalidInput(f"{path!r} is not an absolute path of printable characters")
+    return path
+
+
+class Upload:
+    """Local file to node."""
+
+    def __init__(self, source: Path, target: str, become: str, progress: Progress | None) -> None:
+        self._source = source
+        self._target = _remote_path(target)
+        self._become = become
+        self._progress = progress
+
+    def run(self, channel: paramiko.Channel, clock: Clock, dog: Watchdog) -> None:
+        """Send the file; StepFailed with the node's own words if it could not be taken."""
+        done = f"drctl-done-{secrets.token_hex(8)}"
+        with _readable(self._source) as file:
+            size = os.fstat(file.fileno()).st_size
+            output = start(channel, argv(self._become, "sh", "-c", _PUT, "sh", self._target, done))
+            sent = self._send(file, size, channel, dog)
+        dog.no_stall()
+        output.drain(clock)
+        self._judge(channel, output, done)
+        if sent != size:
+            raise StepFailed(f"{self._source} changed while it was sent: {size} bytes, then {sent}")
+
+    def _send(self, file: BinaryIO, size: int, channel: paramiko.Channel, dog: Watchdog) -> int:
+        sent = told = 0
+        try:
+            while block := file.read(BLOCK):
+                while block:
+                    n = channel.send(block)
+                    block = block[n:]
+                    sent += n
+                dog.moved()
+                if self._progress and (sent - told >= PROGRESS or sent == size):
+                    told = sent
+                    self._progress(sent, size)
+            channel.shutdown_write()
+        except OSError:
+            # A closed channel on a living connection: the node ended it and has said why.
+            if not (channel.closed and channel.transport and channel.transport.is_active()):
+                raise
+        return sent
+
+    def _judge(self, channel: paramiko.Channel, output: Output, done: str) -> None:
+        said = output.err.decode("utf-8", "replace")
+        status = status_of(channel)
+        if status == 0 and output.out.endswith(done.encode()):
+            return
+        if status == 0 or (self._become == "sudo" and is_sudo_refusal(said)):
+            raise refusal(self._become, said, status)
+        raise StepFailed(f"{self._target} could not be written: {tail(said) or f'status {status}'}")
+
+
+class Download:
+    """File on the node to a new local file."""
+
+    def __init__(self, source: str, target: Path, become: str, progress: Progress | None) -> None:
+        self._source = _remote_path(source)
+        self._target = target
+        self._become = become
+        self._progress = progress
+
+    def run(self, channel: paramiko.Channel, clock: Clock, dog: Watchdog) -> None:
+        """Fetch the file whole, synced, or leave none behind."""
+        with _new_file(self._target) as file:
+            token = f"drctl-size-{secrets.token_hex(8)}"
+            start(channel, argv(self._become, "sh", "-c", _GET, "sh", self._source, token))
+            channel.shutdown_write()
+            size, first = self._header(channel, token)
+            got = self._receive(file, first, size, channel, dog)
+            dog.no_stall()
+            status, said = self._end(channel, clock)
+            if status != 0:
+                raise StepFailed(f"{self._source} could not be read: {said or f'status {status}'}")
+            if got != size:
+                raise StepFailed(f"{self._source} has {size} bytes, {got} came")
+            with _local(self._target):
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _header(self, channel: paramiko.Channel, token: str) -> tuple[int, bytes]:
+        pattern = re.compile(rf"{token} (\d+)\n".encode())
+        text = b""
+        while not (found := pattern.search(text)):
+            data = channel.recv(4096)
+            text += data
+            if not data or len(text) > 2**16:
+                raise self._no_header(channel)
+        return int(found[1]), text[found.end() :]
+
+    def _no_header(self, channel: paramiko.Channel) -> Exception:
+        output = Output(channel)
+        output.drain(Clock(10))
+        said = output.err.decode("utf-8", "replace")
+        status = status_of(channel)
+        if status == 0 or (self._become == "sudo" and is_sudo_refusal(said)):
+            return refusal(self._become, said, status)
+        return StepFailed(f"{self._source} could not be read: {tail(said) or f'status {status}'}")
+
+    def _receive(
+        self, file: BinaryIO, data: bytes, size: int, channel: paramiko.Channel, dog: Watchdog
+    ) -> int:
+        got = told = 0
+        while data or (data := channel.recv(2**18)):
+            with _local(self._target):
+                file.write(data)
+            got += len(data)
+            data = b""
+            dog.moved()
+            if self._progress and (got - told >= PROGRESS or got == size):
+                told = got
+                self._progress(got, size)
+        return got
+
+    def _end(self, channel: paramiko.Channel, clock: Clock) -> tuple[int, str]:
+        output = Output(channel)
+        output.drain(clock)
+        return status_of(channel), tail(output.err.decode("utf-8", "replace"))
+
+
+def _readable(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb", buffering=READ)
+    except OSError as e:
+        raise InvalidInput(f"{path} cannot be read here: {e.strerror}") from e
+
+
+@contextmanager
+def _local(path: Path) -> Iterator[None]:
+    """Keep this machine's own disk errors apart from a broken connection's."""
+    try:
+        yield
+    except OSError as e:
+        raise StepFailed(f"{path} cannot be written here: {e.strerror}") from e
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """A local file that did not exist, 0600; removed again if the block fails."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags, 0o600)
+    except FileExistsError:
+        raise Refused(f"{path} exists already", hint="name another file, or remove it") from None
+    except OSError as e:
+        raise StepFailed(f"{path} cannot be created here: {e.strerror}") from e
+    try:
+        with os.fdopen(fd, "wb") as file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,159 @@
+"""The seam between the engine and the hosts, and its shipped fake.
+
+A transport runs a shell script on a host and moves files. Three outcomes are kept apart, because
+everything else rests on it: the script ended (`CommandResult`, whatever its status); it was never
+sent (`Unreachable`, `AuthRefused`, `HostKeyChanged`); it was sent and no answer came
+(`ConnectionLost`: unknown, never "failed").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all) while a file moves; may raise to stop the transfer."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A rendered template: `name` is the template's path without suffixes, `body` POSIX shell."""
+
+    name: str
+    body: str
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """A command that ended. `seconds` is wall time seen from here."""
+
+    status: int
+    stdout: str
+    stderr: str = ""
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0
+
+
+class Transport(Protocol):
+    """How a host is reached. Implementations are safe to call from several threads at once, and
+    every call ends by its deadline (seconds)."""
+
+    def run(
+        self,
+        host: str,
+        script: Script,
+        env: Mapping[str, str] | None = None,
+        *,
+        deadline: float,
+    ) -> CommandResult:
+        """Run `script` with `env` as shell variables, as root where the host says `become: sudo`.
+
+        Raises Unreachable, AuthRefused or HostKeyChanged when nothing was sent, ConnectionLost
+        when the outcome is unknown.
+        """
+        ...
+
+    def upload(
+        self,
+        host: str,
+        source: Path,
+        target: str,
+        *,
+        deadline: float,
+        progress: Progress | None = None,
+    ) -> None:
+        """Stream `source` to the absolute path `target` (0600, its directory made 0700 if absent).
+
+        The caller gives a path that may be half-written when this raises. Errors as for `run`;
+        StepFailed when the host could not take the file (no space, read-only).
+        """
+        ...
+
+    def download(
+        self,
+        host: str,
+        source: str,
+        target: Path,
+        *,
+        deadline: float,
+        progress: Progress | None = None,
+    ) -> None:
+        """Stream the host's absolute path `source` into the local file `target` (created 0600)."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection. Safe to call twice."""
+        ...
+
+
+Handler = Callable[[str, Mapping[str, str]], CommandResult | str]
+"""Given (host, env); a plain string is a successful command's stdout."""
+
+
+@dataclass
+class FakeTransport:
+    """A transport without hosts: it answers what was scripted and raises on everything else.
+
+    `handlers` maps a script's name to its answer. `calls` lists (host, script name) in order.
+    """
+
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    on_upload: Callable[[str, Path, str], None] | None = None
+    on_download: Callable[[str, str, Path], None] | None = None
+
+    def run(
+        self,
+        host: str,
+        script: Script,
+        env: Mapping[str, str] | None = None,
+        *,
+        deadline: float,
+    ) -> CommandResult:
+        assert deadline > 0
+        self.calls.append((host, script.name))
+        try:
+            handler = self.handlers[script.name]
+        except KeyError:
+            raise AssertionError(f"nobody scripted {script.name!r} on {host}") from None
+        answer = handler(host, env or {})
+        return CommandResult(0, answer) if isinstance(answer, str) else answer
+
+    def upload(
+        self,
+        host: str,
+        source: Path,
+        target: str,
+        *,
+        deadline: float,
+        progress: Progress | None = None,
+    ) -> None:
+        self.calls.append((host, "upload"))
+        if self.on_upload is None:
+            raise AssertionError(f"nobody scripted an upload to {host}")
+        self.on_upload(host, source, target)
+        if progress:
+            size = source.stat().st_size
+            progress(size, size)
+
+    def download(
+        self,
+        host: str,
+        source: str,
+        target: Path,
+        *,
+        deadline: float,
+        progress: Progress | None = None,
+    ) -> None:
+        self.calls.append((host, "download"))
+        if self.on_download is None:
+            raise AssertionError(f"nobody scripted a download from {host}")
+        self.on_download(host, source, target)
+
+    def close(self) -> None:
+        self.calls.append(("", "close"))

@@ -1,0 +1,349 @@
+"""Reads YAML so that every mistake in it has a line: the sole owner of pyyaml.
+
+Stricter and plainer than YAML allows. Duplicate keys are mistakes (pyyaml silently keeps the last
+one); aliases, merge keys, tags and several documents in one file are refused in words; a scalar is
+a number only where YAML 1.2's core says so, so `no`, `12:30` and `2024-01-01` stay what they look
+like. Keys are always text.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from drctl.errors import Fault, InvalidInput
+
+SIZE_LIMIT = 1024 * 1024  # bytes; an inventory of a thousand hosts has a tenth of it
+DEPTH_LIMIT = 32  # levels of nesting; deeper is no inventory and would exhaust the composer
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file's content as plain Python, which remembers on which line each key stands."""
+
+    data: dict[str, Any]
+    path: Path
+    lines: Mapping[KeyPath, int] = field(repr=False)
+
+    def line(self, path: KeyPath) -> int:
+        """The 1-based line of the key or list item at `path`, or of its nearest ancestor."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def fault(self, path: KeyPath, message: str) -> Fault:
+        """A mistake at `path` of this file."""
+        return Fault(message, str(self.path), self.line(path), dotted(path))
+
+
+def dotted(path: KeyPath) -> str:
+    """`hosts.etcd-1.address`, `groups.etcd[0]`: a path the way people write it."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return "".join(parts).removeprefix(".")
+
+
+def suggestion(word: str, known: Collection[str]) -> str:
+    """`, did you mean 'address'?`, or nothing where no known word is near."""
+    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.65)
+    return f", did you mean {near[0]!r}?" if near else ""
+
+
+def read_yaml(path: str | Path) -> Document:
+    """Read a file whose top level is a mapping. Raises InvalidInput with every mistake found."""
+    document, faults = scan_yaml(path)
+    if faults:
+        raise InvalidInput(f"{path} cannot be used", faults=tuple(faults))
+    return document
+
+
+def scan_yaml(path: str | Path) -> tuple[Document, list[Fault]]:
+    """Like `read_yaml`, but hands back the mistakes that leave something to go on with.
+
+    For callers that report these together with what they find themselves. Of two equal keys the
+    first one counts. Raises InvalidInput where nothing can be read at all.
+    """
+    path = Path(path)
+    text = _text(path)
+    try:
+        _refuse_unsupported(text, path)
+        node = yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise _syntax_error(error, text, path) from None
+    if not isinstance(node, yaml.MappingNode):
+        what = "is empty" if node is None else "must be a mapping of keys at the top level"
+        raise _unusable(path, 1, f"the file {what}")
+    builder = _Builder(str(path))
+    data = builder.mapping(node, ())
+    builder.lines[()] = node.start_mark.line + 1
+    return Document(data, path, builder.lines), builder.faults
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(SIZE_LIMIT + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput(f"cannot read {path}: {reason.lower()}") from None
+    if len(raw) > SIZE_LIMIT:
+        raise InvalidInput(f"{path} is larger than {SIZE_LIMIT} bytes: is it the right file?")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise _unusable(path, line, "not UTF-8 text: is it the right file?") from None
+
+
+def _unusable(path: Path, line: int, message: str) -> InvalidInput:
+    return InvalidInput(f"{path} cannot be used", faults=(Fault(message, str(path), line),))
+
+
+def _syntax_error(error: Exception, text: str, path: Path) -> InvalidInput:
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        problem = error.problem or error.context or "cannot be parsed"
+        return _unusable(path, mark.line + 1 if mark else 1, f"not valid YAML: {problem}")
+    line, what = 1, "an escape or a directive that means nothing"
+    if isinstance(error, yaml.reader.ReaderError):
+        line, what = text.count("\n", 0, error.position) + 1, "a character it does not allow"
+    return _unusable(path, line, f"not valid YAML: {what}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, and with the implicit types of YAML 1.2's core only."""
+
+
+_SCALARS: dict[str, tuple[str, str, Callable[[str], Any]]] = {  # pattern, first letters, meaning
+    "null": (r"(?:~|null|Null|NULL|)\Z", "~nN", lambda _: None),
+    "bool": (r"(?i:true|false)\Z", "tTfF", lambda text: text.lower() == "true"),
+    "int": (r"[-+]?(?:0|[1-9][0-9]{0,17})\Z", "-+0123456789", int),
+    "float": (r"[-+]?[0-9]{1,17}\.[0-9]{1,17}\Z", "-+0123456789", float),
+}
+_Loader.yaml_implicit_resolvers = {}  # forget YAML 1.1's, where `no` is false and 12:30 is 750
+for _tag, (_pattern, _first, _) in _SCALARS.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), [*_first, ""])
+
+
+def _refuse_unsupported(text: str, path: Path) -> None:
+    """Refuse what would expand, recurse or construct, before anything is composed."""
+    documents = depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        message = _unsupported(event, documents, depth)
+        if message:
+            mark = event.start_mark
+            raise _unusable(path, mark.line + 1 if mark else 1, message)
+
+
+def _unsupported(event: yaml.Event, documents: int, depth: int) -> str | None:
+    if isinstance(event, yaml.AliasEvent):
+        return f"the alias '*{event.anchor}' is not supported here: write the value out"
+    tag = getattr(event, "tag", None)
+    if tag is not None:
+        return f"the tag {tag!r} is not supported here: leave it out"
+    if documents > 1:
+        return "a second document ('---') in one file is not supported"
+    return f"nested more than {DEPTH_LIMIT} levels deep" if depth > DEPTH_LIMIT else None
+
+
+class _Builder:
+    """Turns composed nodes into plain Python, noting lines and mistakes on the way."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.lines: dict[KeyPath, int] = {}
+        self.faults: list[Fault] = []
+
+    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = self._key(key_node, path)
+            if key is None:
+                continue
+            here = (*path, key)
+            if key in result:
+                first = self.lines[here]
+                self._fault(key_node, here, f"duplicate key {key!r}, first given in line {first}")
+                continue
+            self.lines[here] = key_node.start_mark.line + 1
+            result[key] = self._value(value_node, here)
+        return result
+
+    def _key(self, node: yaml.Node, path: KeyPath) -> str | None:
+        if not isinstance(node, yaml.ScalarNode):
+            self._fault(node, path, "a key must be plain text")
+            return None
+        if node.value == "<<" and node.style is None:
+            self._fault(node, path, "the merge key '<<' is not supported here: write the keys out")
+            return None
+        return self._clean(node, path)
+
+    def _value(self, node: yaml.Node, path: KeyPath) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._item(child, (*path, n)) for n, child in enumerate(node.value)]
+        text = self._clean(node, path)
+        return _SCALARS[node.tag][2](text) if node.tag in _SCALARS else text
+
+    def _item(self, node: yaml.Node, path: KeyPath) -> Any:
+        self.lines[path] = node.start_mark.line + 1
+        return self._value(node, path)
+
+    def _clean(self, node: yaml.Node, path: KeyPath) -> str:
+        """The scalar's text; control characters could forge a terminal's or a shell's lines."""
+        text = str(node.value)
+        controls = {char for char in text if unicodedata.category(char) in {"Cc", "Cs"}} - {*"\n\t"}
+        clean = "".join(char for char in text if char not in controls)
+        if clean != text:
+            self._fault(node, path, "holds a control character")
+        return clean
+
+    def _fault(self, node: yaml.Node, path: KeyPath, message: str) -> None:
+        self.faults.append(Fault(message, self.file, node.start_mark.line + 1, dotted(path)))
+
+
+def faults_from_validation(
+    exc: ValidationError, document: Document, model: type[BaseModel] | None = None
+) -> tuple[Fault, ...]:
+    """Each mistake pydantic found, in plain words with file, line and dotted path.
+
+    `model` is what was validated: with it, an unknown key is answered with the nearest known one.
+    Branches of a union that all failed at one place become one fault.
+    """
+    found: dict[KeyPath, list[str]] = {}
+    for error in exc.errors(include_url=False):
+        path = error_path(error, document.data)
+        messages = found.setdefault(path, [])
+        message = _plain(error, path, model)
+        if message not in messages:
+            messages.append(message)
+    faults = (document.fault(path, ", or ".join(words)) for path, words in found.items())
+    return tuple(sorted(faults, key=lambda fault: fault.line))
+
+
+def error_path(error: Mapping[str, Any], data: Any) -> KeyPath:
+    """Where in `data` pydantic's error stands: its `loc` without the names of union branches."""
+    loc = tuple(part for part in error["loc"] if part != "[key]")
+    if error["type"] != "missing":
+        return max(_walks(loc, data), key=lambda walk: (walk[-1:] == loc[-1:], len(walk)))
+    parents = _walks(loc[:-1], data)
+    return (*max(parents, key=lambda walk: (isinstance(_at(data, walk), dict), len(walk))), loc[-1])
+
+
+def _at(data: Any, path: KeyPath) -> Any:
+    return _at(data[path[0]], path[1:]) if path else data
+
+
+def _walks(loc: KeyPath, data: Any) -> Iterator[KeyPath]:
+    """Every way to read `loc` as a path into `data`, leaving parts out that lead nowhere."""
+    if not loc:
+        yield ()
+        return
+    head, rest = loc[0], loc[1:]
+    if _holds(data, head):
+        yield from ((head, *walk) for walk in _walks(rest, data[head]))
+        if not rest:
+            return
+    yield from _walks(rest, data)
+
+
+def _holds(data: Any, part: str | int) -> bool:
+    if isinstance(data, list):
+        return isinstance(part, int) and part < len(data)
+    return isinstance(data, dict) and part in data
+
+
+def _plain(error: Mapping[str, Any], path: KeyPath, model: type[BaseModel] | None) -> str:
+    kind = error["type"].removesuffix("_type").removesuffix("_parsing")
+    context = error.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _known_keys(model, path[:-1]) if model else ()
+        return f"unknown key {path[-1]!r}{suggestion(str(path[-1]), known)}"
+    if kind == "missing":
+        return f"the key {error['loc'][-1]!r} is missing"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in {"literal_error", "enum"}:
+        near = suggestion(str(error["input"]), re.findall(r"'([^']*)'", context["expected"]))
+        return f"must be {context['expected']}, not {shown(error['input'])}{near}"
+    if kind in _WANTED:
+        quote = kind == "string" and isinstance(error["input"], bool | int | float)
+        wanted = f"must be {_WANTED[kind].format(**context)}, not {shown(error['input'])}"
+        return f"{wanted}: put it in quotes" if quote else wanted
+    return str(error["msg"][:1].lower() + error["msg"][1:])
+
+
+_WANTED = {
+    "string": "text",
+    "int": "a whole number",
+    "int_from_float": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a mapping of keys",
+    "model": "a mapping of keys",
+    "model_attributes": "a mapping of keys",
+    "none_required": "empty",
+    "greater_than_equal": "at least {ge:g}",
+    "greater_than": "more than {gt:g}",
+    "less_than_equal": "at most {le:g}",
+    "less_than": "less than {lt:g}",
+}
+
+
+def shown(value: Any) -> str:
+    """A value as a message may quote it: short, and collections by their kind only."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _known_keys(model: type[BaseModel], path: KeyPath) -> set[str]:
+    """The keys that `model` knows at `path`, over all branches of its unions."""
+    kinds: set[Any] = set(_flat(model))
+    for part in path:
+        kinds = {inner for kind in kinds for inner in _inside(kind, part)}
+    return {name for kind in kinds if _is_model(kind) for name in _fields(kind)}
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    return {info.alias or name: info.annotation for name, info in model.model_fields.items()}
+
+
+def _inside(kind: Any, part: str | int) -> Iterator[Any]:
+    if _is_model(kind):
+        yield from _flat(_fields(kind).get(str(part)))
+    elif get_args(kind):
+        yield from _flat(get_args(kind)[-1 if get_args(kind)[-1] is not ... else 0])
+
+
+def _flat(kind: Any) -> Iterator[Any]:
+    """The plain types in an annotation: through unions and Annotated, not into containers."""
+    if _is_model(kind) or get_origin(kind) in {dict, list, tuple}:
+        yield kind
+        return
+    for inner in get_args(kind):
+        yield from _flat(inner)
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

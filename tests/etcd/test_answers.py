@@ -1,0 +1,136 @@
+"""What etcd's tools print is read as meant, and garbage is never taken for an answer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drctl.etcd.answers import (
+    Alarm,
+    AnswerError,
+    capabilities,
+    parse_alarms,
+    parse_hashkv,
+    parse_members,
+    parse_status,
+    parse_version,
+    version_tuple,
+)
+from drctl.etcd.reports import ReportError, parse_report, words
+from drctl.etcd.wire import varint_fields
+from tests.etcd.samples import real_answers
+
+REAL = real_answers()["etcd-1"]
+PARSERS = [parse_status, parse_hashkv, parse_members, parse_alarms]
+
+
+def test_a_real_status() -> None:
+    (status,) = parse_status(REAL["status_json"])
+    assert status.cluster_id == 13960342329342772615
+    assert (status.revision, status.version) == (1000000044, "3.5.16")
+    assert (status.leader, status.db_size) == (4453877873062199925, 135168)
+    assert (status.is_learner, status.errors) == (False, ())
+
+
+def test_a_real_hash() -> None:
+    (answer,) = parse_hashkv(REAL["hashkv_json"])
+    assert (answer.hash, answer.revision, answer.compact_revision) == (
+        698309447,
+        1000000044,
+        1000000044,
+    )
+
+
+def test_real_members_and_alarms() -> None:
+    listed = parse_members(REAL["members_json"])
+    assert [m.id for m in listed.members] == sorted(m.id for m in listed.members)
+    assert listed.members[0].client_urls == ("http://127.0.71.2:2379",)
+    assert parse_alarms(REAL["alarms_json"]) == ()
+    text = '{"header":{},"alarms":[{"memberID":8412909167226757059,"alarm":1},{"alarm":2}]}'
+    assert parse_alarms(text) == (Alarm(8412909167226757059, "NOSPACE"), Alarm(0, "CORRUPT"))
+
+
+def test_3_6_tells_the_hashed_revision() -> None:
+    text = '[{"Endpoint":"x","HashKV":{"header":{"revision":9},"hash":5,"hash_revision":7}}]'
+    assert parse_hashkv(text)[0].revision == 7
+
+
+def test_omitted_zeros_are_zeros() -> None:
+    (status,) = parse_status('[{"Endpoint":"x","Status":{"header":{},"errors":["no leader"]}}]')
+    assert (status.leader, status.revision, status.errors) == (0, 0, ("no leader",))
+    assert parse_members('{"members":[{"ID":1,"peerURLs":["u"]}]}').members[0].name == ""
+    assert parse_status("[]") == ()
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+@pytest.mark.parametrize("text", ["", "null", "7", '"x"', '[{"a":1}]', "Error: context deadline"])
+def test_garbage_is_no_answer(parse: object, text: str) -> None:
+    assert callable(parse)
+    with pytest.raises(AnswerError):
+        parse(text)
+
+
+@given(st.text(alphabet='[]{}":,0a ') | st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner) | st.dictionaries(
+        st.sampled_from(["Status", "HashKV", "header", "members", "alarms", "ID", "leader"]), inner
+    ),
+).map(json.dumps))  # fmt: skip
+def test_parsers_raise_nothing_else(text: str) -> None:
+    for parse in PARSERS:
+        with contextlib.suppress(AnswerError):
+            parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("etcd Version: 3.5.16\nGit SHA: x\nGo Version: go1.24.0\n", "3.5.16"),
+        ("etcdutl version: 3.5.1\nAPI version: 3.5\n", "3.5.1"),
+        ("etcdctl version: 3.6.0-rc.1\nAPI version: 3.6", "3.6.0-rc.1"),
+        ("3.5.30", "3.5.30"),
+        ("sh: etcd: not found", ""),
+        ("", ""),
+    ],
+)
+def test_versions(text: str, version: str) -> None:
+    assert parse_version(text) == version
+
+
+def test_version_tuples() -> None:
+    assert version_tuple("3.6.0-rc.1") == (3, 6, 0)
+    assert version_tuple("3.5") == (3, 5, 0)
+    assert version_tuple("unknown") is None
+
+
+def test_capabilities() -> None:
+    text = (
+        "      --bump-revision uint  How much\n  --data-dir string\n  --mark-compacted  (required"
+    )
+    assert capabilities(text) == {"bump-revision", "mark-compacted"}
+    assert capabilities("") == frozenset()
+
+
+def test_reports() -> None:
+    report = parse_report('banner\nstage=/a b=c \n\nstatus_json=[{"a":"="}]\nempty=\nready.x=ok\n')
+    assert report == {
+        "stage": "/a b=c", "status_json": '[{"a":"="}]', "empty": "", "ready.x": "ok",
+    }  # fmt: skip
+    assert words({"tools": " a  b "}, "tools") == ("a", "b")
+    assert words({}, "tools") == ()
+
+
+def test_a_name_said_twice_is_refused() -> None:
+    with pytest.raises(ReportError, match="now"):
+        parse_report("now=1\nnow=1\n")
+
+
+def test_varints() -> None:
+    assert varint_fields(bytes([8, 0x96, 1, 16, 2])) == {1: 150, 2: 2}
+    for bad in (bytes([8]), bytes([8, 0x80]), bytes([10, 1, 65]), bytes([8] + [0x80] * 12)):
+        with pytest.raises(ValueError):
+            varint_fields(bad)

@@ -1,0 +1,196 @@
+"""Locks, what still lives, the bump, and the way back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drctl.etcd import JUDGES
+from drctl.verdict import Verdict
+from tests.etcd.samples import CLUSTER, HOSTS, MEMBERS, evidence, real_answers
+
+SNAPSHOT: dict[str, Any] = {"revision": 44, "age_seconds": 60}
+LIVE = 1_000_000_044
+LONELY = {  # etcd 3.5.16, two of three members killed
+    "status_json": '[{"Endpoint":"http://127.0.71.3:2379","Status":{"header":{"cluster_id":'
+    '13960342329342772615,"member_id":18058601341345992945,"revision":1000000044,"raft_term":4},'
+    '"version":"3.5.16","dbSize":135168,"raftIndex":21,"raftTerm":4,"raftAppliedIndex":21,'
+    '"errors":["etcdserver: no leader"],"dbSizeInUse":126976}}]',
+    "members_json": "",
+}
+DEAD = {"status_json": "[]", "members_json": ""}
+
+
+def live(reports: dict[str, dict[str, str]], **extra: Any) -> Verdict:
+    return JUDGES["etcd.live_state"](evidence(reports, snapshot=SNAPSHOT, **extra))
+
+
+def test_a_living_cluster_is_not_replaced_by_accident() -> None:
+    verdict = live(real_answers())
+    (problem,) = verdict.problems
+    assert problem.kind == "refused"
+    assert "1000000000 revisions ahead" in problem.message
+    assert "--replace-healthy" in (problem.hint or "")
+    assert verdict.values["quorum"] is True
+    assert verdict.values["answering"] == list(HOSTS)
+    assert verdict.values["live_revision"] == LIVE
+    assert verdict.values["live_cluster_id"] == CLUSTER
+    assert [m["id"] for m in verdict.values["live_members"]][1] == "eb512f8244638bb1"
+
+
+def test_replace_healthy_allows_it() -> None:
+    verdict = live(real_answers(), options={"replace_healthy": True})
+    assert not verdict.problems and verdict.values["quorum"] is True
+
+
+def test_one_answer_is_enough_to_prove_a_quorum() -> None:
+    one = {host: answers for host, answers in real_answers().items() if host == "etcd-2"}
+    assert live(one, silent={"etcd-1": "x", "etcd-3": "x"}).problems
+    status_only = {"etcd-2": {"status_json": one["etcd-2"]["status_json"], "members_json": ""}}
+    assert live(status_only).problems
+    members_only = {"etcd-2": {"members_json": one["etcd-2"]["members_json"]}}
+    assert live(members_only).problems
+
+
+def test_a_majority_without_a_leader_is_taken_for_a_quorum() -> None:
+    assert live({"etcd-1": LONELY, "etcd-2": LONELY, "etcd-3": DEAD}).problems
+
+
+def test_a_survivor_with_newer_data_is_told() -> None:
+    verdict = live({"etcd-1": DEAD, "etcd-3": LONELY}, silent={"etcd-2": "unreachable"})
+    assert not verdict.problems
+    assert verdict.values["quorum"] is False
+    assert verdict.values["answering"] == ["etcd-3"]
+    (warning,) = verdict.warnings
+    assert "etcd-3 survives" in warning and "1000000000 revisions ahead" in warning
+
+
+def test_a_dead_cluster_is_no_problem() -> None:
+    verdict = live(dict.fromkeys(HOSTS, DEAD))
+    assert (verdict.problems, verdict.warnings) == ((), ())
+    assert verdict.values["live_revision"] is None
+    assert verdict.values["live_cluster_id"] == ""
+
+
+def _blank(revision: int) -> dict[str, str]:
+    header = {"cluster_id": 1, "member_id": 1, "revision": revision}
+    return {"status_json": json.dumps([{"Status": {"header": header, "leader": 1}}])}
+
+
+def test_the_blank_cluster_of_step_1_may_be_replaced() -> None:
+    assert not live(dict.fromkeys(HOSTS, _blank(1))).problems
+    assert live({**dict.fromkeys(HOSTS, _blank(1)), "etcd-2": _blank(2)}).problems
+    assert live(dict.fromkeys(HOSTS[:2], _blank(1))).problems  # the third may hold more
+
+
+def test_another_clusters_snapshot_is_told() -> None:
+    judged = JUDGES["etcd.live_state"](
+        evidence(real_answers(), snapshot={**SNAPSHOT, "cluster_id": "abc"})
+    )
+    assert any("from cluster abc" in warning for warning in judged.warnings)
+
+
+def lock(reports: dict[str, dict[str, str]], **silent: str) -> Verdict:
+    return JUDGES["etcd.nobody_else"](evidence(reports, values={"run": "r1"}, silent=silent))
+
+
+def test_free_and_own_locks_pass() -> None:
+    assert not lock({"etcd-1": {"owner_run": ""}, "etcd-2": {"owner_run": "r1"}}).problems
+
+
+def test_another_runs_lock_is_named() -> None:
+    held = {"owner_run": "r9", "owner_who": "ann@desk", "owner_since": "noon"}
+    (problem,) = lock({"etcd-1": {"owner_run": ""}, "etcd-2": held}).problems
+    assert (problem.kind, problem.host) == ("lock", "etcd-2")
+    assert "r9 of ann@desk since noon" in problem.message
+
+
+def test_lock_silence_is_not_a_yes() -> None:
+    problems = lock({"etcd-1": {}}, **{"etcd-2": "cut"}).problems
+    assert {(p.host, p.kind) for p in problems} == {("etcd-1", "missing"), ("etcd-2", "missing")}
+
+
+def bump(snapshot: dict[str, Any] = SNAPSHOT, **values: Any) -> Verdict:
+    return JUDGES["etcd.choose_bump"](
+        evidence({}, snapshot=snapshot, values={"can_bump": True, **values})
+    )
+
+
+@pytest.mark.parametrize(
+    ("age", "live_revision", "expected"),
+    [
+        (60, None, 1_000_000_000),
+        (200_000, None, 1_000_000_000),  # exactly 1e9 writes
+        (200_001, None, 2_000_000_000),
+        (0, 44 + 999_000_000, 1_000_000_000),
+        (0, 44 + 999_000_001, 2_000_000_000),
+        (0, 12, 1_000_000_000),  # the survivor is behind the snapshot
+    ],
+)
+def test_the_bump_is_above_both_bounds(age: int, live_revision: int | None, expected: int) -> None:
+    verdict = bump({"revision": 44, "age_seconds": age}, live_revision=live_revision)
+    assert verdict.values == {"bump": str(expected)}
+
+
+@given(
+    revision=st.integers(0, 1 << 40),
+    age=st.integers(0, 10**9),
+    live_revision=st.none() | st.integers(0, 1 << 41),
+    quorum=st.booleans(),
+)
+def test_the_bump_always_passes_what_was_served_and_is_then_kept(
+    revision: int, age: int, live_revision: int | None, quorum: bool
+) -> None:
+    snapshot = {"revision": revision, "age_seconds": age}
+    known: dict[str, Any] = {"live_revision": live_revision, "quorum": quorum}
+    chosen = bump(snapshot, **known).values["bump"]
+    assert int(chosen) >= 1_000_000_000
+    assert revision + int(chosen) > (live_revision or 0)
+    assert bump(snapshot, **known, bump=chosen).values["bump"] == chosen
+
+
+def test_a_bump_is_kept_until_it_is_passed() -> None:
+    at_1e9: dict[str, Any] = {"bump": "1000000000", "quorum": True}
+    assert bump(live_revision=1_000_000_043, **at_1e9).values["bump"] == "1000000000"
+    assert bump(live_revision=1_000_000_044, **at_1e9).values["bump"] == "2000000000"
+    aged = {"revision": 44, "age_seconds": 300_000}
+    assert bump(aged, bump="1000000000").values["bump"] == "2000000000"
+    assert bump(aged, live_revision=50, **at_1e9).values["bump"] == "1000000000"
+
+
+def test_no_bump_where_a_host_cannot() -> None:
+    assert bump(can_bump=False).values == {"bump": ""}
+    assert JUDGES["etcd.choose_bump"](evidence({}, snapshot=SNAPSHOT)).values == {"bump": ""}
+
+
+def test_a_bump_beyond_int64_is_refused() -> None:
+    assert bump({"revision": (1 << 63) - 5, "age_seconds": 1}).problems
+
+
+def back(reports: dict[str, dict[str, str]], **values: Any) -> Verdict:
+    silent = {h: "cut" for h in MEMBERS if h not in reports}
+    return JUDGES["etcd.same_old_cluster"](evidence(reports, values=values, silent=silent))
+
+
+def test_the_old_cluster_is_back() -> None:
+    assert not back(real_answers(), old_cluster_id=CLUSTER).problems
+    assert not back(real_answers()).problems
+
+
+def test_who_was_silent_before_may_stay_silent() -> None:
+    one = {"etcd-2": real_answers()["etcd-2"]}
+    assert not back(one, answering=["etcd-2"], live_cluster_id=CLUSTER).problems
+    problems = back(one, answering=["etcd-1", "etcd-2"]).problems
+    assert [(p.host, p.kind) for p in problems] == [("etcd-1", "unproven")]
+
+
+def test_not_the_old_cluster() -> None:
+    assert {p.kind for p in back(real_answers(), old_cluster_id="abc").problems} == {"unproven"}
+    assert back({**real_answers(), "etcd-3": LONELY}).problems
+    assert back({**real_answers(), "etcd-3": DEAD}).problems
+    other = {**real_answers(), "etcd-3": _blank(5)}
+    assert "different clusters" in back(other).problems[0].message

@@ -1,0 +1,147 @@
+"""can_restore: one table row per way in which a host cannot take a restore."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from drctl.etcd import JUDGES
+from tests.etcd.samples import HOSTS, MEMBERS, evidence
+
+JUDGE = JUDGES["etcd.can_restore"]
+NOW = "1795458399"
+GOOD = {
+    "machine_id": "m1", "boot_id": "b1", "now": NOW, "tools_missing": "",
+    "etcd_version": "3.5.16", "etcdutl_version": "etcdutl version: 3.5.16",
+    "etcdctl_version": "3.5.16", "restore_flags": "bump-revision mark-compacted",
+    "data_kind": "directory", "data_owner": "etcd:etcd", "data_mode": "700", "wal_kind": "none",
+    "stage": "/var/lib/etcd.drctl/r1", "wal_stage": "", "data_free": "200000000", "wal_free": "",
+    "same_fs": "none", "certs_missing": "", "cert_not_after": "2030-01-01T00:00:00Z",
+    "units_missing": "", "manager": "ok",
+}  # fmt: skip
+SNAPSHOT: dict[str, Any] = {
+    "size": 1_000_000, "revision": 44, "cluster_version": "3.5.0", "storage_version": "",
+    "alarms": (), "auth_enabled": False, "taken_at": "x", "taken_at_proven": True,
+    "members": [{"name": m["name"], "peer_urls": m["peer_urls"]} for m in MEMBERS.values()],
+}  # fmt: skip
+
+
+def hosts(**changed: str) -> dict[str, dict[str, str]]:
+    """Three good hosts; the second as `changed`."""
+    return {host: {**GOOD, **(changed if host == "etcd-2" else {})} for host in HOSTS}
+
+
+def test_good_hosts_pass_and_yield_what_later_steps_need() -> None:
+    verdict = JUDGE(evidence(hosts(data_kind="mount", data_mode=""), snapshot=SNAPSHOT))
+    assert (verdict.problems, verdict.warnings) == ((), ())
+    assert verdict.values["stage"]["etcd-1"] == "/var/lib/etcd.drctl/r1"
+    assert verdict.values["wal_stage"] == dict.fromkeys(HOSTS, "")
+    assert verdict.values["place"] == {"etcd-1": "sibling", "etcd-2": "inside", "etcd-3": "sibling"}
+    assert verdict.values["owner"]["etcd-3"] == "etcd:etcd"
+    assert verdict.values["mode"] == dict.fromkeys(HOSTS, "700")
+    assert verdict.values["machine_id"]["etcd-1"] == "m1"
+    assert verdict.values["can_bump"] is True
+    assert verdict.findings == ("3 hosts examined, etcdutl 3.5.16",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"etcdutl_version": ""}, "lacks etcdutl"),
+        ({"etcdutl_version": "", "units_missing": "etcd.service"}, "etcdutl, unit etcd.service"),
+        ({"tools_missing": "flock setsid"}, "lacks tools: flock, setsid"),
+        ({"manager": "missing"}, "no service manager"),
+        ({"certs_missing": "/a/ca.pem /a/key.pem"}, "/a/ca.pem, /a/key.pem"),
+        ({"cert_not_after": "2020-01-01T00:00:00Z"}, "expired at 2020-01-01"),
+        ({"cert_not_after": "notAfter=Nov  3 18:23:46 2020 GMT"}, "expired at 2020-11-03"),
+        ({"cert_not_after": "soon"}, "cannot tell when its certificate expires"),
+        ({"etcdutl_version": "3.4.9", "etcd_version": "3.4.9"}, "older than 3.5"),
+        ({"etcdutl_version": "3.6.1"}, "different minor versions"),
+        ({"data_kind": "other"}, "no directory"),
+        ({"wal_kind": "other"}, "its wal directory"),
+        ({"data_free": "72599999"}, "too little space for its data directory"),
+        ({"data_free": ""}, "did not say how much space data has"),
+        ({"same_fs": "no", "wal_free": "70399999"}, "too little space for its wal directory"),
+        ({"same_fs": "no", "wal_free": ""}, "did not say how much space wal has"),
+    ],
+)
+def test_refusals_name_the_host(changed: dict[str, str], words: str) -> None:
+    verdict = JUDGE(evidence(hosts(**changed), snapshot=SNAPSHOT))
+    (problem, *_) = [p for p in verdict.problems if words in p.message]
+    assert problem.host == "etcd-2"
+    assert problem.kind in ("refused", "missing")
+
+
+def test_space_that_just_suffices() -> None:
+    """(2 x 1,000,000 + 64,000,000) x 1.1, and without the WAL where that has its own disk."""
+    assert not JUDGE(evidence(hosts(data_free="72600000"), snapshot=SNAPSHOT)).problems
+    apart = hosts(same_fs="no", data_free="2200000", wal_free="70400000", wal_kind="directory")
+    assert not JUDGE(evidence(apart, snapshot=SNAPSHOT)).problems
+
+
+def test_a_newer_snapshot_is_refused_everywhere() -> None:
+    for newer in ({"cluster_version": "3.6.0"}, {"storage_version": "3.6.0"}):
+        verdict = JUDGE(evidence(hosts(), snapshot={**SNAPSHOT, **newer}))
+        assert [p.host for p in verdict.problems] == list(HOSTS)
+        assert "the snapshot is of etcd 3.6" in verdict.problems[0].message
+    older = {**SNAPSHOT, "cluster_version": "3.4.0"}
+    assert not JUDGE(evidence(hosts(), snapshot=older)).problems
+
+
+def test_mixed_etcdutl_versions_are_refused() -> None:
+    verdict = JUDGE(evidence(hosts(etcdutl_version="3.5.17"), snapshot=SNAPSHOT))
+    (problem,) = verdict.problems
+    assert "etcd-2: 3.5.17" in problem.message
+
+
+def test_silence_is_not_a_yes() -> None:
+    some = dict.fromkeys(HOSTS[:1], GOOD)
+    verdict = JUDGE(evidence(some, silent={"etcd-2": "timed out"}, snapshot=SNAPSHOT))
+    assert {(p.host, p.kind) for p in verdict.problems} == {
+        ("etcd-2", "missing"),
+        ("etcd-3", "missing"),
+    }
+
+
+def test_an_empty_or_mixed_answer_is_not_a_yes() -> None:
+    assert (
+        JUDGE(evidence({**hosts(), "etcd-2": {}}, snapshot=SNAPSHOT)).problems[0].kind == "missing"
+    )
+    twice = evidence(hosts(), snapshot=SNAPSHOT)
+    broken = type(twice)({**twice.answers, "etcd-2": "now=1\nnow=2\n"}, facts=twice.facts)
+    assert "now is reported twice" in JUDGE(broken).problems[0].message
+
+
+def test_another_machine_is_drift() -> None:
+    known = {"machine_id": {"etcd-2": "old", "etcd-1": "m1"}}
+    (problem,) = JUDGE(evidence(hosts(), snapshot=SNAPSHOT, values=known)).problems
+    assert (problem.host, problem.kind) == ("etcd-2", "drift")
+    assert "old" in problem.message and "m1" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("changed", "snapshot", "words"),
+    [
+        ({"etcd_version": "3.5.2"}, {}, "3.5.0 to 3.5.2"),
+        ({"restore_flags": "bump-revision"}, {}, "cannot bump the revision on etcd-2"),
+        ({"now": "1795458405"}, {}, "clocks differ by 6 s"),
+        ({"data_owner": "", "data_kind": "absent"}, {}, "etcd.owner"),
+        ({}, {"alarms": [{"member_id": 1, "kind": "NOSPACE"}]}, "alarm NOSPACE"),
+        ({}, {"auth_enabled": True}, "authentication enabled"),
+        ({}, {"taken_at_proven": False}, "is not proven"),
+        ({}, {"members": [{"name": "x", "peer_urls": ["http://o:1"]}]}, "another cluster's"),
+    ],
+)
+def test_warnings(changed: dict[str, str], snapshot: dict[str, Any], words: str) -> None:
+    verdict = JUDGE(evidence(hosts(**changed), snapshot={**SNAPSHOT, **snapshot}))
+    assert [words in warning for warning in verdict.warnings] == [True]
+    assert not verdict.problems
+    assert verdict.values["can_bump"] is ("restore_flags" not in changed)
+
+
+def test_the_inventorys_owner_wins() -> None:
+    asked = evidence(hosts(), snapshot=SNAPSHOT)
+    members = {host: {**member, "owner": "root:root"} for host, member in MEMBERS.items()}
+    owned = type(asked)(asked.answers, facts={**asked.facts, "members": members})
+    assert JUDGE(owned).values["owner"] == dict.fromkeys(HOSTS, "root:root")

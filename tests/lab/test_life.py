@@ -1,0 +1,97 @@
+"""How labs begin and end: side by side, after a half-way death, and without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from drctl.errors import StepFailed, UsageError
+from drctl.lab import data, layout, local, processes
+from drctl.lab.gateway import GatewayError
+from drctl.lab.waiting import until
+from tests.lab.conftest import quiet
+
+pytestmark = pytest.mark.lab
+
+
+def test_two_labs_break_apart_and_leave_nothing(tmp_path: Path) -> None:
+    long = tmp_path / ("so-long-that-no-socket-could-lie-in-it" * 2)
+    first, second = tmp_path / "first", long
+    local.up(first, members=1, keys=10, say=quiet)
+    local.up(second, keys=10, say=quiet)
+    labs = [layout.require(first), layout.require(second)]
+    assert labs[1].sockets and Path(labs[1].sockets).is_dir()
+    assert local.break_(second, "majority-data-lost", say=quiet, node="node-2") == [
+        "node-2",
+        "node-1",
+    ]
+    assert not labs[1].host("node-2").data_dir.exists()
+    with data.gateway(labs[1].host("node-3"), timeout=2) as gateway, pytest.raises(GatewayError):
+        gateway.revision()
+    with data.gateway(labs[0].hosts[0]) as gateway:
+        assert len(gateway.read_all(data.PREFIX)) == 11
+    with pytest.raises(UsageError, match="majority-data-lost"):
+        local.break_(first, "meteorite", say=quiet)
+    for lab in labs:
+        local.down(lab.directory, quiet)
+        assert not lab.directory.exists()
+        assert processes.belonging(lab.processes, lab.id) == set()
+    assert not Path(str(labs[1].sockets)).exists()
+
+
+def test_a_lab_whose_up_was_killed_is_cleaned_by_the_next(tmp_path: Path) -> None:
+    directory = tmp_path / "lab"
+    code = (
+        "import sys; from pathlib import Path; from drctl.lab import local;"
+        "local.up(Path(sys.argv[1]), members=1, say=lambda _: None)"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", code, str(directory)])
+    until(lambda: _supervised(directory), 20, "the first process")
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    dead = layout.require(directory)
+    assert dead.state == "starting"
+    local.up(directory, members=1, keys=10, say=quiet)
+    lab = layout.require(directory)
+    assert processes.belonging(dead.processes, dead.id) == set()
+    os.kill(_supervisor(lab), signal.SIGKILL)  # its programs die with it
+    until(lambda: not _etcd_runs(lab), 5, "etcd's end")
+    local.down(directory, quiet)
+    assert processes.belonging(lab.processes, lab.id) == set()
+
+
+def test_a_failure_shows_the_log_and_leaves_nothing(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("etcd", "etcdctl", "etcdutl"):
+        (tools / name).write_text("#!/bin/sh\necho this etcd is broken; exit 1\n")
+    directory = tmp_path / "lab"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "_READY_SECONDS", 3.0)
+        with pytest.raises(StepFailed, match="this etcd is broken"):
+            local.up(directory, members=1, etcd=tools, say=quiet)
+    assert not directory.exists()
+
+
+def _supervised(directory: Path) -> bool:
+    lab = layout.load(directory) if (directory / layout.STATE_FILE).is_file() else None
+    return bool(lab and lab.processes)
+
+
+def _supervisor(lab: layout.Lab) -> int:
+    return next(r.pid for r in lab.processes if r.what.endswith("supervisord"))
+
+
+def _etcd_runs(lab: layout.Lab) -> bool:
+    found = processes.belonging([], lab.id)
+    names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in found if _exists(pid)}
+    return "etcd" in names
+
+
+def _exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}/comm").exists()
