@@ -7,9 +7,10 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-# The stamp says where the venv was made and is written last: a venv that is half made, was moved
-# (its scripts hold absolute paths) or lost its Python is made again.
-ifneq ($(shell $(VENV)/bin/python -c '' 2>/dev/null && cat $(READY) 2>/dev/null),$(CURDIR))
+# The stamp says where the venv was made and from what, and is written last: a venv that is half
+# made, outdated, moved (its scripts hold absolute paths) or without its Python is made again.
+MADE_FROM := $(CURDIR) $(shell cat pyproject.toml constraints.txt | cksum)
+ifneq ($(shell $(VENV)/bin/python -c '' 2>/dev/null && cat $(READY) 2>/dev/null),$(MADE_FROM))
 $(READY): remake
 endif
 
@@ -32,7 +33,7 @@ clean:  ## remove .venv, the caches and what was built
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml constraints.txt
+$(READY):
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "drctl needs Python 3.11 or newer, and $$(python3 --version 2>/dev/null || echo 'no python3') was found" >&2; \
 		echo "hint: install it (Debian, Ubuntu: apt install python3 python3-venv), or name one: make PYTHON=/path/to/python3 setup" >&2; \
@@ -49,4 +50,4 @@ $(READY): pyproject.toml constraints.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
 		-c constraints.txt -e '.[lab,dev]'
-	@printf '%s\n' '$(CURDIR)' > $(READY)
+	@printf '%s\n' '$(MADE_FROM)' > $(READY)

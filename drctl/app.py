@@ -134,8 +134,8 @@ class App:
         return plan, journal
 
     def _refuse_if_unfinished(self, inventory: Inventory) -> None:
-        latest = self.latest(inventory.cluster)
-        if latest and latest.unfinished and latest.changed:
+        latest = self.latest(inventory.cluster, changed=True)
+        if latest and latest.unfinished:
             raise Refused(
                 f"run {latest.run} of {inventory.cluster} is not finished ({latest.state})",
                 hint=f"drctl restore --resume {latest.run} --inventory {inventory.path}, or "
@@ -209,19 +209,21 @@ class App:
         """Take a run back, by default the latest of the inventory's cluster."""
         inventory = load_inventory(inventory_path)
         with self.store.lock(inventory.cluster, operator()):
-            latest = self.latest(inventory.cluster)
+            latest = self.latest(inventory.cluster, changed=True)
             if latest is None:
-                raise UsageError(f"no run of {inventory.cluster}", hint="drctl runs list")
+                raise UsageError(
+                    f"no run has changed anything of {inventory.cluster}", hint="drctl runs list"
+                )
             if run and run != latest.run:
                 raise Refused(
                     f"run {run} is not the latest of {inventory.cluster}: {latest.run} came after it",
                     hint=f"drctl runs show {latest.run}",
                 )
             with closing(self.store.open(inventory.cluster, latest.run)) as journal:
-                plan = self._rollback_plan(inventory, fold(journal.events), journal)
+                plan = self._rollback_plan(inventory, fold(journal.events))
                 return plan, self._execute(inventory, plan, journal, "undo", "rolled-back")
 
-    def _rollback_plan(self, inventory: Inventory, state: RunState, journal: Journal) -> Plan:
+    def _rollback_plan(self, inventory: Inventory, state: RunState) -> Plan:
         if state.state == "rolled-back":
             raise UsageError(f"run {state.run} is rolled back already")
         facts = state.plan["facts"].get("snapshot")
@@ -230,13 +232,7 @@ class App:
         forward = self.plan(inventory, book, snapshot=facts, options=options)
         if changed := drift(state.plan["meaning"], forward.meaning):
             raise drifted(state.run, changed, "a rollback needs the run's inventory and runbook")
-        begun = begun_steps(state)
-        planner = self._planner(inventory, facts, options)
-        plan = planner.plan(
-            load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
-        )
-        actions = [step.action for step in forward.steps if step.id in begun]
-        return replace(plan, owns=forward.owns, facts={**plan.facts, "begun": actions})
+        return rollback_plan(self._planner(inventory, facts, options), forward, state)
 
     def _execute(
         self, inventory: Inventory, plan: Plan, journal: Journal, direction: str, done: str
@@ -318,15 +314,26 @@ class App:
 
     # -- what was done ----------------------------------------------------------------------
 
-    def latest(self, cluster: str) -> RunState | None:
-        runs = self.store.runs(cluster)
-        return self.store.state(*runs[-1]) if runs else None
+    def latest(self, cluster: str, *, changed: bool = False) -> RunState | None:
+        """The latest run, or with `changed` the latest that meant to change any node."""
+        states = (self.store.state(*pair) for pair in reversed(self.store.runs(cluster)))
+        return next((state for state in states if state.changed or not changed), None)
 
 
 def snapshot_facts(path: Path) -> dict[str, Any]:
     """What judges and the confirmation know of the snapshot; raises InvalidInput (exit 3)."""
     snapshot = inspect_snapshot(path.absolute())
     return json.loads(json.dumps(snapshot.as_facts(time.time())))  # type: ignore[no-any-return]
+
+
+def rollback_plan(planner: Planner, forward: Plan, state: RunState) -> Plan:
+    """The shipped rollback runbook around the undo of every step that `state` began."""
+    begun = begun_steps(state)
+    plan = planner.plan(
+        load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
+    )
+    actions = [step.action for step in forward.steps if step.id in begun]
+    return replace(plan, owns=forward.owns, facts={**plan.facts, "begun": actions})
 
 
 def drifted(run: str, changed: Mapping[str, tuple[str, str]], hint: str) -> Drifted:

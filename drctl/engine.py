@@ -154,23 +154,23 @@ class Engine:
         return known[0] if known else 300.0
 
     def _claim(self) -> None:
+        """Make this run the owner of all its hosts, in one order for everybody, so that one of
+        two operators wins. Where it cannot, and nothing was changed yet, it lets go of all."""
         if self._claimed:
             return
+        fresh = not self.state.changed
+        self._note("claiming")
         manifest = self.manifest(self.state)
-        taken: list[str] = []
-        for host in self.plan.owns:  # in one order for everybody, so one of two operators wins
+        for host in self.plan.owns:
             try:
                 self.jobs.claim(host, manifest, deadline=CLAIM_SECONDS)
             except (LockHeld, HostUnavailable, StepFailed) as error:
                 if isinstance(error, HostUnavailable) and self._may_miss(host):
                     self._note("unclaimed", host=host, detail=error.message)
                     continue
-                if not self.state.changed:
-                    for other in taken:
-                        self.jobs.release(other, "", deadline=CLAIM_SECONDS)
+                if fresh:
+                    self._release("not begun")
                 raise
-            taken.append(host)
-        self._note("claimed", hosts=taken)
         self._claimed = True
 
     def _may_miss(self, host: str) -> bool:
@@ -178,19 +178,20 @@ class Engine:
         return all(step.tolerate for step in steps)
 
     def _release(self, done: str) -> None:
-        if not self._claimed:
+        if not self.state.claimed:
             return
-        record = json.dumps({"run": self.state.run, "state": done, "manifest": self.manifest(self.state)})
+        record = json.dumps({"run": self.state.run, "state": done})
         for host in self.plan.owns:
             try:
                 self.jobs.release(host, record, deadline=CLAIM_SECONDS)
             except HostUnavailable as error:
                 self._note("unreleased", host=host, detail=error.message)
+        self._note("released")
 
     # -- one step ---------------------------------------------------------------------------
 
     def _step(self, step: PlannedStep) -> None:
-        if step.id in self.state.steps_done and not step.each_session and not self._describes(step):
+        if self._is_over(step):
             return
         self._note("step-started", step=step.id)
         if step.kind == "confirm":
@@ -200,6 +201,13 @@ class Engine:
         else:
             self._claim()
             self._act(step)
+
+    def _is_over(self, step: PlannedStep) -> bool:
+        """Done before, and still to be relied on. While nothing was changed, every look at the
+        nodes is taken anew: what a refused run saw may be days old."""
+        if step.id not in self.state.steps_done or step.each_session:
+            return False
+        return self.state.changed and not self._describes(step)
 
     def _describes(self, step: PlannedStep) -> bool:
         """Whether `step` is the last finished one on its resource: what it left must still hold,
@@ -262,7 +270,7 @@ class Engine:
             raise self._refusal(step, verdict.problems)
         for name in step.yields:
             if name not in verdict.values:
-                raise DrctlError(f"the judge {step.judge} did not yield {name!r}")
+                raise DrctlError(f"{step.id}: no judge yielded {name!r}")
         for name, value in verdict.values.items():
             if self.state.values.get(name) != value:
                 self._note("value", name=name, value=value, step=step.id)
@@ -291,16 +299,18 @@ class Engine:
     def _judge(
         self, step: PlannedStep, answers: Mapping[str, str], silent: Mapping[str, str]
     ) -> Verdict:
-        if step.judge is None:
-            return Verdict()
-        evidence = Evidence(
-            answers=answers,
-            silent=silent,
-            facts=self.plan.facts,
-            values={**self.state.values, "run": self.state.run},
-            options=self.plan.options,
-        )
-        return self.judges[step.judge](evidence)
+        """All judges of the step in turn; each sees the values that those before it yielded."""
+        total = Verdict()
+        for name in step.judges:
+            evidence = Evidence(
+                answers=answers,
+                silent=silent,
+                facts=self.plan.facts,
+                values={**self.state.values, "run": self.state.run, **total.values},
+                options=self.plan.options,
+            )
+            total = total.and_then(self.judges[name](evidence))
+        return total
 
     def _record_answers(
         self, step: PlannedStep, answers: Mapping[str, str], silent: Mapping[str, str]

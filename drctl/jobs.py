@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from drctl.errors import ConnectionLost, HostUnavailable, LockHeld, StepFailed, Unreachable
@@ -46,6 +47,12 @@ def parse_report(answer: CommandResult) -> JobReport:
 def preamble(env: Mapping[str, str]) -> str:
     """Shell assignments; not exported, so they reach neither children nor their environment."""
     return "".join(f"{name}={quote(value)}\n" for name, value in env.items())
+
+
+@cache
+def _job_script(name: str) -> Script:
+    """templates/job/NAME; these take everything from variables."""
+    return render_script(f"job/{name}")
 
 
 def fields(text: str) -> dict[str, str]:
@@ -84,9 +91,8 @@ class Jobs:
     def _call(
         self, host: str, name: str, env: Mapping[str, str], deadline: float
     ) -> CommandResult:
-        script = render_script(f"job/{name}")
         everything = {**self.base_env(host), **env}
-        return self._transport.run(host, script, everything, deadline=deadline)
+        return self._transport.run(host, _job_script(name), everything, deadline=deadline)
 
     def claim(self, host: str, manifest: str, *, deadline: float) -> None:
         """Make this run the owner of `host` and leave its manifest there.

@@ -175,6 +175,7 @@ class RunState:
     warnings: list[str] = field(default_factory=list)
     unreached: dict[str, str] = field(default_factory=dict)
     error: dict[str, Any] | None = None
+    claimed: bool = False  # from the first claim's intent until the nodes were given back
 
     def of(self, step: str, host: str) -> HostState:
         return self.hosts.setdefault((step, host), HostState())
@@ -182,7 +183,7 @@ class RunState:
     @property
     def changed(self) -> bool:
         """Whether any change of any node was intended; from here on errors say "after"."""
-        return any(host.attempts for host in self.hosts.values())
+        return self.claimed or any(host.attempts for host in self.hosts.values())
 
     @property
     def unfinished(self) -> bool:
@@ -248,6 +249,14 @@ def _step_done(state: RunState, event: Event) -> None:
     state.warnings.extend(w for w in event.body.get("warnings", []) if w not in state.warnings)
 
 
+def _claiming(state: RunState, _event: Event) -> None:
+    state.claimed = True
+
+
+def _released(state: RunState, _event: Event) -> None:
+    state.claimed = False
+
+
 def _finished(state: RunState, event: Event) -> None:
     state.state, state.finished = event.body["state"], event.at
     state.error = event.body.get("error")
@@ -261,6 +270,8 @@ _CHANGES: dict[str, Callable[[RunState, Event], None]] = {
     "intent": _intent,
     "result": _result,
     "step-done": _step_done,
+    "claiming": _claiming,
+    "released": _released,
     "finished": _finished,
 }
 

@@ -50,7 +50,7 @@ class PlannedStep:
     action: str
     tasks: Mapping[str, Task] = field(default_factory=dict)
     resource: str = ""  # steps on one resource supersede each other: the last one describes it
-    judge: str | None = None
+    judges: tuple[str, ...] = ()
     yields: tuple[str, ...] = ()
     text: str = ""
     tolerate: bool = False
@@ -165,8 +165,10 @@ class Planner:
         meaning = dict(self.inventory.meaning())
         if snapshot := self.facts.get("snapshot"):
             meaning["snapshot.sha256"] = snapshot["sha256"]
-        for number, step in enumerate(steps, 1):
-            meaning[f"steps.{number}"] = f"{step.id}: {step.action} on {', '.join(step.hosts)}"
+        changes = [step for step in steps if step.kind == "act"]
+        meaning["steps"] = " ".join(step.id for step in changes)
+        for step in changes:
+            meaning[f"steps.{step.id}"] = f"{step.action} on {' '.join(step.hosts)}"
         return meaning
 
     def _resolve(self, phase: Phase, step: Step, facts: Mapping[str, Any]) -> Iterator[PlannedStep]:
@@ -207,7 +209,7 @@ class Planner:
             kind=kind,
             action=action,
             tasks=tasks,
-            judge=step.judge,
+            judges=step.judge,
             yields=step.yields,
             tolerate=step.tolerate == "unreachable",
             each_session=step.each_session,
@@ -244,8 +246,9 @@ class Planner:
         facts: Mapping[str, Any],
     ) -> Task:
         context = self._context(host, service, facts)
-        if step.judge and step.judge not in self.judges:
-            raise InvalidInput(f"no judge {step.judge!r}; there are {', '.join(sorted(self.judges))}")
+        if unknown := set(step.judge) - self.judges:
+            known = ", ".join(sorted(self.judges))
+            raise InvalidInput(f"no judge {', '.join(unknown)}; there are {known}")
         if kind == "gather":
             names = _Names()
             script = render_script(action, None, value=names.value, seen=names.seen, **context)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from drctl.errors import Fault, InvalidInput
 from drctl.render import data_folder
@@ -35,7 +35,9 @@ class Step(_Model):
         (), description="groups or hosts; for `service` the service's own hosts where empty"
     )
     gather: TemplateName | None = Field(None, description="read-only template; its output is data")
-    judge: str | None = Field(None, description="the function that judges all hosts' answers")
+    judge: tuple[str, ...] = Field(
+        (), description="the functions that judge all hosts' answers, one after the other"
+    )
     yields: tuple[ValueName, ...] = Field((), description="values that the judge hands on")
     service: str | None = Field(None, description="a service of the inventory")
     want: Literal["fenced", "running", "restarted"] | None = Field(
@@ -55,12 +57,10 @@ class Step(_Model):
     deadline: float = Field(300, gt=0, le=86400, description="seconds for one host")
     repeatable: bool = Field(False, description="safe to try again after a failure")
 
-    @model_validator(mode="before")
+    @field_validator("hosts", "judge", mode="before")
     @classmethod
-    def _one_host_is_a_list(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("hosts"), str):
-            return {**data, "hosts": [data["hosts"]]}
-        return data
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _exactly_one_verb(self) -> Step:
@@ -69,7 +69,7 @@ class Step(_Model):
             raise ValueError(f"a step has exactly one of {', '.join(VERBS)}; found {verbs or 'none'}")
         if (self.service is None) != (self.want is None):
             raise ValueError("`service` and `want` come together")
-        if (self.judge is not None or self.yields or self.patience) and self.gather is None:
+        if (self.judge or self.yields or self.patience) and self.gather is None:
             raise ValueError("`judge`, `yields` and `patience` need `gather`")
         if not self.hosts and self.service is None and self.confirm is None:
             raise ValueError("which hosts? give a group or host names")

@@ -91,8 +91,8 @@ class Transport(Protocol):
         ...
 
 
-Handler = Callable[[str, Mapping[str, str]], CommandResult | str]
-"""Given (host, env); a plain string is a successful command's stdout."""
+Handler = Callable[[str, Script, Mapping[str, str]], CommandResult | str]
+"""Given (host, script, env); a plain string is a successful command's stdout."""
 
 
 @dataclass
@@ -121,7 +121,7 @@ class FakeTransport:
             handler = self.handlers[script.name]
         except KeyError:
             raise AssertionError(f"nobody scripted {script.name!r} on {host}") from None
-        answer = handler(host, env or {})
+        answer = handler(host, script, env or {})
         return CommandResult(0, answer) if isinstance(answer, str) else answer
 
     def upload(

@@ -43,5 +43,14 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()  # measured things worth a line in the report
 
+    def and_then(self, other: Verdict) -> Verdict:
+        """Both verdicts as one."""
+        return Verdict(
+            {**self.values, **other.values},
+            self.problems + other.problems,
+            self.warnings + other.warnings,
+            self.findings + other.findings,
+        )
+
 
 Judge = Callable[[Evidence], Verdict]

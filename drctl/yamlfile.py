@@ -143,8 +143,7 @@ def _refuse_unsupported(text: str, path: Path) -> None:
         depth -= isinstance(event, yaml.CollectionEndEvent)
         message = _unsupported(event, documents, depth)
         if message:
-            mark = event.start_mark
-            raise _unusable(path, mark.line + 1 if mark else 1, message)
+            raise _unusable(path, event.start_mark.line + 1 if event.start_mark else 1, message)
 
 
 def _unsupported(event: yaml.Event, documents: int, depth: int) -> str | None:
@@ -236,7 +235,7 @@ def faults_from_validation(
 
 def error_path(error: Mapping[str, Any], data: Any) -> KeyPath:
     """Where in `data` pydantic's error stands: its `loc` without the names of union branches."""
-    loc = tuple(part for part in error["loc"] if part != "[key]")
+    loc = tuple(error["loc"])
     if error["type"] != "missing":
         return max(_walks(loc, data), key=lambda walk: (walk[-1:] == loc[-1:], len(walk)))
     parents = _walks(loc[:-1], data)
@@ -271,7 +270,8 @@ def _plain(error: Mapping[str, Any], path: KeyPath, model: type[BaseModel] | Non
     context = error.get("ctx", {})
     if kind == "extra_forbidden":
         known = _known_keys(model, path[:-1]) if model else ()
-        return f"unknown key {path[-1]!r}{suggestion(str(path[-1]), known)}"
+        key = str(error["loc"][-1])
+        return f"unknown key {key!r}{suggestion(key, known)}"
     if kind == "missing":
         return f"the key {error['loc'][-1]!r} is missing"
     if kind == "value_error":

@@ -118,11 +118,6 @@ class Gateway:
         """The member's own status, as the maintenance API gives it."""
         return self.call("/v3/maintenance/status", {})
 
-    def hash_kv(self, revision: int) -> tuple[str, str]:
-        """(hash of all keys up to `revision`, compact revision): equal on members that agree."""
-        answer = self.call("/v3/maintenance/hash", {"revision": revision})
-        return str(answer["hash"]), str(answer.get("compact_revision", "0"))
-
     def _post(self, path: str, body: dict[str, Any]) -> http.client.HTTPResponse:
         headers = {"Content-Type": "application/json"}
         self._connection.request("POST", path, json.dumps(body), headers)

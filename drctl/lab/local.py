@@ -221,7 +221,7 @@ def _spawn(lab: Lab, host: LabHost, what: str, argv: list[str]) -> None:
     lab.save()
 
 
-def _await(lab: Lab, ready: Callable[[], bool], what: str, seconds: float = _READY_SECONDS) -> None:
+def _await(lab: Lab, ready: Callable[[], bool], what: str, seconds: float | None = None) -> None:
     """Wait for `ready`, for no longer than everything that was started still runs."""
 
     def alive_and_ready() -> bool:
@@ -230,7 +230,7 @@ def _await(lab: Lab, ready: Callable[[], bool], what: str, seconds: float = _REA
                 raise StepFailed(f"{record.what} ended by itself")
         return ready()
 
-    until(alive_and_ready, seconds, what)
+    until(alive_and_ready, seconds or _READY_SECONDS, what)
 
 
 def _etcd_answers(host: LabHost) -> bool:

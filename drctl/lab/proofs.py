@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from drctl.lab.layout import Lab, LabHost
 
 CAN_BUMP = (3, 5, 10)  # the first 3.5 whose etcdutl knows --bump-revision
 _PATIENCE_SECONDS = 30.0
+_TOOL_SECONDS = 30.0
 _SHOWN = 3
 
 
@@ -120,13 +123,25 @@ def _gone(lab: Lab, before: Sight, later: Sight) -> tuple[bool, str]:
 def _same_hash(lab: Lab) -> tuple[bool, str]:
     revision = min(revision_at(host) for host in lab.hosts)
     seen = {_hash(host, revision) for host in lab.hosts}
-    shown = ", ".join(f"{digest} (compacted {compacted})" for digest, compacted in sorted(seen))
+    shown = ", ".join(f"{digest} (compacted to {compacted})" for digest, compacted in sorted(seen))
     return len(seen) == 1, f"hash {shown} at revision {revision}"
 
 
-def _hash(host: LabHost, revision: int) -> tuple[str, str]:
-    with data.gateway(host) as gateway:
-        return gateway.hash_kv(revision)
+def _hash(host: LabHost, revision: int) -> tuple[int, int]:
+    """(hash of all keys at `revision`, compact revision), from etcd's own tool: the gateway's
+    /v3/maintenance/hash is another hash, over the whole file."""
+    tls = ["--cacert", host.ca, "--cert", host.cert, "--key", host.key]
+    argv = [host.bin_dir / "etcdctl", *tls, "--endpoints", host.client_url]
+    told = subprocess.run(
+        [*argv, "endpoint", "hashkv", "--rev", str(revision), "--write-out", "json"],
+        capture_output=True,
+        text=True,
+        timeout=_TOOL_SECONDS,
+    )
+    if told.returncode != 0:
+        raise OSError(f"etcdctl endpoint hashkv on {host.name}: {told.stderr.strip()}")
+    (answer,) = json.loads(told.stdout)
+    return answer["HashKV"]["hash"], answer["HashKV"].get("compact_revision", 0)
 
 
 def _not_behind(lab: Lab, later: Sight) -> tuple[bool, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from pathlib import Path
 import asyncssh
 
 _SHELL = "/bin/sh"
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,35 @@ async def _session(process: asyncssh.SSHServerProcess[bytes], config: Config) ->
 async def _command(process: asyncssh.SSHServerProcess[bytes], config: Config) -> int:
     argv = [_SHELL, "-c", process.command] if process.command else [_SHELL]
     child = await _start(argv, config, PIPE)
-    await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+    assert child.stdin and child.stdout and child.stderr
+    given = asyncio.create_task(_feed(process.stdin, child.stdin))
+    # Not asyncssh's redirect: it passes the end of stdout on at once, at which OpenSSH's client
+    # closes the channel before the status has been sent.
+    await asyncio.gather(_carry(child.stdout, process.stdout), _carry(child.stderr, process.stderr))
     status = await child.wait()
-    await process.stdout.drain()
-    await process.stderr.drain()
+    given.cancel()
     return status
+
+
+async def _feed(source: asyncssh.SSHReader[bytes], sink: asyncio.StreamWriter) -> None:
+    """Client to command; the command sees the end of its input, also when the client is lost."""
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while block := await source.read(_BLOCK):
+            sink.write(block)
+            await sink.drain()
+    sink.close()
+
+
+async def _carry(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
+    """Command to client; read on when the client is lost, so that the command can end."""
+    lost = False
+    while block := await source.read(_BLOCK):
+        if not lost:
+            try:
+                sink.write(block)
+                await sink.drain()
+            except (OSError, asyncssh.Error):
+                lost = True
 
 
 async def _interactive(process: asyncssh.SSHServerProcess[bytes], config: Config) -> int:

@@ -18,6 +18,10 @@ from drctl.ssh.clock import Clock
 from drctl.transport import CommandResult, Script
 
 MAX_OUTPUT = 8 * 2**20  # bytes of stdout and stderr together
+# Paramiko may acknowledge output after it has answered the other side's CLOSE; a strict server
+# (asyncssh) then drops the whole connection. With this window the first acknowledgement is due
+# after 100 MB. Output is drained as it comes, so it is not memory.
+RUN_WINDOW = 2**30
 LINGER = 2.0  # seconds to wait for more output of a script that has ended, if a child holds it open
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -82,7 +82,8 @@ class SshTransport:
             outcome = session.Outcome(script, become, marker, status, output)
             return outcome.result(time.monotonic() - began)
 
-        return self._call(host, Clock(deadline), work, script.name)
+        window = session.RUN_WINDOW
+        return self._call(host, Clock(deadline), work, script.name, window=window)
 
     def upload(
         self,

@@ -31,7 +31,11 @@ _PUT = (
     'if [ -f "$1" ]; then chmod 600 -- "$1" || exit; fi; '
     'cat > "$1" && printf %s "$2"'
 )
-_GET = 'n=$(stat -L -c %s -- "$1") || exit; printf "%s %s\\n" "$2" "$n"; exec cat -- "$1"'
+# The second cat ends when we close its input, after the last byte: see RUN_WINDOW for the reason.
+_GET = (
+    'n=$(stat -L -c %s -- "$1") || exit; printf "%s %s\\n" "$2" "$n"; '
+    'cat -- "$1" && exec cat > /dev/null'
+)
 
 
 def _remote_path(path: str) -> str:
@@ -105,10 +109,10 @@ class Download:
         with _new_file(self._target) as file:
             token = f"drctl-size-{secrets.token_hex(8)}"
             start(channel, argv(self._become, "sh", "-c", _GET, "sh", self._source, token))
-            channel.shutdown_write()
             size, first = self._header(channel, token)
             got = self._receive(file, first, size, channel, dog)
             dog.no_stall()
+            channel.shutdown_write()
             status, said = self._end(channel, clock)
             if status != 0:
                 raise StepFailed(f"{self._source} could not be read: {said or f'status {status}'}")
@@ -141,7 +145,7 @@ class Download:
         self, file: BinaryIO, data: bytes, size: int, channel: paramiko.Channel, dog: Watchdog
     ) -> int:
         got = told = 0
-        while data or (data := channel.recv(2**18)):
+        while data or (got < size and (data := channel.recv(2**18))):
             with _local(self._target):
                 file.write(data)
             got += len(data)

@@ -132,7 +132,9 @@ def running_cluster(
         cluster.wait_healthy()
         yield cluster
     finally:
-        for container in nodes.client.containers.list(all=True, filters={"network": network.id}):
+        for container in nodes.client.containers.list(
+            all=True, filters={"network": str(network.id)}
+        ):
             container.remove(force=True, v=True)
         network.remove()
 

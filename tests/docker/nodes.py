@@ -73,8 +73,9 @@ class Node:
         directory is made if absent. The engine's own archive call does not see what is mounted."""
         data = content.encode() if isinstance(content, str) else content
         target, folder = shlex.quote(path), shlex.quote(str(PurePosixPath(path).parent))
+        text = b64encode(data).decode()
         self.sh(
-            f"mkdir -p {folder} && umask 077 && echo {b64encode(data).decode()} | base64 -d > {target}"
+            f"mkdir -p {folder} && umask 077 && echo {text} | base64 -d > {target}"
             f" && chmod {mode:o} {target}"
         )
 

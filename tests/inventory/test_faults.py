@@ -233,6 +233,7 @@ SERVICES = [
      ["13: commands.start: unknown placeholder {units}; known here: {unit} and {host}"]),
     ("options: {settle_seconds: -1}",
      ["13: options.settle_seconds: must be at least 0, not -1"]),
+    ("'[key]': 5", ["13: [key]: unknown key '[key]'"]),
     ("options: 5", ["13: options: must be a mapping of keys, not 5"]),
     ("known_hosts: 'a b'",
      ["13: known_hosts: 'a b' is no path (allowed: letters, digits, '.', '_' and '-', '/', '+', "
@@ -379,7 +380,7 @@ def _loads_or_is_refused(folder: Path, data: Any) -> None:
 quick = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     deadline=None,
-    max_examples=4000,
+    max_examples=200,
 )
 
 

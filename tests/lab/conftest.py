@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from drctl.errors import StepFailed
 from drctl.lab import layout, local
 from drctl.lab.layout import Lab
 
@@ -24,10 +25,34 @@ def ssh(
     return subprocess.run(argv, input=given, capture_output=True, timeout=30)
 
 
-@pytest.fixture(scope="session", params=["asyncssh", "auto"])
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    directory: Path = tmp_path_factory.mktemp("lab") / "one"
-    local.up(directory, keys=300, value_size=64, say=quiet, ssh_server=request.param)
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Three members, with the SSH server that works everywhere."""
+    yield from _a_lab(tmp_path_factory, members=3, ssh_server="asyncssh")
+
+
+@pytest.fixture(scope="session")
+def openssh_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two members, with the system's SSH server; skipped where there is none that works."""
+    try:
+        yield from _a_lab(tmp_path_factory, members=2, ssh_server="openssh")
+    except StepFailed as error:
+        if "no OpenSSH server" not in str(error):
+            raise
+        pytest.skip("no OpenSSH server here")
+
+
+@pytest.fixture(params=["lab", "openssh_lab"])
+def any_ssh(request: pytest.FixtureRequest) -> Lab:
+    """Each kind of SSH server in turn."""
+    chosen = request.getfixturevalue(request.param)
+    assert isinstance(chosen, Lab)
+    return chosen
+
+
+def _a_lab(factory: pytest.TempPathFactory, *, members: int, ssh_server: str) -> Iterator[Lab]:
+    directory: Path = factory.mktemp("lab") / "one"
+    local.up(directory, members=members, keys=300, value_size=64, say=quiet, ssh_server=ssh_server)
     yield layout.require(directory)
     local.down(directory, quiet)
     assert not directory.exists()

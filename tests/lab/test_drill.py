@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from drctl.lab import build, drill, proofs
+from drctl.lab import build, data, drill, proofs
 from drctl.lab.drill import Product
 from drctl.lab.layout import LabHost
+from drctl.lab.waiting import until
 from tests.lab.conftest import quiet
 
 pytestmark = pytest.mark.lab
 
 
 class ByHand(Product):
-    """The documented procedure, typed by an operator; `forgotten` names a step left out."""
+    """The documented procedure, typed by an operator; `forgotten` names what is left out."""
 
     forgotten = ""
 
     def backup(self, folder: Path) -> Path:
         folder.mkdir()
         host = self.lab.hosts[0]
-        tls = ["--cacert", host.ca, "--cert", host.cert, "--key", host.key]
+        tls: list[str | Path] = ["--cacert", host.ca, "--cert", host.cert, "--key", host.key]
         argv = [host.bin_dir / "etcdctl", *tls, "--endpoints", host.client_url]
         subprocess.run(
             [*argv, "snapshot", "save", folder / "snap.db"], check=True, capture_output=True
@@ -34,7 +36,7 @@ class ByHand(Product):
 
     def restore(self, snapshot: Path, *, staged: bool) -> str:
         units = ["etcd"]
-        if self.forgotten != "restart":
+        if "restart" not in self.forgotten:
             units.insert(0, "kube-apiserver-stand-in")
         for unit in units:
             self._everywhere("stop", unit)
@@ -42,6 +44,8 @@ class ByHand(Product):
             self._rebuild(host, snapshot)
         for unit in reversed(units):
             self._everywhere("start", unit)
+        for host in self.lab.hosts:
+            until(partial(data.stand_in_ready, host), 30, host.name)
         return ""
 
     def last_run(self) -> dict[str, Any]:
@@ -54,16 +58,14 @@ class ByHand(Product):
     def _rebuild(self, host: LabHost, snapshot: Path) -> None:
         shutil.rmtree(host.data_dir, ignore_errors=True)
         peers = ",".join(f"{peer.member_name}={peer.peer_url}" for peer in self.lab.hosts)
-        flags = {
+        flags: dict[str, object] = {
             "data-dir": host.data_dir,
             "name": host.member_name,
             "initial-cluster": peers,
             "initial-advertise-peer-urls": host.peer_url,
         }
-        if self.forgotten != "token":
-            flags["initial-cluster-token"] = "a-fresh-token"
-        else:
-            flags["initial-cluster-token"] = "etcd-cluster-0"
+        fresh = "token" not in self.forgotten
+        flags["initial-cluster-token"] = "a-fresh-token" if fresh else "etcd-cluster-0"
         subprocess.run(
             [
                 host.bin_dir / "etcdutl",
@@ -76,21 +78,26 @@ class ByHand(Product):
 
 
 @pytest.mark.parametrize(
-    ("forgotten", "unproven"),
+    ("members", "forgotten", "unproven"),
     [
-        ("", set()),
-        ("token", {"a new cluster"}),
-        ("restart", {"every apiserver stand-in serves it"}),
+        (3, "", set()),
+        (1, "token, restart", {"a new cluster", "every apiserver stand-in serves it"}),
     ],
 )
 def test_drill_tells_a_whole_restore_from_half_a_one(
-    forgotten: str, unproven: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    members: int,
+    forgotten: str,
+    unproven: set[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ByHand, "forgotten", forgotten)
     monkeypatch.setattr(drill, "Product", ByHand)
-    monkeypatch.setattr(proofs, "_PATIENCE_SECONDS", 5.0)
+    monkeypatch.setattr(proofs, "_PATIENCE_SECONDS", 1.0 if forgotten else 30.0)
     monkeypatch.setattr(proofs, "CAN_BUMP", (99,))  # this operator does not bump
-    report = drill.run_drill(tmp_path / "lab", staged=False, etcd=None, say=quiet, keys=20)
+    report = drill.run_drill(
+        tmp_path / "lab", members=members, staged=False, etcd=None, say=quiet, keys=20
+    )
     assert {proof.what for proof in report.proofs if not proof.ok} == unproven
     assert report.proven is not bool(unproven)
     assert report.rpo_keys == drill.LATER_KEYS + 1

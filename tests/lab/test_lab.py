@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import time
 import urllib.error
+import urllib.request
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,10 +46,10 @@ def test_three_members_answer_over_mutual_tls(lab: Lab) -> None:
         with data.gateway(host) as gateway:
             listed = gateway.call("/v3/cluster/member/list", {})["members"]
         assert sorted(m["name"] for m in listed) == [h.member_name for h in lab.hosts]
-    bare = probe.ssl.create_default_context(cafile=lab.hosts[0].ca)
+    bare = ssl.create_default_context(cafile=lab.hosts[0].ca)
     with (
         pytest.raises(OSError),
-        probe.urllib.request.urlopen(f"{lab.hosts[0].client_url}/health", context=bare, timeout=5),
+        urllib.request.urlopen(f"{lab.hosts[0].client_url}/health", context=bare, timeout=5),
     ):
         pass
 
@@ -80,36 +82,36 @@ def test_inventory_is_one_that_the_product_reads(lab: Lab) -> None:
     assert ready and subprocess.run(ready, shell=True, capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("node", ["node-1", "node-2", "node-3"])
-def test_ssh_runs_commands_and_tells_their_status(lab: Lab, node: str) -> None:
-    told = ssh(lab, node, "echo out; echo err >&2; echo $HOME; exit 7")
-    assert told.returncode == 7
-    assert told.stdout.decode().split() == ["out", str(lab.host(node).home)]
-    assert told.stderr == b"err\n"
+def test_ssh_runs_commands_and_tells_their_status(any_ssh: Lab) -> None:
+    for host in any_ssh.hosts:
+        told = ssh(any_ssh, host.name, "echo out; echo err >&2; echo $HOME; exit 7")
+        assert told.returncode == 7
+        assert told.stdout.decode().split() == ["out", str(host.home)]
+        assert told.stderr == b"err\n"
 
 
-def test_ssh_carries_bytes_unchanged(lab: Lab) -> None:
+def test_ssh_carries_bytes_unchanged(any_ssh: Lab) -> None:
     given = os.urandom(3_000_000)
-    assert ssh(lab, "node-1", "cat", given).stdout == given
+    assert ssh(any_ssh, "node-1", "cat", given).stdout == given
     assert (
-        ssh(lab, "node-1", "sha256sum", given).stdout.split()[0].decode()
+        ssh(any_ssh, "node-1", "sha256sum", given).stdout.split()[0].decode()
         == sha256(given).hexdigest()
     )
 
 
-def test_ssh_refuses_another_hosts_key(lab: Lab, tmp_path: Path) -> None:
+def test_ssh_refuses_another_hosts_key(any_ssh: Lab, tmp_path: Path) -> None:
     swapped = tmp_path / "known_hosts"
-    one, two, *_ = lab.known_hosts.read_text().splitlines()
+    one, two, *_ = any_ssh.known_hosts.read_text().splitlines()
     swapped.write_text(f"{one.split()[0]} {two.split(maxsplit=1)[1]}\n")
-    argv = local.ssh_argv(lab.directory, "node-1")
-    argv = [part.replace(str(lab.known_hosts), str(swapped)) for part in argv]
+    argv = local.ssh_argv(any_ssh.directory, "node-1")
+    argv = [part.replace(str(any_ssh.known_hosts), str(swapped)) for part in argv]
     told = subprocess.run([*argv, "true"], capture_output=True, timeout=30)
     assert told.returncode == 255
 
 
-def test_a_command_outlives_its_connection(lab: Lab) -> None:
-    home = lab.hosts[0].home
-    argv = local.ssh_argv(lab.directory, "node-1")
+def test_a_command_outlives_its_connection(any_ssh: Lab) -> None:
+    home = any_ssh.hosts[0].home
+    argv = local.ssh_argv(any_ssh.directory, "node-1")
     client = subprocess.Popen(
         [*argv, "touch $HOME/begun; setsid sh -c 'sleep 1; touch $HOME/done'"]
     )
@@ -150,8 +152,14 @@ def test_the_stand_in_serves_reads_writes_and_wants_a_certificate(lab: Lab) -> N
     host = lab.hosts[2]
     base = f"https://{host.address}:6443"
     key = "/registry/test/stand-in"
-    tls = {"cert": str(host.cert), "key": str(host.key)}
-    probe.fetch(f"{base}/put?key={key}", str(host.ca), **tls, method="PUT", body=b"one")
+    probe.fetch(
+        f"{base}/put?key={key}",
+        str(host.ca),
+        cert=str(host.cert),
+        key=str(host.key),
+        method="PUT",
+        body=b"one",
+    )
     until(lambda: data.stand_in_value(host, key) == b"one", 10, "the watch")
     assert data.stand_in_value(host, "/registry/none") is None
     assert data.ask_stand_in(host, "/count?prefix=/registry/configmaps/")["count"] == 300

@@ -5,6 +5,7 @@ Prints its port, then serves until it is killed. Runs what it is told to, as the
 
 import asyncio
 import os
+import signal
 import sys
 
 import asyncssh
@@ -20,7 +21,10 @@ async def handle(process: "asyncssh.SSHServerProcess[bytes]") -> None:
     status = await child.wait()
     await process.stdout.drain()
     await process.stderr.drain()
-    process.exit(status)
+    if status < 0:
+        process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
+    else:
+        process.exit(status)
 
 
 class Server(asyncssh.SSHServer):

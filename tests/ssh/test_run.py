@@ -55,7 +55,7 @@ def test_much_of_both_streams(one: SshTransport) -> None:
 
 def test_too_much_output_is_an_error_and_bounded(one: SshTransport) -> None:
     body = "head -c 20000000 /dev/zero | tr '\\0' x"
-    with pytest.raises(StepFailed, match="20000000 bytes|20000031|2000"):
+    with pytest.raises(StepFailed, match="where 8388608 are allowed"):
         one.run("n1", Script("t", body), deadline=60)
     assert one.run("n1", Script("t", "echo ok"), deadline=30).stdout == "ok\n"
 
@@ -84,12 +84,13 @@ def test_syntax_error_runs_nothing_and_is_a_result(one: SshTransport, tmp_path: 
     assert not (tmp_path / "ran").exists()
 
 
+# The asyncssh node tells the status only when the output has ended.
+@pytest.mark.skipif(not HAVE_SSHD, reason="no /usr/sbin/sshd on this machine")
+@pytest.mark.parametrize("kind", ["sshd"], indirect=True)
 def test_a_child_that_holds_the_output_open_is_not_waited_for(one: SshTransport) -> None:
-    began = time.monotonic()
     result = one.run("n1", Script("t", "sleep 60 & echo $!; exit 3"), deadline=50)
+    assert result.status == 3
     one.run("n1", Script("t", f"kill {int(result.stdout)}"), deadline=30)
-    if result.status == 3:  # asyncssh's own server tells the status only at the end of the output
-        assert time.monotonic() - began < 50 + BOUND
 
 
 def test_two_threads_share_one_connection(site: Site, tmp_path: Path) -> None:

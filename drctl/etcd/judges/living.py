@@ -171,13 +171,21 @@ def choose_bump(evidence: Evidence) -> Verdict:
     if not snapshot:
         return Verdict(problems=(Problem("no snapshot to count from", None, None, "missing"),))
     revision, age = int(snapshot["revision"]), max(0, int(snapshot.get("age_seconds", 0)))
-    live: int | None = evidence.values.get("live_revision")
+    live = _latest(evidence)
     served = _served(revision, age, live, bool(evidence.values.get("quorum")))
     kept = str(evidence.values.get("bump") or "")
     if kept and revision + int(kept) > served:
         return _bumped(revision, int(kept), served, "kept")
     needed = max(BUMP_STEP, age * WRITES_PER_SECOND, (live or 0) - revision + LIVE_MARGIN)
     return _bumped(revision, -(-needed // BUMP_STEP) * BUMP_STEP, served, "chosen")
+
+
+def _latest(evidence: Evidence) -> int | None:
+    """The highest revision that any member ever told, in this step or before."""
+    voices, _ = _voices(evidence)
+    told = [v.status.revision for v in voices.values() if v.status is not None]
+    known = evidence.values.get("live_revision")
+    return max([*told, *([known] if known is not None else [])], default=None)
 
 
 def _served(revision: int, age: int, live: int | None, quorum: bool) -> int:
@@ -211,10 +219,12 @@ def same_old_cluster(evidence: Evidence) -> Verdict:
     member that answered before the run (`values["answering"]`; all, where that is unknown).
 
     The id is `values["old_cluster_id"]`, or `live_cluster_id`. Where neither is known, all must at
-    least agree on one. The others may stay silent: they were, before.
+    least agree on one. The others may stay silent: they were, before. A cluster that had no quorum
+    before has none now, and a member that starts without one answers nobody: then only what does
+    answer is judged.
     """
     voices, _ = _voices(evidence)
-    needed = set(evidence.values.get("answering") or {**expected_members(evidence), **voices})
+    needed = _must_be_back(evidence, voices)
     old = evidence.values.get("old_cluster_id") or evidence.values.get("live_cluster_id") or ""
     problems = [p for p in forgotten(evidence, "unproven") if p.host in needed]
     clusters = {h: to_hex(v.status.cluster_id) for h, v in voices.items() if v.status}
@@ -227,10 +237,17 @@ def same_old_cluster(evidence: Evidence) -> Verdict:
     ]
     if not old and len(set(clusters.values())) > 1:
         problems.append(Problem(f"different clusters ({spelled(clusters)})", kind="unproven"))
-    back = (
-        "" if problems else f"the old cluster {agreed(clusters)} answers on {len(clusters)} hosts"
-    )
-    return Verdict(problems=tuple(problems), findings=(back,) if back else ())
+    back = f"the old cluster {agreed(clusters)} answers on {len(clusters)} hosts"
+    if not needed:
+        back = "the old cluster had no quorum before the run, so its members can't be asked now"
+    return Verdict(problems=tuple(problems), findings=() if problems else (back,))
+
+
+def _must_be_back(evidence: Evidence, voices: Mapping[str, Voice]) -> set[str]:
+    if not evidence.values.get("quorum", True):
+        return set()
+    answering = evidence.values.get("answering")
+    return {*expected_members(evidence), *voices} if answering is None else set(answering)
 
 
 def _not_back(host: str, found: Voice | None, silence: str) -> list[Problem]:

@@ -1,0 +1,373 @@
+"""A simulated cluster behind the transport's seam: what every shipped template does to a node, as
+a few lines of state. It simulates nodes, never the controller: engine, jobs, journal, judges and
+runbooks are the real ones. A script that nobody simulates raises (`FakeTransport`)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from drctl.etcd.identity import predict
+from drctl.inventory import Inventory
+from drctl.transport import CommandResult, FakeTransport, Script
+
+Env = Mapping[str, str]
+OLD_TOKEN = "the-old-cluster"
+NOT_OWNER = 75
+
+
+@dataclass
+class Node:
+    """One simulated host. `live` is the data at the live path: a token, or None for no data."""
+
+    services: dict[str, bool]
+    machine_id: str
+    live: str | None = OLD_TOKEN
+    fenced: set[str] = field(default_factory=set)
+    part: bool = False
+    file: bool = False
+    new: str | None = None  # the token of the rebuilt data
+    kept: str | None = None  # what lies in `old`
+    moved_out: bool = False
+    moved_in: bool = False
+    pids: Counter[str] = field(default_factory=Counter)
+    owner: dict[str, str] = field(default_factory=dict)
+    jobs: dict[str, int] = field(default_factory=dict)
+    effects: Counter[str] = field(default_factory=Counter)  # destructive acts that did something
+
+    def condition(self) -> dict[str, Any]:
+        """What two runs with "the same end state" share."""
+        return {
+            "services": dict(self.services),
+            "fenced": sorted(self.fenced),
+            "new_data": self.live is not None and self.live != OLD_TOKEN,
+            "kept": self.kept,
+            "staging": (self.part, self.file, self.new is not None),
+            "owner": dict(self.owner),
+        }
+
+
+class SimulatedCluster(FakeTransport):
+    """Nodes by name, and the handler of each template."""
+
+    def __init__(self, inventory: Inventory, sha256: str) -> None:
+        super().__init__()
+        self.inventory = inventory
+        self.sha256 = sha256
+        self.nodes = {
+            name: Node(
+                services={
+                    unit: True
+                    for service in inventory.services.values()
+                    if name in service.hosts
+                    for unit in service.units
+                },
+                machine_id=f"machine-of-{name}",
+            )
+            for name in inventory.hosts
+        }
+        self.on_upload = self._upload
+        self.handlers = {
+            "node/machine": lambda h, _s, _e: f"machine_id={self.nodes[h].machine_id}",
+            "node/owner": self._owner,
+            "etcd/facts": self._facts,
+            "etcd/live": self._live,
+            "etcd/state": self._state,
+            "etcd/restored": self._restored,
+            "etcd/probe": lambda h, _s, _e: f"probe={'ok' if self._serves(h) else 'no answer'}",
+            "kube/health": self._health,
+            "job/claim": self._claim,
+            "job/start": self._start,
+            "job/wait": self._wait,
+            "job/release": self._release,
+        }
+        self.acts: dict[str, Callable[[Node, Script, Env], None]] = {}
+        for action, observe, act in (
+            ("service/fenced", self._is_fenced, self._fence),
+            ("service/fenced/undo", self._is_as_before, self._as_before),
+            ("service/running", self._is_running, self._start_units),
+            ("service/running/undo", self._is_fenced, self._fence),
+            ("service/restarted", self._is_restarted, self._restart),
+            ("stage/snapshot", self._is_staged, self._accept),
+            ("stage/snapshot/undo", self._is_clean, self._clean),
+            ("stage/clean", self._is_clean, self._clean),
+            ("etcd/restore", self._is_rebuilt, self._rebuild),
+            ("etcd/swap", self._is_swapped, self._swap),
+            ("etcd/swap/undo", self._is_swapped_back, self._swap_back),
+        ):
+            self.handlers[f"{action}/observe"] = self._observer(observe)
+            self.acts[f"{action}/act"] = act
+
+    def snapshot(self) -> dict[str, Node]:
+        return copy.deepcopy(self.nodes)
+
+    # -- answers ----------------------------------------------------------------------------
+
+    def _observer(self, look: Callable[[Node, Script, Env], str]) -> Any:
+        return lambda host, script, env: look(self.nodes[host], script, env)
+
+    def _owner(self, host: str, _script: Script, _env: Env) -> str:
+        owner = self.nodes[host].owner
+        return "".join(f"owner_{k}={owner.get(k, '')}\n" for k in ("run", "who", "since"))
+
+    def _facts(self, host: str, _script: Script, _env: Env) -> str:
+        node = self.nodes[host]
+        facts = {
+            "machine_id": node.machine_id,
+            "boot_id": "boot",
+            "now": "1790000000",
+            "tools_missing": "",
+            "etcd_version": "3.5.16",
+            "etcdctl_version": "3.5.16",
+            "etcdutl_version": "3.5.16",
+            "restore_flags": "bump-revision mark-compacted",
+            "data_kind": "directory" if node.live else "absent",
+            "data_owner": "0:0",
+            "data_mode": "700",
+            "stage": "/var/lib/etcd.drctl",
+            "data_free": str(10**12),
+            "wal_kind": "none",
+            "wal_stage": "",
+            "wal_free": "0",
+            "same_fs": "none",
+            "certs_missing": "",
+            "cert_not_after": "",
+            "units_missing": "",
+            "manager": "ok",
+        }
+        return "".join(f"{name}={value}\n" for name, value in facts.items())
+
+    def _serves(self, host: str) -> bool:
+        """Whether this member answers: it runs, and a majority runs on the same data."""
+        node = self.nodes[host]
+        peers = [self.nodes[m.host] for m in self.inventory.members]
+        same = [p for p in peers if p.services["etcd"] and p.live == node.live]
+        return node.services["etcd"] and node.live is not None and 2 * len(same) > len(peers)
+
+    def _status(self, host: str) -> list[dict[str, Any]]:
+        member = self.inventory.member(host)
+        token = str(self.nodes[host].live)
+        ids = predict({m.name: m.peer_urls for m in self.inventory.members}, token)
+        leader = ids.member_ids[self.inventory.members[0].name]
+        status = {
+            "header": {
+                "cluster_id": ids.cluster_id,
+                "member_id": ids.member_ids[member.name],
+                "revision": 100 if token == OLD_TOKEN else 1_000_000_100,
+                "raft_term": 2,
+            },
+            "version": "3.5.16",
+            "dbSize": 20480,
+            "leader": leader,
+            "raftIndex": 10,
+            "raftTerm": 2,
+        }
+        return [{"Endpoint": member.client_urls[0], "Status": status}]
+
+    def _members(self, host: str) -> dict[str, Any]:
+        token = str(self.nodes[host].live)
+        ids = predict({m.name: m.peer_urls for m in self.inventory.members}, token)
+        members = [
+            {
+                "ID": ids.member_ids[m.name],
+                "name": m.name,
+                "peerURLs": list(m.peer_urls),
+                "clientURLs": list(m.client_urls),
+            }
+            for m in self.inventory.members
+        ]
+        return {"header": {"cluster_id": ids.cluster_id}, "members": members}
+
+    def _live(self, host: str, _script: Script, _env: Env) -> str:
+        if not self._serves(host):
+            return "status_json=\n"
+        status, members = json.dumps(self._status(host)), json.dumps(self._members(host))
+        return f"status_json={status}\nmembers_json={members}\n"
+
+    def _state(self, host: str, script: Script, env: Env) -> str:
+        live = self._live(host, script, env)
+        if not self._serves(host):
+            return live
+        status = self._status(host)[0]
+        hashes = [
+            {
+                "Endpoint": status["Endpoint"],
+                "HashKV": {
+                    "header": status["Status"]["header"],
+                    "hash": 4711,
+                    "compact_revision": 99,
+                },
+            }
+        ]
+        return live + f"hashkv_json={json.dumps(hashes)}\nalarms_json={{}}\n"
+
+    def _restored(self, host: str, _script: Script, _env: Env) -> str:
+        node = self.nodes[host]
+        token = str(node.new or node.live)
+        names = {m.name: m.peer_urls for m in self.inventory.members}
+        return f"restored_cluster_id={predict(names, token).cluster_hex}\n"
+
+    def _health(self, host: str, _script: Script, _env: Env) -> str:
+        node = self.nodes[host]
+        return "".join(
+            f"ready.{s.name}={'ok' if all(node.services[u] for u in s.units) else 'down'}\n"
+            for s in self.inventory.services.values()
+            if host in s.hosts and s.ready.get(host)
+        )
+
+    # -- jobs -------------------------------------------------------------------------------
+
+    def _held(self, node: Node) -> CommandResult:
+        return CommandResult(NOT_OWNER, "".join(f"{k}={v}\n" for k, v in node.owner.items()))
+
+    def _claim(self, host: str, _script: Script, env: Env) -> CommandResult:
+        node = self.nodes[host]
+        other = node.owner.get("run", env["DRCTL_RUN"]) != env["DRCTL_RUN"]
+        if other or int(node.owner.get("epoch", "0")) > int(env["DRCTL_EPOCH"]):
+            return self._held(node)
+        json.loads(env["DRCTL_MANIFEST"])
+        node.owner = {
+            "run": env["DRCTL_RUN"],
+            "epoch": env["DRCTL_EPOCH"],
+            "who": env["DRCTL_WHO"],
+            "since": "2026-11-23T00:00:00Z",
+        }
+        return CommandResult(0, "")
+
+    def _start(self, host: str, _script: Script, env: Env) -> CommandResult:
+        node = self.nodes[host]
+        if env["DRCTL_JOB"] in node.jobs:
+            return CommandResult(0, f"done {node.jobs[env['DRCTL_JOB']]}\n")
+        if (node.owner.get("run"), node.owner.get("epoch")) != (env["DRCTL_RUN"], env["DRCTL_EPOCH"]):
+            return self._held(node)
+        body = env["DRCTL_BODY"]
+        self.acts[env["DRCTL_ACTION"]](node, Script(env["DRCTL_ACTION"], body), _assignments(body))
+        node.jobs[env["DRCTL_JOB"]] = 0
+        return CommandResult(0, "done 0\n")
+
+    def _wait(self, host: str, _script: Script, env: Env) -> CommandResult:
+        status = self.nodes[host].jobs.get(env["DRCTL_JOB"])
+        return CommandResult(0, "never\n" if status is None else f"done {status}\n")
+
+    def _release(self, host: str, _script: Script, env: Env) -> CommandResult:
+        node = self.nodes[host]
+        if node.owner.get("run") == env["DRCTL_RUN"]:
+            node.owner = {}
+        return CommandResult(0, "")
+
+    # -- services ---------------------------------------------------------------------------
+
+    def _is_fenced(self, node: Node, script: Script, _env: Env) -> str:
+        units = _units(script)
+        was = "".join(f"{u}:{'active' if node.services[u] else 'stopped'}," for u in units)
+        done = all(u in node.fenced and not node.services[u] for u in units)
+        return f"was={was}\nstate={'after' if done else 'before'}\n"
+
+    def _fence(self, node: Node, script: Script, _env: Env) -> None:
+        for unit in _units(script):
+            node.fenced.add(unit)
+            node.services[unit] = False
+
+    def _is_as_before(self, node: Node, script: Script, env: Env) -> str:
+        was = env["DRCTL_SEEN_WAS"]
+        done = all(
+            unit not in node.fenced and (f"{unit}:active," not in was or node.services[unit])
+            for unit in _units(script)
+        )
+        return f"state={'after' if done else 'before'}\n"
+
+    def _as_before(self, node: Node, script: Script, env: Env) -> None:
+        for unit in _units(script):
+            node.fenced.discard(unit)
+            node.services[unit] |= f"{unit}:active," in env["DRCTL_SEEN_WAS"]
+
+    def _is_running(self, node: Node, script: Script, _env: Env) -> str:
+        done = all(node.services[u] and u not in node.fenced for u in _units(script))
+        return f"state={'after' if done else 'before'}\n"
+
+    def _start_units(self, node: Node, script: Script, _env: Env) -> None:
+        for unit in _units(script):
+            node.fenced.discard(unit)
+            node.services[unit] = True
+
+    def _is_restarted(self, node: Node, script: Script, env: Env) -> str:
+        pids = "".join(f"{u}:{node.pids[u]}," for u in _units(script))
+        seen = env["DRCTL_SEEN_PIDS"]
+        done = seen and not any(f"{u}:{node.pids[u]}," in seen for u in _units(script))
+        return f"pids={pids}\nstate={'after' if done else 'before'}\n"
+
+    def _restart(self, node: Node, script: Script, _env: Env) -> None:
+        for unit in _units(script):
+            node.pids[unit] += 1
+            node.services[unit] = True
+
+    # -- files ------------------------------------------------------------------------------
+
+    def _upload(self, host: str, _source: Path, target: str) -> None:
+        assert target.endswith("/snapshot.db.part")
+        self.nodes[host].part = True
+
+    def _is_staged(self, node: Node, script: Script, env: Env) -> str:
+        target = f"{env['DRCTL_STAGE']}/{env['DRCTL_RUN']}/snapshot.db.part"
+        return f"target={target}\nstate={'after' if node.file else 'before'}\n"
+
+    def _accept(self, node: Node, script: Script, _env: Env) -> None:
+        assert node.part and self.sha256 in script.body
+        node.part, node.file = False, True
+
+    def _is_clean(self, node: Node, _script: Script, _env: Env) -> str:
+        left = node.part or node.file or node.new
+        return f"state={'before' if left else 'after'}\n"
+
+    def _clean(self, node: Node, _script: Script, _env: Env) -> None:
+        node.part, node.file, node.new = False, False, None
+
+    def _is_rebuilt(self, node: Node, _script: Script, env: Env) -> str:
+        return f"state={'after' if node.new == env['DRCTL_TOKEN'] else 'before'}\n"
+
+    def _rebuild(self, node: Node, _script: Script, env: Env) -> None:
+        assert node.file
+        node.new = env["DRCTL_TOKEN"]
+
+    def _is_swapped(self, node: Node, _script: Script, _env: Env) -> str:
+        inode = f"inode_data={node.live}\n"
+        if node.moved_out and node.moved_in:
+            return inode + "state=after\n"
+        if node.new is None:
+            return inode + "state=unknown\nwhy=nothing rebuilt\n"
+        return inode + "state=before\n"
+
+    def _swap(self, node: Node, _script: Script, _env: Env) -> None:
+        assert not node.services["etcd"] and "etcd" in node.fenced, "swapped under a live etcd"
+        assert node.kept is None
+        node.effects["swap"] += 1
+        node.kept, node.live, node.new = node.live, node.new, None
+        node.moved_out = node.moved_in = True
+
+    def _is_swapped_back(self, node: Node, _script: Script, env: Env) -> str:
+        if node.moved_out or node.moved_in or node.kept:
+            return "state=before\n"
+        return f"state={'after' if env['DRCTL_SEEN_INODE_DATA'] in ('', str(node.live)) else 'unknown'}\n"
+
+    def _swap_back(self, node: Node, _script: Script, _env: Env) -> None:
+        assert not node.services["etcd"] and "etcd" in node.fenced, "swapped under a live etcd"
+        node.effects["swap back"] += 1
+        node.live, node.new, node.kept = node.kept, node.live, None
+        node.moved_out = node.moved_in = False
+
+
+def _units(script: Script) -> list[str]:
+    found = re.search(r"^units='?([^'\n]*)'?$", script.body, re.MULTILINE)
+    assert found, f"{script.name} names no units"
+    return found.group(1).split()
+
+
+def _assignments(body: str) -> dict[str, str]:
+    lines = (line.partition("=") for line in body.splitlines() if line.startswith("DRCTL_"))
+    return {name: value.strip("'") for name, _, value in lines}

@@ -1,0 +1,83 @@
+"""kill -9 of the controller at every moment of a run: after each journal record (so before and
+after each intent, and after each result) and after each effect on a node. Exhaustive over steps
+and hosts, for both orders and for the rollback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from drctl.inventory import load_inventory
+from tests.model.harness import INVENTORY, World
+from tests.model.simulation import OLD_TOKEN
+
+ORDERS = ("restore", "restore-staged")
+
+
+@pytest.fixture(scope="module", params=ORDERS)
+def world(request: pytest.FixtureRequest, snapshot_facts: dict[str, Any]) -> World:
+    return World.fresh(load_inventory(INVENTORY), request.param, snapshot_facts)
+
+
+def check_always(world: World, at: str) -> None:
+    """I2 and I3 of any moment: one intact original, and no live path that etcd could misuse."""
+    for name, node in world.cluster.nodes.items():
+        if name.startswith("w"):
+            continue
+        assert (node.live == OLD_TOKEN) != (node.kept == OLD_TOKEN), f"{name} {at}: lost the original"
+        assert node.live is not None or "etcd" in node.fenced, f"{name} {at}: could start empty"
+        assert node.effects["swap"] <= 1, f"{name} {at}: swapped twice"
+
+
+def test_a_resumed_run_ends_as_an_undisturbed_one(world: World) -> None:
+    whole = world.again()
+    assert whole.session() is not None
+    wanted, names = whole.conditions(), whole.moments.names
+    assert all(node["new_data"] for name, node in wanted.items() if name.startswith("m"))
+    assert len(names) > 100
+    for fatal, at in enumerate(names):
+        killed = world.again()
+        assert killed.session(fatal=fatal) is None, at
+        check_always(killed, at)
+        state = killed.session()
+        assert state is not None and state.state == "done", at
+        assert killed.conditions() == wanted, f"another end after a kill {at}"
+        check_always(killed, at)
+    print(f"{world.plan.runbook}: {len(names)} kill points")
+
+
+def test_rollback_from_every_moment_brings_the_old_cluster_back(world: World) -> None:
+    start = world.again().conditions()
+    names = whole_moments(world)
+    for fatal, at in enumerate(names):
+        killed = world.again()
+        killed.session(fatal=fatal)
+        state = killed.session(undo=True)
+        assert state is not None and state.state == "rolled-back", at
+        assert killed.conditions() == start, f"not as before after a kill {at}"
+
+
+def test_a_killed_rollback_goes_on(world: World) -> None:
+    start = world.again().conditions()
+    forward = whole_moments(world)
+    deep = max(n for n, at in enumerate(forward) if at.startswith("after result start-etcd"))
+    undone = world.again()
+    undone.session(fatal=deep)
+    assert undone.session(undo=True) is not None
+    names = undone.moments.names
+    for fatal, at in enumerate(names):
+        killed = world.again()
+        killed.session(fatal=deep)
+        assert killed.session(fatal=fatal, undo=True) is None, at
+        check_always(killed, at)
+        assert killed.session(undo=True) is not None, at
+        assert killed.conditions() == start, f"not as before after a kill {at}"
+    print(f"rollback of {world.plan.runbook}: {len(names)} kill points")
+
+
+def whole_moments(world: World) -> list[str]:
+    whole = world.again()
+    assert whole.session() is not None
+    return whole.moments.names
+

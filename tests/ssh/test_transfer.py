@@ -1,0 +1,199 @@
+"""Files over a real SSH server, whole, cut, refused and stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from drctl.errors import AuthRefused, ConnectionLost, InvalidInput, Refused, StepFailed
+from drctl.ssh import SshTransport
+from drctl.transport import Script
+from tests.ssh.conftest import Site
+from tests.ssh.nodes import HAVE_SSHD, SshdNode
+
+BOUND = 10.0
+SIZE = 20_000_003
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "snapshot.db"
+    path.write_bytes(os.urandom(SIZE))
+    return path
+
+
+def _sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("become", ["none", "sudo"])
+def test_upload_is_whole_and_private(
+    site: Site, source: Path, tmp_path: Path, become: str
+) -> None:
+    node = site.node()
+    site.trust(node)
+    target = tmp_path / "it's a $dir" / "in" / "the file"
+    steps: list[tuple[int, int]] = []
+    site.transport(site.host("n1", node, become=become)).upload(
+        "n1", source, str(target), deadline=60, progress=lambda *at: steps.append(at)
+    )
+    assert _sha(target) == _sha(source)
+    assert (_mode(target), _mode(target.parent)) == (0o600, 0o700)
+    assert steps[-1] == (SIZE, SIZE)
+    assert steps == sorted(steps)
+
+
+def test_upload_over_an_existing_file_makes_it_private(one: SshTransport, tmp_path: Path) -> None:
+    source, target = tmp_path / "empty", tmp_path / "old"
+    source.touch()
+    target.write_text("old content")
+    target.chmod(0o644)
+    one.upload("n1", source, str(target), deadline=30)
+    assert target.read_bytes() == b""
+    assert (_mode(target), _mode(tmp_path)) == (0o600, _mode(tmp_path))
+
+
+def test_node_that_cannot_take_the_file_says_why(
+    one: SshTransport, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for target, words in (("/dev/full", "No space left"), (f"{tmp_path}/file/x", "ile exists|irectory")):
+        with pytest.raises(StepFailed, match=words) as caught:
+            one.upload("n1", source, target, deadline=30)
+        assert caught.value.host == "n1"
+    assert one.run("n1", Script("t", "echo ok"), deadline=30).stdout == "ok\n"
+
+
+@pytest.mark.parametrize("path", ["relative", "/a\nb", "", "/a\0b"])
+def test_paths_that_are_none(one: SshTransport, source: Path, path: str) -> None:
+    with pytest.raises(InvalidInput):
+        one.upload("n1", source, path, deadline=30)
+    with pytest.raises(InvalidInput):
+        one.download("n1", path, source.with_name("x"), deadline=30)
+
+
+def test_missing_source_is_invalid_input(one: SshTransport, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="cannot be read here"):
+        one.upload("n1", tmp_path / "none", "/tmp/x", deadline=30)
+
+
+@pytest.mark.parametrize("way", ["upload", "download"])
+@pytest.mark.parametrize("harm", ["cut", "freeze"])
+def test_broken_transfer_is_connection_lost(
+    site: Site, source: Path, tmp_path: Path, way: str, harm: str
+) -> None:
+    relay = site.relay(site.node())
+    site.trust(relay)
+    transport = site.transport(site.host("n1", relay), stall=2)
+    target = tmp_path / "target"
+
+    def progress(done: int, total: int) -> None:
+        if done > total / 4:
+            getattr(relay, harm)()
+
+    began = time.monotonic()
+    ends = {"upload": (source, str(target)), "download": (str(source), target)}[way]
+    with pytest.raises(ConnectionLost):
+        getattr(transport, way)("n1", *ends, deadline=20, progress=progress)
+    assert time.monotonic() - began < 20 + BOUND
+    if way == "download":
+        assert not target.exists()
+    assert transport.run("n1", Script("t", "echo back"), deadline=30).stdout == "back\n"
+
+
+@pytest.mark.skipif(not HAVE_SSHD, reason="no /usr/sbin/sshd on this machine")
+@pytest.mark.parametrize("kind", ["sshd"], indirect=True)
+@pytest.mark.parametrize(("number", "stall"), [("SIGSTOP", 2), ("SIGSTOP", 60), ("SIGKILL", 60)])
+def test_stopped_or_killed_sshd_during_an_upload(
+    site: Site, source: Path, tmp_path: Path, number: str, stall: float
+) -> None:
+    node = site.node()
+    assert isinstance(node, SshdNode)
+    site.trust(node)
+    transport = site.transport(site.host("n1", node), stall=stall)
+    began = time.monotonic()
+    with pytest.raises(ConnectionLost):
+        transport.upload(
+            "n1",
+            source,
+            f"{tmp_path}/target",
+            deadline=6,
+            progress=lambda *_: node.signal(signal.Signals[number]),
+        )
+    assert time.monotonic() - began < 6 + BOUND
+
+
+@pytest.mark.parametrize("way", ["upload", "download"])
+@pytest.mark.parametrize("error", [KeyError, OSError, KeyboardInterrupt])
+def test_progress_that_raises_stops_the_transfer(
+    one: SshTransport, source: Path, tmp_path: Path, way: str, error: type[BaseException]
+) -> None:
+    def stop(done: int, total: int) -> None:
+        assert done < total
+        raise error("enough")
+
+    target = tmp_path / "target"
+    ends = {"upload": (source, str(target)), "download": (str(source), target)}[way]
+    with pytest.raises(error, match="enough"):
+        getattr(one, way)("n1", *ends, deadline=30, progress=stop)
+    assert one.run("n1", Script("t", "echo ok"), deadline=30).stdout == "ok\n"
+    if way == "upload":
+        assert target.stat().st_size < SIZE
+    else:
+        assert not target.exists()
+
+
+@pytest.mark.parametrize("become", ["none", "sudo"])
+def test_download_is_whole_private_and_exclusive(
+    site: Site, source: Path, tmp_path: Path, become: str
+) -> None:
+    node = site.node()
+    site.trust(node)
+    transport = site.transport(site.host("n1", node, become=become))
+    target, steps = tmp_path / "got", list[tuple[int, int]]()
+    transport.download(
+        "n1", str(source), target, deadline=60, progress=lambda *at: steps.append(at)
+    )
+    assert _sha(target) == _sha(source)
+    assert _mode(target) == 0o600
+    assert steps[-1] == (SIZE, SIZE)
+    with pytest.raises(Refused, match="exists already"):
+        transport.download("n1", str(source), target, deadline=60)
+    with pytest.raises(StepFailed, match="No such file"):
+        transport.download("n1", f"{source}.none", tmp_path / "x", deadline=60)
+    assert not (tmp_path / "x").exists()
+
+
+def test_empty_file_both_ways(one: SshTransport, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    one.upload("n1", tmp_path / "empty", f"{tmp_path}/d/there", deadline=30)
+    one.download("n1", f"{tmp_path}/d/there", tmp_path / "back", deadline=30)
+    assert (tmp_path / "back").read_bytes() == b""
+
+
+def test_local_disk_that_is_full_is_not_the_connections_fault(
+    one: SshTransport, source: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(StepFailed, match="cannot be created here"):
+        one.download("n1", str(source), tmp_path / "none" / "x", deadline=30)
+
+
+def test_sudo_that_refuses_a_transfer(site: Site, source: Path, tmp_path: Path) -> None:
+    node = site.node()
+    site.trust(node)
+    (site.sudo / "refuse").touch()
+    transport = site.transport(site.host("n1", node, become="sudo"))
+    with pytest.raises(AuthRefused, match="password"):
+        transport.upload("n1", source, f"{tmp_path}/target", deadline=30)
+    with pytest.raises(AuthRefused, match="password"):
+        transport.download("n1", str(source), tmp_path / "target", deadline=30)
+    assert not (tmp_path / "target").exists()
