@@ -24,7 +24,7 @@ drill: $(READY)  ## rehearse a whole restore against a local three-member cluste
 	@$(VENV)/bin/drctl drill
 
 test: $(READY)  ## lint, types and all tests (PYTEST_ARGS="-k fence" for some)
-	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 clean:  ## remove .venv, the caches and what was built
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

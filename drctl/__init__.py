@@ -1,3 +1,3 @@
-"""drctl: restores the etcd of a Kubernetes control plane over SSH, one checkpointed step at a time."""
+"""Restore the etcd of a Kubernetes control plane over SSH, one checkpointed step at a time."""
 
 __version__ = "0.1.0"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import secrets
 import socket
@@ -11,23 +10,34 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from drctl import __version__, etcd, kube
 from drctl.console import Watch
 from drctl.engine import Engine
-from drctl.errors import Drifted, Refused, UsageError
-from drctl.etcd.identity import predict
+from drctl.errors import DrctlError, Refused, UsageError
 from drctl.etcd.snapshot import inspect_snapshot
 from drctl.inventory import Inventory, load_inventory
 from drctl.jobs import Jobs
-from drctl.journal import Journal, RunState, Store, fold, now
-from drctl.plan import Plan, Planner, PlannedStep, drift, undo_steps
-from drctl.report import kept_at, restore_summary, rollback_summary
-from drctl.runbook import Runbook, load_runbook
+from drctl.journal import Journal, now
+from drctl.plan import Plan, PlannedStep, drift
+from drctl.planner import Planner
+from drctl.report import restore_summary, rollback_summary
+from drctl.runbook import Runbook, load_runbook, shipped_runbooks
+from drctl.rundata import (
+    drifted,
+    manifest,
+    new_values,
+    rollback_plan,
+    say_what_to_type,
+    snapshot_facts,
+)
+from drctl.runstate import RunState, fold
+from drctl.session import Session
 from drctl.ssh import SshTransport
+from drctl.store import Store
 from drctl.transport import Transport
 from drctl.verdict import Judge
 
@@ -117,6 +127,8 @@ class App:
         self._refuse_if_unfinished(inventory)
         facts = snapshot_facts(snapshot) if snapshot else None
         book = load_runbook(runbook)
+        if runbook not in shipped_runbooks():
+            runbook = str(Path(runbook).absolute())  # a resume may be typed in another folder
         plan = self.plan(inventory, book, snapshot=facts, options=options)
         run = f"{now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         journal = self.store.create(inventory.cluster, run)
@@ -153,8 +165,9 @@ class App:
         journal = self.store.open(inventory.cluster, run)
         try:
             state = fold(journal.events)
-            if not state.unfinished:
-                raise UsageError(f"run {run} is {state.state}; there is nothing to resume")
+            if not state.unfinished or not state.run:
+                how = state.state if state.run else "not even begun"
+                raise UsageError(f"run {run} is {how}; there is nothing to resume")
             if state.direction == "undo":
                 raise Refused(
                     f"run {run} is being taken back",
@@ -192,14 +205,17 @@ class App:
             accept = " ".join(f"--accept-drift {name}" for name in refused)
             raise drifted(state.run, refused, f"put it back, or accept it by name: {accept}")
         if changed:
-            journal.append("drift-accepted", fields={n: list(pair) for n, pair in changed.items()})
+            fields = {name: list(pair) for name, pair in changed.items()}
+            journal.append("drift-accepted", fields=fields, meaning=plan.meaning)
         return plan
 
     @staticmethod
     def _snapshot_now(state: RunState, given: Path | None) -> dict[str, Any]:
         """The snapshot's digest as it is now; a file already sent everywhere may be gone."""
         path = given or Path(state.plan["facts"]["snapshot"]["path"])
-        sent = [s["id"] for s in state.plan["steps"] if any(t["source"] for t in s["tasks"].values())]
+        sent = [
+            s["id"] for s in state.plan["steps"] if any(t["source"] for t in s["tasks"].values())
+        ]
         if not path.exists() and given is None and all(step in state.steps_done for step in sent):
             return {}
         found = asdict(inspect_snapshot(path))
@@ -216,7 +232,8 @@ class App:
                 )
             if run and run != latest.run:
                 raise Refused(
-                    f"run {run} is not the latest of {inventory.cluster}: {latest.run} came after it",
+                    f"run {run} is not the latest of {inventory.cluster}: "
+                    f"{latest.run} came after it",
                     hint=f"drctl runs show {latest.run}",
                 )
             with closing(self.store.open(inventory.cluster, latest.run)) as journal:
@@ -248,13 +265,15 @@ class App:
             digest=plan.digest,
         )
         with self._engine(inventory, plan, journal) as engine:
-            return engine.run(done=done)
+            try:
+                return engine.run(done=done)
+            except DrctlError as error:
+                say_what_to_type(error, fold(journal.events))
+                raise
 
     # -- checks: plans of gathers only, journalled in memory ---------------------------------
 
-    def check(
-        self, inventory: Inventory, plan: Plan
-    ) -> RunState:
+    def check(self, inventory: Inventory, plan: Plan) -> RunState:
         """Run a plan that changes nothing; raises what its judges refuse."""
         journal = Journal(None)
         with closing(journal):
@@ -296,19 +315,18 @@ class App:
 
         try:
             with watch:
-                yield Engine(
+                session = Session(
                     plan=plan,
                     transport=transport,
                     journal=journal,
                     jobs=jobs,
-                    judges=JUDGES,
-                    confirm=confirm,
-                    manifest=lambda so_far: manifest(plan, so_far),
+                    manifest=lambda so_far: manifest(plan, so_far, operator()),
                     listener=watch,
                     stop=self.stop,
                     parallel=self.parallel,
                     sleep=self.sleep,
                 )
+                yield Engine(session, JUDGES, confirm)
         finally:
             transport.close()
 
@@ -318,66 +336,3 @@ class App:
         """The latest run, or with `changed` the latest that meant to change any node."""
         states = (self.store.state(*pair) for pair in reversed(self.store.runs(cluster)))
         return next((state for state in states if state.changed or not changed), None)
-
-
-def snapshot_facts(path: Path) -> dict[str, Any]:
-    """What judges and the confirmation know of the snapshot; raises InvalidInput (exit 3)."""
-    snapshot = inspect_snapshot(path.absolute())
-    return json.loads(json.dumps(snapshot.as_facts(time.time())))  # type: ignore[no-any-return]
-
-
-def rollback_plan(planner: Planner, forward: Plan, state: RunState) -> Plan:
-    """The shipped rollback runbook around the undo of every step that `state` began."""
-    begun = begun_steps(state)
-    plan = planner.plan(
-        load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
-    )
-    actions = [step.action for step in forward.steps if step.id in begun]
-    return replace(plan, owns=forward.owns, facts={**plan.facts, "begun": actions})
-
-
-def drifted(run: str, changed: Mapping[str, tuple[str, str]], hint: str) -> Drifted:
-    """The refusal that names every field with its old and its new value."""
-    lines = [f"{name}: was {then!r}, is {is_!r}" for name, (then, is_) in changed.items()]
-    return Drifted("\n  ".join([f"since run {run} began, this changed:", *lines]), hint=hint)
-
-
-def begun_steps(state: RunState) -> dict[str, frozenset[str]]:
-    """Step id -> hosts on which a change was intended."""
-    begun: dict[str, set[str]] = {}
-    for (step, host), known in state.hosts.items():
-        if known.attempts:
-            begun.setdefault(step, set()).add(host)
-    return {step: frozenset(hosts) for step, hosts in begun.items()}
-
-
-def new_values(plan: Plan, run: str) -> dict[str, str]:
-    """The values that a runbook asks to be made new, journalled before their first use."""
-    token = f"{plan.cluster}-{run}"
-    members = {m["name"]: m["peer_urls"] for m in plan.facts["members"].values()}
-    makers = {
-        "token": lambda: token,
-        "cluster-id": lambda: predict(members, token).cluster_hex,
-    }
-    return {name: makers[kind]() for name, kind in plan.new_values.items()}
-
-
-def manifest(plan: Plan, state: RunState) -> str:
-    """What each node keeps of the run, so that another machine could take over."""
-    snapshot = plan.facts.get("snapshot") or {}
-    return json.dumps(
-        {
-            "run": state.run,
-            "cluster": state.cluster,
-            "runbook": state.runbook,
-            "plan": state.plan.get("digest"),
-            "snapshot": {k: snapshot.get(k) for k in ("path", "sha256", "size", "revision")},
-            "values": state.values,
-            "members": plan.facts.get("members"),
-            "kept": kept_at(plan, state),
-            "who": operator(),
-            "started": state.started,
-            "drctl": __version__,
-        },
-        sort_keys=True,
-    )

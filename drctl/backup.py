@@ -94,7 +94,9 @@ def _save_and_fetch(
 
 def _free_name(folder: Path, cluster: str, taken_at: datetime) -> Path:
     name = f"{cluster}-{taken_at:%Y%m%d-%H%M%S}"
-    candidates = (folder / f"{name}{suffix}.db" for suffix in ("", *(f"-{n}" for n in range(1, 100))))
+    candidates = (
+        folder / f"{name}{suffix}.db" for suffix in ("", *(f"-{n}" for n in range(1, 100)))
+    )
     return next(path for path in candidates if not path.exists())
 
 

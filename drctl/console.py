@@ -17,9 +17,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from drctl.journal import Event
 from drctl.plan import Plan, PlannedStep
 from drctl.report import human_bytes, human_seconds
+from drctl.runstate import Event
 
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "unreachable": ("–", "yellow")}
 _PROGRESS_EVERY = 0.2  # seconds
@@ -66,7 +66,9 @@ class Watch:
         with self._lock:
             for host, (what, since) in self._rows.items():
                 table.add_row(
-                    Text(host, style="bold"), what, Text(human_seconds(time.monotonic() - since), style="dim")
+                    Text(host, style="bold"),
+                    what,
+                    Text(human_seconds(time.monotonic() - since), style="dim"),
                 )
         return table
 
@@ -132,7 +134,9 @@ class Watch:
             rate = done / taken
             left = human_seconds((total - done) / rate) if rate else "unknown"
             share = f"{100 * done / total:.0f} %" if total else "all"
-            what = f"{step.title}: {share} of {human_bytes(total)}, {human_bytes(rate)}/s, {left} left"
+            what = (
+                f"{step.title}: {share} of {human_bytes(total)}, {human_bytes(rate)}/s, {left} left"
+            )
             since = self._rows.get(host, ("", now))[1]
             self._rows[host] = (what, since)
 

@@ -22,6 +22,7 @@ JobState = Literal["done", "running", "never", "lost"]
 NOT_OWNER = 75  # sysexits EX_TEMPFAIL, from templates/job
 POLL_SECONDS = 10  # how long a node is asked to wait before it answers "running"
 ANSWER_SECONDS = 30.0  # grace on top of that for the answer to arrive
+SILENCE_SECONDS = 90.0  # how long a node may be out of reach before its job's end is left unknown
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,7 @@ class Jobs:
             "DRCTL_HOST": host,
         }
 
-    def _call(
-        self, host: str, name: str, env: Mapping[str, str], deadline: float
-    ) -> CommandResult:
+    def _call(self, host: str, name: str, env: Mapping[str, str], deadline: float) -> CommandResult:
         everything = {**self.base_env(host), **env}
         return self._transport.run(host, _job_script(name), everything, deadline=deadline)
 
@@ -122,7 +121,11 @@ class Jobs:
 
     def _held(self, host: str, owner: Mapping[str, str]) -> LockHeld:
         run = owner.get("run", "an unknown run")
-        which = f"this run, from a newer session (epoch {owner.get('epoch')})" if run == self._run else run
+        which = (
+            f"this run, from a newer session (epoch {owner.get('epoch')})"
+            if run == self._run
+            else run
+        )
         return LockHeld(
             f"the node belongs to {which}, claimed by {owner.get('who', 'somebody')}"
             f" since {owner.get('since', 'an unknown time')}",
@@ -167,23 +170,25 @@ class Jobs:
         """Wait for the end of a job that an earlier session may have started."""
         return self._follow(host, "wait", {"DRCTL_JOB": job}, deadline)
 
-    def _follow(
-        self, host: str, first: str, env: Mapping[str, str], deadline: float
-    ) -> JobReport:
+    def _follow(self, host: str, first: str, env: Mapping[str, str], deadline: float) -> JobReport:
         ends = self._clock() + deadline
+        given_up = min(ends, self._clock() + SILENCE_SECONDS)
         name = first
         while True:
             left = ends - self._clock()
             wait = max(0, min(POLL_SECONDS, int(left)))
             try:
-                answer = self._call(host, name, {**env, "DRCTL_WAIT": str(wait)}, wait + ANSWER_SECONDS)
+                answer = self._call(
+                    host, name, {**env, "DRCTL_WAIT": str(wait)}, wait + ANSWER_SECONDS
+                )
                 report = self._understand(host, answer)
             except (ConnectionLost, Unreachable) as error:
                 # Starting is idempotent, so the same question may be asked again.
-                if self._clock() + 1 >= ends:
+                if self._clock() + 1 >= given_up:
                     raise self._unknown(host, error) from error
                 self._sleep(1.0)
                 continue
+            given_up = min(ends, self._clock() + SILENCE_SECONDS)
             if report.state != "running":
                 return report
             if self._clock() >= ends:

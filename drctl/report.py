@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from drctl.journal import RunState
 from drctl.plan import ALWAYS, Plan, PlannedStep, Task
 from drctl.render import render
+from drctl.runstate import RunState
 
 
 def human_bytes(size: float) -> str:
@@ -35,7 +35,7 @@ def human_seconds(seconds: float) -> str:
 # -- a plan -------------------------------------------------------------------------------------
 
 
-def _commands(step: PlannedStep, task: Task) -> list[str]:
+def _commands(task: Task) -> list[str]:
     commands = []
     if task.source:
         commands.append(f"upload {task.source}")
@@ -53,7 +53,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             "phase": step.phase,
             "host": host,
             "action": step.action,
-            "commands": _commands(step, task),
+            "commands": _commands(task),
             "observe": task.observe.body if task.observe and task.act else "",
             "variables": {**dict.fromkeys(ALWAYS, "the run"), **task.env},
         }
@@ -89,7 +89,7 @@ def plan_text(plan: Plan) -> str:
 def _step_lines(step: PlannedStep) -> list[str]:
     bodies: dict[str, list[str]] = {}
     for host, task in step.tasks.items():
-        for command in _commands(step, task):
+        for command in _commands(task):
             bodies.setdefault(command, []).append(host)
     lines = []
     for body, hosts in bodies.items():
@@ -137,7 +137,9 @@ def restore_summary(plan: Plan, state: RunState) -> str:
     if values.get("quorum"):
         lines.append("now        the old cluster still answers with a quorum: this replaces it")
         if not plan.runbook.endswith("staged"):
-            lines.append("           --staged would do better: it rebuilds while the cluster serves")
+            lines.append(
+                "           --staged would do better: it rebuilds while the cluster serves"
+            )
     elif values.get("answering"):
         lines.append(f"now        no quorum; still answering: {', '.join(values['answering'])}")
     else:
@@ -148,7 +150,9 @@ def restore_summary(plan: Plan, state: RunState) -> str:
 
 def rollback_summary(plan: Plan, state: RunState) -> str:
     """What the operator sees before a rollback."""
-    taken_back = [f"  {s.title} ({', '.join(s.hosts)})" for s in plan.steps if s.id.startswith("undo-")]
+    taken_back = [
+        f"  {s.title} ({', '.join(s.hosts)})" for s in plan.steps if s.id.startswith("undo-")
+    ]
     return "\n".join([f"run {state.run} of {plan.cluster} is taken back:", *taken_back])
 
 
@@ -161,7 +165,9 @@ def kept_at(plan: Plan, state: RunState) -> list[str]:
     places = []
     for host in plan.facts.get("members", {}):
         for name in ("stage", "wal_stage"):
-            stage = (state.values.get(name) or {}).get(host)
+            stage = state.values.get(name)
+            if isinstance(stage, Mapping):  # else given by --var, for all hosts
+                stage = stage.get(host)
             if stage:
                 places.append(f"{host}:{stage}/{state.run}/old")
     return places
@@ -177,8 +183,13 @@ def next_command(state: RunState) -> str:
         return f"drctl backup {inventory} --to DIR"
     if state.state == "rolled-back":
         return f"drctl status {inventory}"
+    if not state.inventory:
+        return "drctl runs list"
     if not state.changed:
-        return f"drctl restore --snapshot {state.plan['facts']['snapshot']['path']} {inventory}"
+        snapshot = state.plan["facts"].get("snapshot")
+        given = f"--snapshot {snapshot['path']} " if snapshot else ""
+        verb = {"restore": "restore", "restore-staged": "restore --staged"}.get(state.runbook)
+        return f"drctl {verb or f'run {state.runbook}'} {given}{inventory}"
     if state.direction == "undo":
         return f"drctl rollback {state.run} {inventory}"
     return f"drctl restore --resume {state.run} {inventory}"
@@ -226,9 +237,7 @@ def hand_over(plan: Plan, state: RunState) -> str:
     lines += [f"NOT REACHED: {host}: {why}" for host, why in state.unreached.items()]
     lines += [f"warning: {warning}" for warning in state.warnings]
     lines += [
-        "watch: pods that were created after the snapshot may still run until their kubelet restarts",
+        "watch: pods created after the snapshot may run on until their kubelet restarts",
         f"now: take a new backup: {next_command(state)}",
     ]
     return "\n".join(lines)
-
-

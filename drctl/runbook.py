@@ -66,7 +66,9 @@ class Step(_Model):
     def _exactly_one_verb(self) -> Step:
         verbs = [name for name in VERBS if getattr(self, name) is not None]
         if len(verbs) != 1:
-            raise ValueError(f"a step has exactly one of {', '.join(VERBS)}; found {verbs or 'none'}")
+            raise ValueError(
+                f"a step has exactly one of {', '.join(VERBS)}; found {verbs or 'none'}"
+            )
         if (self.service is None) != (self.want is None):
             raise ValueError("`service` and `want` come together")
         if (self.judge or self.yields or self.patience) and self.gather is None:
@@ -137,7 +139,7 @@ def load_runbook(name_or_file: str) -> Runbook:
     try:
         runbook = Runbook.model_validate(document.data)
     except ValidationError as error:
-        raise _invalid(document, faults_from_validation(error, document)) from error
+        raise _invalid(document, faults_from_validation(error, document, Runbook)) from error
     if faults := _duplicate_ids(runbook, document):
         raise _invalid(document, faults)
     return runbook
@@ -164,6 +166,8 @@ def _duplicate_ids(runbook: Runbook, document: Document) -> tuple[Fault, ...]:
             line = document.line(("phases", p, "steps", s))
             if step.id in first:
                 message = f"the id {step.id!r} is already used in line {first[step.id]}"
-                faults.append(Fault(message, str(document.path), line, f"phases[{p}].steps[{s}].id"))
+                faults.append(
+                    Fault(message, str(document.path), line, f"phases[{p}].steps[{s}].id")
+                )
             first.setdefault(step.id, line)
     return tuple(faults)

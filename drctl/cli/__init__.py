@@ -14,7 +14,7 @@ from drctl.cli.lab import drill_group, lab_group
 from drctl.cli.look import backup, preflight, status, trust, verify
 from drctl.cli.restore import restore, rollback, run
 from drctl.cli.runs import runs_group
-from drctl.errors import DrctlError
+from drctl.errors import DrctlError, UsageError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -22,8 +22,10 @@ from drctl.errors import DrctlError
 @click.option("-v", "--verbose", count=True, help="-vv shows a traceback with an error.")
 @click.pass_context
 def cli(context: click.Context, verbose: int) -> None:
-    """Restore the etcd of a Kubernetes control plane over SSH: checkpointed, resumable, undoable."""
-    context.obj = Options(verbose=verbose)
+    """Restore a Kubernetes control plane's etcd over SSH: checkpointed, resumable, undoable."""
+    if context.obj is None:  # `main` hands its own in, to show errors as they were asked for
+        context.obj = Options()
+    context.obj.verbose = verbose
 
 
 for command in (restore, rollback, run, preflight, status, verify, backup, trust):
@@ -56,14 +58,16 @@ def main() -> None:
     """Run the command line and exit with the documented status."""
     options = Options()
     try:
-        with cli.make_context("drctl", sys.argv[1:]) as context:
-            options = context.obj or options
+        with cli.make_context("drctl", sys.argv[1:], obj=options) as context:
             cli.invoke(context)
         status = 0
     except click.exceptions.Exit as ended:
         status = ended.exit_code
     except click.ClickException as error:
-        error.show()
+        if options.json:
+            show_error(UsageError(error.format_message(), hint="drctl --help"), options)
+        else:
+            error.show()
         status = 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("aborted", err=True)

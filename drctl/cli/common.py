@@ -103,7 +103,9 @@ def ask(text: str, cluster: str) -> str | None:
     click.echo(text, err=True)
     if not sys.stdin.isatty():
         raise Aborted("there is no terminal to ask on", hint="add --yes if that is meant")
-    typed = click.prompt(f"type the cluster's name ({cluster}) to go on", err=True, default="", show_default=False)
+    typed = click.prompt(
+        f"type the cluster's name ({cluster}) to go on", err=True, default="", show_default=False
+    )
     return "typed" if typed.strip() == cluster else None
 
 

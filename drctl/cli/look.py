@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from drctl.app import snapshot_facts
 from drctl.cli.common import (
     FILE,
     FOLDER,
@@ -18,9 +17,10 @@ from drctl.cli.common import (
 )
 from drctl.console import print_table
 from drctl.inventory import load_inventory
-from drctl.journal import RunState
 from drctl.report import human_bytes
 from drctl.runbook import load_runbook
+from drctl.rundata import snapshot_facts
+from drctl.runstate import RunState
 
 
 def _check(options: Options, inventory: Path, runbook: str, snapshot: Path | None) -> RunState:
@@ -68,11 +68,24 @@ def status(options: Options, inventory: Path) -> None:
         print_json(document)
         return
     click.echo(f"cluster {document['cluster_id']}")
-    columns = ("name", "id", "endpoint", "healthy", "leader", "version", "revision", "db size", "hash")
+    columns = (
+        "name",
+        "id",
+        "endpoint",
+        "healthy",
+        "leader",
+        "version",
+        "revision",
+        "db size",
+        "hash",
+    )
     print_table(
         columns,
         (
-            [m[c.replace(" ", "_")] if c != "db size" else human_bytes(m["db_size"] or 0) for c in columns]
+            [
+                m[c.replace(" ", "_")] if c != "db size" else human_bytes(m["db_size"] or 0)
+                for c in columns
+            ]
             for m in document["members"]
         ),
     )
@@ -102,7 +115,7 @@ def backup(options: Options, inventory: Path, folder: Path) -> None:
 @output_option
 @click.pass_obj
 def trust(options: Options, inventory: Path, yes: bool) -> None:
-    """Show the hosts' key fingerprints and, once confirmed, record them. Do it before the disaster."""
+    """Show the hosts' key fingerprints and record them, once confirmed: before the disaster."""
     from drctl.cli.trust import show_and_record
 
     show_and_record(options, load_inventory(inventory), yes=yes)

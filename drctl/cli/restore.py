@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from drctl.app import snapshot_facts
 from drctl.cli.common import (
     FILE,
     Options,
@@ -23,6 +22,7 @@ from drctl.inventory import load_inventory
 from drctl.plan import Plan
 from drctl.report import hand_over, plan_document, plan_text, run_document
 from drctl.runbook import load_runbook
+from drctl.rundata import snapshot_facts
 
 RESUME_HELP = "Go on with an unfinished run (default: the cluster's latest)."
 
@@ -30,12 +30,12 @@ RESUME_HELP = "Go on with an unfinished run (default: the cluster's latest)."
 @click.command()
 @click.option("--snapshot", type=FILE, help="The one backup file (etcdctl snapshot save).")
 @inventory_option
-@click.option("--staged", is_flag=True, help="Rebuild beside the data while the old cluster serves.")
+@click.option("--staged", is_flag=True, help="Rebuild while the old cluster serves.")
 @click.option("--runbook", metavar="NAME|FILE", help="Another runbook than the shipped one.")
 @click.option("--dry-run", is_flag=True, help="Print what would run; change nothing on any node.")
 @click.option("--offline", is_flag=True, help="With --dry-run: connect to nothing either.")
 @click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help=RESUME_HELP)
-@click.option("--accept-drift", multiple=True, metavar="FIELD", help="With --resume: this may differ.")
+@click.option("--accept-drift", multiple=True, metavar="FIELD", help="With --resume: may differ.")
 @click.option("--replace-healthy", is_flag=True, help="Replace a cluster that still has a quorum.")
 @click.option("--var", "variables", multiple=True, metavar="K=V", help="A value for the runbook.")
 @yes_option
@@ -59,6 +59,12 @@ def restore(
     """Restore one snapshot on every member, by the documented eight steps."""
     if staged and runbook:
         raise UsageError("--staged and --runbook exclude each other")
+    if offline and not dry_run:
+        raise UsageError("--offline is part of --dry-run", hint="add --dry-run")
+    if accept_drift and resume is None:
+        raise UsageError("--accept-drift is part of --resume", hint="add --resume")
+    if dry_run and resume is not None:
+        raise UsageError("--dry-run shows a new run", hint="drctl runs show says what is left")
     if resume is None and snapshot is None:
         raise UsageError("which snapshot?", hint="add --snapshot FILE")
     chosen = runbook or ("restore-staged" if staged else "restore")
@@ -96,6 +102,8 @@ def run(
 ) -> None:
     """Run a runbook of your own (a file) or a shipped one (its name)."""
     asked = {"vars": parse_vars(variables)}
+    if dry_run and resume is not None:
+        raise UsageError("--dry-run shows a new run", hint="drctl runs show says what is left")
     if dry_run:
         rehearse(options, inventory, runbook, snapshot, asked, offline=False)
         return

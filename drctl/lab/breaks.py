@@ -35,7 +35,7 @@ def lose_data(host: LabHost) -> None:
     if host.data_dir.exists():
         host.data_dir.rename(lost)
     told = subprocess.run(
-        build.supervisorctl(host, "pid", "etcd"), capture_output=True, text=True, timeout=30
+        build.control(host, "pid", "etcd"), capture_output=True, text=True, timeout=30
     )
     if told.returncode == 0:
         os.kill(int(told.stdout), signal.SIGKILL)

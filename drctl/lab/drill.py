@@ -9,17 +9,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from drctl.errors import StepFailed
+from drctl.errors import Aborted, StepFailed
 from drctl.lab import breaks, data, layout, local, proofs
 from drctl.lab.layout import Lab
 from drctl.lab.proofs import Proof, Sight
@@ -28,7 +30,6 @@ Say = Callable[[str], None]
 LATER_KEYS = 25
 _VALUE_BYTES = 256
 _COMMAND_SECONDS = 900
-_SHOWN_LINES = 40
 
 
 @dataclass(frozen=True)
@@ -92,21 +93,21 @@ class Product:
         return self.lab.directory / "state"
 
     def call(self, *arguments: str) -> str:
-        """Run one command and return its stdout; StepFailed with what it said when it fails."""
-        argv = [sys.executable, "-m", "drctl", *arguments]
-        environment = os.environ | {"DRCTL_STATE_DIR": str(self.state_dir), "NO_COLOR": "1"}
+        """Run one command; what it tells the operator goes to our own stderr, live. Returns its
+        stdout; StepFailed when it fails."""
         told = subprocess.run(
-            argv,
-            env=environment,
+            [sys.executable, "-m", "drctl", *arguments],
+            env=os.environ | {"DRCTL_STATE_DIR": str(self.state_dir)},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
             timeout=_COMMAND_SECONDS,
         )
         if told.returncode != 0:
-            said = (told.stderr + told.stdout).splitlines()[-_SHOWN_LINES:]
-            what = f"drctl {arguments[0]} ended with exit code {told.returncode}"
-            raise StepFailed("\n".join([what, *said]))
+            raise StepFailed(
+                f"drctl {arguments[0]} ended with exit code {told.returncode}",
+                hint="what it said stands above; --keep leaves the lab for a look",
+            )
         return told.stdout
 
     def backup(self, folder: Path) -> Path:
@@ -117,9 +118,9 @@ class Product:
             raise StepFailed(f"drctl backup left {len(found)} snapshots in {folder}, not one")
         return found[0]
 
-    def restore(self, snapshot: Path, *, staged: bool) -> str:
-        """Restore `snapshot`, unattended; returns what the command reported."""
-        options = ["--staged"] if staged else []
+    def restore(self, snapshot: Path, *, staged: bool, quorum: bool) -> str:
+        """Restore `snapshot`, unattended; `quorum`: though the cluster still has one."""
+        options = ["--staged"] * staged + ["--replace-healthy"] * quorum
         return self.call(
             "restore", "--snapshot", str(snapshot), *self._inventory, *options, "--yes"
         )
@@ -156,16 +157,35 @@ def run_drill(
     place = directory or Path(tempfile.mkdtemp(prefix="drctl-drill-")) / "lab"
     made = None if directory else place.parent
     try:
-        local.up(place, members=members, etcd=etcd, keys=keys, value_size=value_size, say=say)
-        try:
-            return _rehearse(layout.require(place), scenario, staged, say)
-        finally:
-            if not keep:
-                local.down(place, say)
+        with _signals_as_errors():
+            local.up(place, members=members, etcd=etcd, keys=keys, value_size=value_size, say=say)
+            try:
+                return _rehearse(layout.require(place), scenario, staged, say)
+            finally:
+                if not keep:
+                    local.down(place, say)
     finally:
         if made and not keep:
             with contextlib.suppress(OSError):  # not empty when `down` has failed: it says so
                 made.rmdir()
+
+
+@contextlib.contextmanager
+def _signals_as_errors() -> Iterator[None]:
+    """SIGTERM and SIGHUP would end Python without its `finally`, and leave the lab running."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise Aborted(f"the drill was ended by {signal.Signals(number).name}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, and only it is interrupted
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _rehearse(lab: Lab, scenario: str, staged: bool, say: Say) -> DrillReport:
@@ -177,10 +197,10 @@ def _rehearse(lab: Lab, scenario: str, staged: bool, say: Say) -> DrillReport:
     later = _write_later(lab, say)
     say(f"breaking the cluster: {scenario}")
     damaged = time.monotonic()
-    breaks.strike(lab, scenario, say=say)
+    struck = breaks.strike(lab, scenario, say=say)
     say(f"restoring {snapshot.name}{' (staged)' if staged else ''}")
     begun = time.monotonic()
-    product.restore(snapshot, staged=staged)
+    product.restore(snapshot, staged=staged, quorum=2 * len(struck) < len(lab.hosts))
     restored = time.monotonic()
     found = proofs.prove(lab, before, later)
     proven = time.monotonic()

@@ -157,12 +157,15 @@ class Lab:
             shutil.rmtree(self.sockets, ignore_errors=True)
         shutil.rmtree(self.directory)
 
+    def socket_of(self, name: str) -> Path:
+        """Where the supervisor of the host `name` (or of "{host}", in a pattern) listens."""
+        if self.sockets:
+            return Path(self.sockets) / f"{name}.sock"
+        return self.directory / "hosts" / name / "run/supervisor.sock"
+
     def _host(self, name: str, address: str) -> LabHost:
         root = self.directory / "hosts" / name
-        socket = root / "run/supervisor.sock"
-        if self.sockets:
-            socket = Path(self.sockets) / f"{name}.sock"
-        return LabHost(name, address, root, socket)
+        return LabHost(name, address, root, self.socket_of(name))
 
 
 def create(directory: Path, lab_id: str, addresses: dict[str, str]) -> Lab:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
-from drctl.errors import DrctlError, Refused, StepFailed, UsageError
+from drctl.errors import Aborted, DrctlError, Refused, StepFailed, UsageError
 from drctl.lab import addresses, binaries, breaks, build, data, layout, processes, sshserver
 from drctl.lab.gateway import GatewayError
 from drctl.lab.layout import Lab, LabHost
@@ -249,7 +249,7 @@ def _fill(lab: Lab, keys: int, value_size: int, say: Say) -> None:
 
 def _with_logs(lab: Lab, error: BaseException) -> BaseException:
     """The error to raise: a failure gets the end of the log that explains it."""
-    if not isinstance(error, DrctlError | OSError):
+    if isinstance(error, Aborted) or not isinstance(error, DrctlError | OSError):
         return error
     hosts = [host for host in lab.hosts if host.name in str(error)] or list(lab.hosts)
     tails = [_tail(path) for path in sorted(hosts[0].log_dir.glob("*")) if path.stat().st_size]

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from drctl.lab import binaries, data
 from drctl.lab.gateway import GatewayError
@@ -130,7 +131,7 @@ def _same_hash(lab: Lab) -> tuple[bool, str]:
 def _hash(host: LabHost, revision: int) -> tuple[int, int]:
     """(hash of all keys at `revision`, compact revision), from etcd's own tool: the gateway's
     /v3/maintenance/hash is another hash, over the whole file."""
-    tls = ["--cacert", host.ca, "--cert", host.cert, "--key", host.key]
+    tls: list[str | Path] = ["--cacert", host.ca, "--cert", host.cert, "--key", host.key]
     argv = [host.bin_dir / "etcdctl", *tls, "--endpoints", host.client_url]
     told = subprocess.run(
         [*argv, "endpoint", "hashkv", "--rev", str(revision), "--write-out", "json"],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import fcntl
 import os
 import signal
 import sys
@@ -55,6 +56,9 @@ def _pause_between_starts(stamp: Path) -> None:
         age = time.time() - stamp.stat().st_mtime
     except OSError:
         age = RESTART_SECONDS
+    lock = os.open(stamp, os.O_RDWR | os.O_CREAT, 0o600)
+    os.set_inheritable(lock, True)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     if 0 <= age < RESTART_SECONDS:
         time.sleep(RESTART_SECONDS)
     stamp.touch()

@@ -39,9 +39,27 @@ MACS = (
 
 
 class Socket(Protocol):
-    """What paramiko needs below a connection: a socket, or a channel of the jump host's."""
+    """What paramiko needs below a connection: a socket, or a tunnel through the jump host."""
 
     def close(self) -> None: ...
+
+
+class Tunnel:
+    """A channel through the jump host, as a socket. Closing it never raises: paramiko closes it
+    from a thread of its own, where an error of a jump host that is gone would reach stderr."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self.send, self.recv = channel.send, channel.recv
+        self.settimeout, self.getpeername = channel.settimeout, channel.getpeername
+
+    @property
+    def _closed(self) -> bool:  # the name that paramiko looks for
+        return self._channel.closed
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, EOFError, SSHException):
+            self._channel.close()
 
 
 class Link:
@@ -125,7 +143,7 @@ def connect(end: Endpoint, via: paramiko.Transport | None, timeout: float) -> So
     """A TCP connection to the endpoint, or one through the jump host `via`."""
     if via is not None:
         target = (end.hostname, end.port)
-        return via.open_channel("direct-tcpip", target, ("", 0), timeout=timeout)
+        return Tunnel(via.open_channel("direct-tcpip", target, ("", 0), timeout=timeout))
     clock = Clock(timeout)
     found = socket.getaddrinfo(end.hostname, end.port, type=socket.SOCK_STREAM)
     for left, (family, kind, proto, _, address) in zip(

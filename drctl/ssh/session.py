@@ -137,9 +137,9 @@ def execute(channel: paramiko.Channel, command: str, stdin: bytes, clock: Clock)
         channel.sendall(stdin)
         channel.shutdown_write()
     except OSError:
-        # The other side closed the channel before it had read everything. Whether that was an
-        # answer (sudo said no) or the end of the connection, the exit status tells.
-        if not _transport_alive(channel):
+        # The other side closed the channel before it had read everything. With an exit status
+        # that is an answer (sudo said no), without one the connection broke.
+        if channel.exit_status < 0:
             raise
     output.drain(clock)
     return output

@@ -25,11 +25,14 @@ READ = 2**20  # read the local file in bigger pieces
 PROGRESS = 2**20  # bytes between two calls of the progress callback
 WINDOW = 2**24  # how far a node may be ahead of us in a download: memory, so not unlimited
 
+# A node that cannot take the file says "stop" and waits for our end of input: paramiko may still
+# send data after it has answered a CLOSE, and both sshd and asyncssh drop the connection for that.
 # One line, no "!", parameters instead of nested quotes: a csh as login shell takes it too.
 _PUT = (
     'umask 077; d=${1%/*}; [ -d "${d:-/}" ] || mkdir -p -m 700 -- "$d" || exit; '
     'if [ -f "$1" ]; then chmod 600 -- "$1" || exit; fi; '
-    'cat > "$1" && printf %s "$2"'
+    'cat > "$1" && printf %s "$2" && exit; '
+    'n=$?; printf stop; cat > /dev/null; exit "$n"'
 )
 # The second cat ends when we close its input, after the last byte: see RUN_WINDOW for the reason.
 _GET = (
@@ -69,7 +72,7 @@ class Upload:
     def _send(self, file: BinaryIO, size: int, channel: paramiko.Channel, dog: Watchdog) -> int:
         sent = told = 0
         try:
-            while block := file.read(BLOCK):
+            while not channel.recv_ready() and (block := file.read(BLOCK)):
                 while block:
                     n = channel.send(block)
                     block = block[n:]
@@ -80,8 +83,7 @@ class Upload:
                     self._progress(sent, size)
             channel.shutdown_write()
         except OSError:
-            # A closed channel on a living connection: the node ended it and has said why.
-            if not (channel.closed and channel.transport and channel.transport.is_active()):
+            if channel.exit_status < 0:  # or else the node ended it and has said why
                 raise
         return sent
 

@@ -41,7 +41,9 @@ def owner() -> str:
 
 def sweep(client: DockerClient) -> None:
     """Remove what sessions that no longer run (killed, crashed) left on this machine."""
-    for container in client.containers.list(all=True, filters={"label": LABEL}):
+    for container in client.containers.list(
+        all=True, ignore_removed=True, filters={"label": LABEL}
+    ):
         if _abandoned(container.labels[LABEL]):
             with contextlib.suppress(APIError):  # another session may be sweeping, too
                 container.remove(force=True, v=True)

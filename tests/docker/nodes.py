@@ -24,6 +24,12 @@ BOOT_SECONDS = 90
 COMMAND_SECONDS = 90
 USER = "ops"
 
+_END = "end of output"
+_KEEPING_OUTPUT = (
+    f'timeout {COMMAND_SECONDS} sh -c "$1" >"$0" 2>&1 </dev/null; status=$?;'
+    f' cat "$0"; printf "{_END}"; exit $status'
+)
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -46,12 +52,21 @@ class Node:
 
     def sh(self, script: str, *, check: bool = True) -> Ran:
         """Run `script` as root; a status other than 0 is an AssertionError unless told not to."""
-        argv = ["timeout", str(COMMAND_SECONDS), "sh", "-c", script]
-        status, output = self.container.exec_run(argv)
-        assert status is not None and isinstance(output, bytes)  # neither streamed nor detached
-        ran = Ran(status, output.decode(errors="replace"))
+        kept = f"/run/drctl-test.{uuid.uuid4().hex}"
+        status, output = self._exec(_KEEPING_OUTPUT, kept, script)
+        for _ in range(20):  # a busy engine loses the output of a short command
+            if output.endswith(_END):
+                break
+            _, output = self._exec(f'cat "$0" && printf "{_END}"', kept)
+        ran = Ran(status, output.removesuffix(_END))
         assert status == 0 or not check, f"{self.name}: {script}: {ran}"
         return ran
+
+    def _exec(self, *shell: str) -> tuple[int, str]:
+        argv = ["timeout", str(COMMAND_SECONDS + 10), "sh", "-c", *shell]
+        status, output = self.container.exec_run(argv)
+        assert status is not None and isinstance(output, bytes)  # neither streamed nor detached
+        return status, output.decode(errors="replace")
 
     def ssh(self, command: str) -> Ran:
         """Run `command` as user ops with OpenSSH, checking the host key."""

@@ -73,6 +73,8 @@ client.close()
 """
     told = subprocess.run([sys.executable, "-c", make], capture_output=True, text=True, check=True)
     engine.sweep(docker_client)
-    left = [container.id for container in docker_client.containers.list(all=True)]
+    left = [
+        container.id for container in docker_client.containers.list(all=True, ignore_removed=True)
+    ]
     assert told.stdout.strip() not in left
     assert node.container.id in left

@@ -34,7 +34,7 @@ class ByHand(Product):
         )
         return folder / "snap.db"
 
-    def restore(self, snapshot: Path, *, staged: bool) -> str:
+    def restore(self, snapshot: Path, *, staged: bool, quorum: bool) -> str:
         units = ["etcd"]
         if "restart" not in self.forgotten:
             units.insert(0, "kube-apiserver-stand-in")
@@ -53,7 +53,7 @@ class ByHand(Product):
 
     def _everywhere(self, verb: str, unit: str) -> None:
         for host in self.lab.hosts:
-            subprocess.run(build.supervisorctl(host, verb, unit), check=True, capture_output=True)
+            subprocess.run(build.control(host, verb, unit), check=True, capture_output=True)
 
     def _rebuild(self, host: LabHost, snapshot: Path) -> None:
         shutil.rmtree(host.data_dir, ignore_errors=True)

@@ -26,9 +26,9 @@ from tests.lab.conftest import quiet, ssh
 pytestmark = pytest.mark.lab
 
 
-def control(host: LabHost, *arguments: str) -> tuple[int, str]:
+def control(host: LabHost, verb: str) -> tuple[int, str]:
     told = subprocess.run(
-        build.supervisorctl(host, *arguments), capture_output=True, text=True, timeout=60
+        build.control(host, verb, "etcd"), capture_output=True, text=True, timeout=60
     )
     return told.returncode, told.stdout.strip()
 
@@ -123,10 +123,10 @@ def test_a_command_outlives_its_connection(any_ssh: Lab) -> None:
 
 def test_a_killed_etcd_comes_back_unless_it_is_fenced(lab: Lab) -> None:
     host = lab.hosts[0]
-    first = int(control(host, "pid", "etcd")[1])
+    first = int(control(host, "pid")[1])
     os.kill(first, signal.SIGKILL)
     until(lambda: answers(host), 20, "etcd")
-    second = int(control(host, "pid", "etcd")[1])
+    second = int(control(host, "pid")[1])
     assert second != first
     commands = load_inventory(lab.inventory).services["etcd"].commands
     assert commands is not None
@@ -140,7 +140,7 @@ def test_a_killed_etcd_comes_back_unless_it_is_fenced(lab: Lab) -> None:
     time.sleep(2.5)  # longer than the pause between two starts
     assert verb("running") != 0
     assert verb("start") != 0 and verb("running") != 0
-    assert control(host, "start", "etcd")[0] == 0  # past the inventory's command: still fenced
+    assert control(host, "start")[0] == 0  # past the inventory's command: still fenced
     time.sleep(1.5)
     assert verb("running") != 0
     assert verb("unfence") == 0 and verb("start") == 0

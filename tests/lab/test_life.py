@@ -74,6 +74,22 @@ def test_a_lab_whose_up_was_killed_is_cleaned_by_the_next(place: Path) -> None:
     assert processes.belonging(lab.processes, lab.id) == set()
 
 
+def test_a_drill_that_is_ended_by_a_signal_leaves_nothing(place: Path) -> None:
+    directory = place / "lab"
+    code = (
+        "import sys; from pathlib import Path; from drctl.lab.drill import run_drill;"
+        "run_drill(Path(sys.argv[1]), staged=False, etcd=None, say=lambda _: None, members=1)"
+    )
+    argv = [sys.executable, "-c", code, str(directory)]
+    ended = subprocess.Popen(argv, stderr=subprocess.PIPE)
+    until(lambda: _supervised(directory), 20, "the first process")
+    lab = layout.require(directory)
+    ended.terminate()
+    assert b"ended by SIGTERM" in ended.communicate(timeout=60)[1]
+    assert not directory.exists()
+    assert processes.belonging(lab.processes, lab.id) == set()
+
+
 def test_a_failure_shows_the_log_and_leaves_nothing(place: Path) -> None:
     tools = place / "bin"
     tools.mkdir()

@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drctl.app import JUDGES, manifest, new_values, rollback_plan
+from drctl.app import JUDGES
 from drctl.engine import Engine
 from drctl.inventory import Inventory
 from drctl.jobs import Jobs
-from drctl.journal import Event, Journal, RunState, fold
-from drctl.plan import Plan, Planner
+from drctl.journal import Journal
+from drctl.plan import Plan
+from drctl.planner import Planner
 from drctl.runbook import load_runbook
+from drctl.rundata import manifest, new_values, rollback_plan
+from drctl.runstate import Event, RunState, fold
+from drctl.session import Session
 from drctl.transport import CommandResult, Script
 from tests.model.simulation import SimulatedCluster
 
@@ -138,17 +142,16 @@ class World:
             work_dirs=plan.work_dirs,
             sleep=lambda _: None,
         )
-        engine = Engine(
+        session = Session(
             plan=plan,
             transport=self.cluster,
             journal=self.journal,
             jobs=jobs,
-            judges=JUDGES,
-            confirm=lambda _step, _state: "model",
-            manifest=lambda state: manifest(plan, state),
+            manifest=lambda state: manifest(plan, state, "model"),
             parallel=1,
             sleep=lambda _: None,
         )
+        engine = Engine(session, JUDGES, lambda _step, _state: "model")
         return engine.run(done="rolled-back" if undo else "done")
 
     def conditions(self) -> dict[str, dict[str, Any]]:

@@ -242,17 +242,21 @@ class SimulatedCluster(FakeTransport):
 
     def _start(self, host: str, _script: Script, env: Env) -> CommandResult:
         node = self.nodes[host]
-        if env["DRCTL_JOB"] in node.jobs:
-            return CommandResult(0, f"done {node.jobs[env['DRCTL_JOB']]}\n")
-        if (node.owner.get("run"), node.owner.get("epoch")) != (env["DRCTL_RUN"], env["DRCTL_EPOCH"]):
+        job = f"{env['DRCTL_RUN']}/{env['DRCTL_JOB']}"
+        if job in node.jobs:
+            return CommandResult(0, f"done {node.jobs[job]}\n")
+        if (node.owner.get("run"), node.owner.get("epoch")) != (
+            env["DRCTL_RUN"],
+            env["DRCTL_EPOCH"],
+        ):
             return self._held(node)
         body = env["DRCTL_BODY"]
         self.acts[env["DRCTL_ACTION"]](node, Script(env["DRCTL_ACTION"], body), _assignments(body))
-        node.jobs[env["DRCTL_JOB"]] = 0
+        node.jobs[job] = 0
         return CommandResult(0, "done 0\n")
 
     def _wait(self, host: str, _script: Script, env: Env) -> CommandResult:
-        status = self.nodes[host].jobs.get(env["DRCTL_JOB"])
+        status = self.nodes[host].jobs.get(f"{env['DRCTL_RUN']}/{env['DRCTL_JOB']}")
         return CommandResult(0, "never\n" if status is None else f"done {status}\n")
 
     def _release(self, host: str, _script: Script, env: Env) -> CommandResult:
@@ -353,7 +357,8 @@ class SimulatedCluster(FakeTransport):
     def _is_swapped_back(self, node: Node, _script: Script, env: Env) -> str:
         if node.moved_out or node.moved_in or node.kept:
             return "state=before\n"
-        return f"state={'after' if env['DRCTL_SEEN_INODE_DATA'] in ('', str(node.live)) else 'unknown'}\n"
+        as_before = env["DRCTL_SEEN_INODE_DATA"] in ("", str(node.live))
+        return f"state={'after' if as_before else 'unknown'}\n"
 
     def _swap_back(self, node: Node, _script: Script, _env: Env) -> None:
         assert not node.services["etcd"] and "etcd" in node.fenced, "swapped under a live etcd"

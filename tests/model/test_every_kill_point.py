@@ -25,7 +25,9 @@ def check_always(world: World, at: str) -> None:
     for name, node in world.cluster.nodes.items():
         if name.startswith("w"):
             continue
-        assert (node.live == OLD_TOKEN) != (node.kept == OLD_TOKEN), f"{name} {at}: lost the original"
+        assert (node.live == OLD_TOKEN) != (node.kept == OLD_TOKEN), (
+            f"{name} {at}: lost the original"
+        )
         assert node.live is not None or "etcd" in node.fenced, f"{name} {at}: could start empty"
         assert node.effects["swap"] <= 1, f"{name} {at}: swapped twice"
 
@@ -80,4 +82,3 @@ def whole_moments(world: World) -> list[str]:
     whole = world.again()
     assert whole.session() is not None
     return whole.moments.names
-

@@ -4,27 +4,46 @@ Prints its port, then serves until it is killed. Runs what it is told to, as the
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
+from typing import Any
 
 import asyncssh
 
 
 async def handle(process: "asyncssh.SSHServerProcess[bytes]") -> None:
-    env = {**os.environ, "PATH": sys.argv[1]}
+    with contextlib.suppress(OSError, asyncssh.Error):  # the client has gone
+        await serve(process)
+
+
+async def serve(process: "asyncssh.SSHServerProcess[bytes]") -> None:
     pipe = asyncio.subprocess.PIPE
+    command = f"exec {process.command}"  # a signal that ends it shall be seen
+    env = {**os.environ, "PATH": sys.argv[1]}
     child = await asyncio.create_subprocess_exec(
-        "/bin/sh", "-c", process.command or "", stdin=pipe, stdout=pipe, stderr=pipe, env=env
+        "/bin/sh", "-c", command, stdin=pipe, stdout=pipe, stderr=pipe, env=env
     )
-    await process.redirect(child.stdin, child.stdout, child.stderr)
+    feeding = asyncio.create_task(pump(process.stdin, child.stdin))
+    await asyncio.gather(pump(child.stdout, process.stdout), pump(child.stderr, process.stderr))
     status = await child.wait()
-    await process.stdout.drain()
-    await process.stderr.drain()
+    feeding.cancel()
     if status < 0:
         process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
     else:
         process.exit(status)
+
+
+async def pump(source: Any, sink: Any) -> None:
+    """Copy until the end; go on reading where nobody takes it any more."""
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while data := await source.read(65536):
+            with contextlib.suppress(OSError):
+                sink.write(data)
+                await sink.drain()
+        if isinstance(sink, asyncio.StreamWriter):
+            sink.close()
 
 
 class Server(asyncssh.SSHServer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,6 +116,3 @@ def one(site: Site) -> SshTransport:
     node = site.node()
     site.trust(node)
     return site.transport(site.host("n1", node))
-
-
-MakeTransport = Callable[..., SshTransport]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -44,13 +43,12 @@ class AsyncsshNode:
 
     def __init__(self, path: str, authorized: Path, *host_keys: Path) -> None:
         script = Path(__file__).with_name("asyncssh_node.py")
-        args = [sys.executable, script, path, authorized, *host_keys]
+        args = [sys.executable, *map(str, (script, path, authorized, *host_keys))]
         self.process = subprocess.Popen(args, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.port = int(self.process.stdout.readline())
 
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
         self.process.kill()
         self.process.wait()
         assert self.process.stdout
@@ -82,7 +80,9 @@ class SshdNode:
                 args = [SSHD, "-i", "-f", str(self._config)]
                 null = subprocess.DEVNULL
                 self.processes.append(
-                    subprocess.Popen(args, stdin=connection, stdout=connection, stderr=null)
+                    subprocess.Popen(
+                        args, stdin=connection.fileno(), stdout=connection.fileno(), stderr=null
+                    )
                 )
 
     def signal(self, number: int) -> None:
@@ -94,7 +94,8 @@ class SshdNode:
                         os.kill(pid, number)
 
     def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # stopped before
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
         self.signal(signal.SIGCONT)
@@ -113,7 +114,7 @@ def _children(pid: int) -> list[int]:
 
 def _is_sshd(pid: int) -> bool:
     with contextlib.suppress(OSError):
-        return os.readlink(f"/proc/{pid}/exe").startswith(SSHD)
+        return str(Path(f"/proc/{pid}/exe").readlink()).startswith(SSHD)
     return False
 
 
@@ -128,6 +129,7 @@ class Relay:
         self._sockets: list[socket.socket] = []
         self._flow = threading.Event()
         self._flow.set()
+        self._flows = [self._flow]
         self._threads = [threading.Thread(target=self._serve)]
         self._threads[0].start()
 
@@ -158,8 +160,9 @@ class Relay:
     def freeze(self) -> None:
         """From now on nothing passes on the connections that there are; new ones work."""
         self._flow.clear()
-        self._frozen, self._flow = self._flow, threading.Event()
+        self._flow = threading.Event()
         self._flow.set()
+        self._flows.append(self._flow)
 
     def cut(self) -> None:
         """Reset every connection."""
@@ -171,8 +174,8 @@ class Relay:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
-        self._flow.set()
-        getattr(self, "_frozen", self._flow).set()
+        for flow in self._flows:
+            flow.set()
         for thread in self._threads:
             thread.join()
         for sock in self._sockets:
@@ -216,7 +219,3 @@ def running(node: Node) -> Iterator[Node]:
         yield node
     finally:
         node.stop()
-
-
-def tool(name: str) -> str | None:
-    return shutil.which(name)

@@ -24,9 +24,7 @@ def _pair(site: Site, **more: object) -> tuple[Node, Node, tuple[Host, Host]]:
     return jump, target, hosts
 
 
-def test_changed_key_runs_nothing_and_shows_both_fingerprints(
-    site: Site, tmp_path: Path
-) -> None:
+def test_changed_key_runs_nothing_and_shows_both_fingerprints(site: Site, tmp_path: Path) -> None:
     node = site.node()
     site.trust(node, site.keys.other)
     with pytest.raises(HostKeyChanged) as caught:
@@ -69,7 +67,7 @@ def test_known_rsa_key_is_asked_for_although_the_server_prefers_another(site: Si
 def test_key_of_a_kind_that_is_not_known_is_refused(site: Site) -> None:
     node = site.node(site.keys.host)
     site.trust(node, site.keys.rsa)
-    with pytest.raises(HostKeyChanged, match="expected ssh-rsa .* got ssh-ed25519"):
+    with pytest.raises(HostKeyChanged, match=r"expected ssh-rsa .* got ssh-ed25519"):
         site.transport(site.host("n1", node)).run("n1", Script("t", "true"), deadline=30)
 
 
@@ -133,8 +131,7 @@ def test_proxy_command_is_refused_in_plain_words(site: Site) -> None:
 def test_trust_then_run_through_a_jump_host(site: Site) -> None:
     jump, target, _ = _pair(site)
     hosts = {
-        h.name: h
-        for h in (site.host("bastion", jump), site.host("n1", target, jump="bastion"))
+        h.name: h for h in (site.host("bastion", jump), site.host("n1", target, jump="bastion"))
     }
     errors: list[HostUnavailable] = []
 
@@ -184,6 +181,4 @@ def test_scan_of_a_dead_host_is_unreachable(site: Site) -> None:
     node = site.node()
     node.stop()
     with pytest.raises(Unreachable):
-        scan_host_keys(
-            {"n1": site.host("n1", node)}, known_hosts=None, ssh_config=site.ssh_config
-        )
+        scan_host_keys({"n1": site.host("n1", node)}, known_hosts=None, ssh_config=site.ssh_config)

@@ -240,7 +240,9 @@ def test_sudo_runs_or_is_refused_with_a_hint(site: Site, tmp_path: Path) -> None
 
 
 def test_a_script_that_says_what_sudo_says_is_a_result(one: SshTransport) -> None:
-    result = one.run("n1", Script("t", "echo 'sudo: a password is required' >&2; exit 1"), deadline=9)
+    result = one.run(
+        "n1", Script("t", "echo 'sudo: a password is required' >&2; exit 1"), deadline=9
+    )
     assert result.status == 1
 
 

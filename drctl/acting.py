@@ -1,0 +1,189 @@
+"""Changing a host: observe, decide, act, verify, with the intent journalled before the act and the
+result after it. An observation is `state=before`, `after` or `unknown`, with facts; unknown is
+never "not done"."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_fixed,
+)
+
+from drctl.claims import Claims, job_id
+from drctl.errors import (
+    Aborted,
+    ConnectionLost,
+    DrctlError,
+    HostUnavailable,
+    LockHeld,
+    StepFailed,
+    Unreachable,
+)
+from drctl.jobs import fields
+from drctl.plan import PlannedStep, Task
+from drctl.session import Session
+
+
+class Acting:
+    """Runs observations and acts of one session."""
+
+    def __init__(self, session: Session, claims: Claims) -> None:
+        self._session = session
+        self._claims = claims
+
+    def act_on_all(self, step: PlannedStep) -> None:
+        def act(host: str) -> None:
+            self._session.note("host-started", step=step.id, host=host)
+            try:
+                self._act_on(step, host)
+            except DrctlError as error:
+                missing = isinstance(error, HostUnavailable) and step.tolerate
+                state = "unreachable" if missing else "failed"
+                self._session.note(
+                    "result", step=step.id, host=host, state=state, detail=error.message
+                )
+                if not missing:
+                    raise
+
+        failures = self._session.each_host(step, act)
+        if failures:
+            raise _worst(failures)
+        self._session.note("step-done", step=step.id)
+
+    def _act_on(self, step: PlannedStep, host: str) -> None:
+        attempts = 3 if step.repeatable else 1
+        for attempt in Retrying(
+            stop=stop_after_attempt(attempts),
+            wait=wait_fixed(2),
+            retry=retry_if_exception_type((StepFailed, ConnectionLost)),
+            sleep=self._session.sleep,
+            reraise=True,
+        ):
+            with attempt:
+                self._observe_act_verify(step, host)
+
+    def _observe_act_verify(self, step: PlannedStep, host: str) -> None:
+        task = step.tasks[host]
+        assert task.act is not None
+        before = self._observe(step, host, task)
+        if before["state"] == "before":
+            attempt = self._session.state.of(step.id, host).attempts + 1
+            self._claims.claim_missed(host)
+            self._session.note("intent", step=step.id, host=host, attempt=attempt, seen=before)
+            self._upload(step, host, task, before)
+            result = self._session.jobs.perform(
+                host,
+                job_id(step.id, attempt),
+                task.act,
+                self._env(step, host, task),
+                step=step.id,
+                seen=json.dumps(before),
+                deadline=step.deadline,
+            )
+            if not result.ok:
+                raise _failed(step, host, result.stderr or result.stdout, result.status)
+            after = self._observe(step, host, task)
+            if after["state"] != "after":
+                raise StepFailed(
+                    f"{step.id} ran, but its effect is not there: "
+                    + (after.get("why") or f"state {after['state']}"),
+                    host=host,
+                    hint="look at that node, then resume",
+                )
+        self._session.note("result", step=step.id, host=host, state="done", seen=before)
+
+    def _upload(self, step: PlannedStep, host: str, task: Task, before: Mapping[str, str]) -> None:
+        if task.source is None:
+            return
+
+        def progress(done: int, total: int) -> None:
+            self._session.check_stop()
+            self._session.listener.progress(step, host, done, total)
+
+        self._session.transport.upload(
+            host, Path(task.source), before["target"], deadline=step.deadline, progress=progress
+        )
+
+    def _observe(self, step: PlannedStep, host: str, task: Task) -> dict[str, str]:
+        seen = fields(self.observe_text(step, host, task))
+        if seen.get("state") not in ("before", "after"):
+            raise StepFailed(
+                f"cannot tell whether {step.id} is done: {seen.get('why', 'no answer')}",
+                host=host,
+                hint="look at that node; drctl changes nothing while this is unclear",
+            )
+        return seen
+
+    def observe_text(self, step: PlannedStep, host: str, task: Task) -> str:
+        """Run the observation; reading is safe to repeat, so a lost answer is asked for again."""
+        assert task.observe is not None
+        script = task.observe
+        result = None
+        for attempt in Retrying(
+            stop=stop_after_attempt(3),
+            wait=wait_fixed(1),
+            retry=retry_if_exception_type((ConnectionLost, Unreachable))
+            if self._session.state.changed
+            else retry_if_exception_type(ConnectionLost),
+            sleep=self._session.sleep,
+            reraise=True,
+            before_sleep=lambda r: self._session.listener.waiting(step, _why(r)),
+        ):
+            with attempt:
+                env = {**self._session.jobs.base_env(host), **self._env(step, host, task)}
+                result = self._session.transport.run(host, script, env, deadline=step.deadline)
+        assert result is not None
+        if not result.ok:
+            raise _failed(step, host, result.stderr or result.stdout, result.status)
+        return result.stdout
+
+    def _env(self, step: PlannedStep, host: str, task: Task) -> dict[str, str]:
+        return {
+            variable: self._lookup(source, task.seen_of or step.id, host)
+            for variable, source in task.env.items()
+        }
+
+    def _lookup(self, source: str, step_id: str, host: str) -> str:
+        kind, _, name = source.partition(" ")
+        if kind == "seen":
+            known = self._session.state.hosts.get((step_id, host))
+            return known.seen.get(name, "") if known else ""
+        value = self._session.state.values[name]
+        if isinstance(value, Mapping):
+            value = value[host]
+        return str(value)
+
+
+def _why(retry: RetryCallState) -> str:
+    error = retry.outcome.exception() if retry.outcome else None
+    return f"asks again: {error}"
+
+
+def _failed(step: PlannedStep, host: str, output: str, status: int) -> StepFailed:
+    lines = [line for line in output.strip().splitlines() if line.strip()]
+    return StepFailed(
+        f"{step.id} ({step.title}) failed with status {status}: " + "\n  ".join(lines[-6:]),
+        host=host,
+        hint="mend the cause on that node, then resume; or roll back",
+    )
+
+
+def _worst(failures: Mapping[str, DrctlError]) -> DrctlError:
+    """One error for a step that failed on several hosts: the first, naming the others."""
+    order = sorted(failures, key=lambda host: _rank(failures[host]))
+    first = failures[order[0]]
+    for host in order[1:]:
+        first.message += f"\n{host}: {failures[host].message}"
+    return first
+
+
+def _rank(error: DrctlError) -> int:
+    ranks = (Aborted, LockHeld, StepFailed, HostUnavailable)
+    return next((n for n, kind in enumerate(ranks) if isinstance(error, kind)), 9)

@@ -1,0 +1,80 @@
+"""Who owns the nodes: a run claims them before its first change and gives them back at its end."""
+
+from __future__ import annotations
+
+import json
+
+from drctl.errors import HostUnavailable, LockHeld, StepFailed
+from drctl.session import Session
+
+CLAIM_SECONDS = 60.0
+
+
+class Claims:
+    """The claims of one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._claimed = False
+        self._missed: set[str] = set()  # tolerated as unreachable; claimed when they answer again
+
+    def settle_pending(self) -> None:
+        """Wait for jobs that an earlier session started and whose end it did not see."""
+        for (step_id, host), known in list(self._session.state.hosts.items()):
+            # "failed" may be a job whose end was not seen: the connection or the patience ended.
+            if known.attempts and known.state in ("intended", "failed"):
+                job = job_id(step_id, known.attempts)
+                deadline = self._deadline_of(step_id)
+                report = self._session.jobs.settle(host, job, deadline=deadline)
+                self._session.note("settled", step=step_id, host=host, job=job, state=report.state)
+
+    def _deadline_of(self, step_id: str) -> float:
+        known = [step.deadline for step in self._session.plan.steps if step.id == step_id]
+        return known[0] if known else 300.0
+
+    def claim(self) -> None:
+        """Make this run the owner of all its hosts, in one order for everybody, so that one of
+        two operators wins. Where it cannot, and nothing was changed yet, it lets go of all."""
+        if self._claimed:
+            return
+        fresh = not self._session.state.claimed
+        self._session.note("claiming")
+        manifest = self._session.manifest(self._session.state)
+        for host in self._session.plan.owns:
+            try:
+                self._session.jobs.claim(host, manifest, deadline=CLAIM_SECONDS)
+            except (LockHeld, HostUnavailable, StepFailed) as error:
+                if isinstance(error, HostUnavailable) and self._may_miss(host):
+                    self._session.note("unclaimed", host=host, detail=error.message)
+                    self._missed.add(host)
+                    continue
+                if fresh:
+                    self.release("not begun")
+                raise
+        self._claimed = True
+
+    def _may_miss(self, host: str) -> bool:
+        steps = [s for s in self._session.plan.steps if host in s.tasks and s.kind == "act"]
+        return all(step.tolerate for step in steps)
+
+    def release(self, done: str) -> None:
+        if not self._session.state.claimed:
+            return
+        record = json.dumps({"run": self._session.state.run, "state": done})
+        for host in self._session.plan.owns:
+            try:
+                self._session.jobs.release(host, record, deadline=CLAIM_SECONDS)
+            except HostUnavailable as error:
+                self._session.note("unreleased", host=host, detail=error.message)
+        self._session.note("released")
+
+    def claim_missed(self, host: str) -> None:
+        """Claim a host that did not answer at first."""
+        if host in self._missed:
+            manifest = self._session.manifest(self._session.state)
+            self._session.jobs.claim(host, manifest, deadline=CLAIM_SECONDS)
+            self._missed.discard(host)
+
+
+def job_id(step: str, attempt: int) -> str:
+    return f"{step}-{attempt}"

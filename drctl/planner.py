@@ -1,0 +1,257 @@
+"""From a runbook and an inventory to a plan. Pure: it opens no connection and reads no clock.
+
+A template sees the inventory's values as literals. What is known only at run time it names with
+`value("token")` (handed on by a judge) or `seen("inode")` (what this step observed before it
+acted): both become shell variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from drctl.errors import Fault, InvalidInput
+from drctl.inventory import Inventory, Member, Service
+from drctl.plan import Plan, PlannedStep, StepKind, Task
+from drctl.render import has_template, render_script
+from drctl.runbook import Phase, Runbook, Step
+
+UPLOADS = {"snapshot": "stage/snapshot"}  # what `upload:` sends -> the action that receives it
+
+
+class _Names:
+    """Given to a template as `value` and `seen`; remembers what the template asked for."""
+
+    def __init__(self) -> None:
+        self.env: dict[str, str] = {}
+
+    def _variable(self, kind: str, name: str) -> str:
+        prefix = "DRCTL_SEEN_" if kind == "seen" else "DRCTL_"
+        variable = f"{prefix}{name.upper()}"
+        self.env[variable] = f"{kind} {name}"
+        return f"${{{variable}}}"
+
+    def value(self, name: str) -> str:
+        return self._variable("value", name)
+
+    def seen(self, name: str) -> str:
+        return self._variable("seen", name)
+
+
+Undo = Callable[[str], Iterator[PlannedStep]]
+"""Given a phase's title, the steps that take a run back."""
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Resolves a runbook against an inventory; pure, and raises InvalidInput with every fault."""
+
+    inventory: Inventory
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None  # the local snapshot
+    judges: frozenset[str] = frozenset()
+
+    def plan(
+        self, runbook: Runbook, *, undo: Callable[[str], Iterator[PlannedStep]] | None = None
+    ) -> Plan:
+        """`undo` yields the steps that a phase with `undo: true` stands for."""
+        facts = {**inventory_facts(self.inventory), **self.facts}
+        steps: list[PlannedStep] = []
+        faults: list[Fault] = []
+        for phase in runbook.phases:
+            if phase.undo and undo:
+                steps.extend(undo(phase.title))
+            elif phase.undo:
+                faults.append(
+                    Fault("only `drctl rollback` has a run to take back", path=runbook.runbook)
+                )
+            for step in phase.steps:
+                try:
+                    steps.extend(self._resolve(phase, step, facts))
+                except InvalidInput as error:
+                    faults.append(Fault(str(error), path=f"{runbook.runbook}: {step.id}"))
+        faults.extend(self._undefined(runbook, steps))
+        if faults:
+            raise InvalidInput(
+                f"the runbook {runbook.runbook} does not fit this inventory", faults=tuple(faults)
+            )
+        return Plan(
+            runbook=runbook.runbook,
+            cluster=self.inventory.cluster,
+            steps=tuple(steps),
+            facts=facts,
+            options=dict(self.options),
+            meaning=self._meaning(steps),
+            new_values={name: value.new for name, value in runbook.values.items()},
+            owns=tuple(sorted({host for step in steps for host in step.tasks})),
+            work_dirs={name: host.work_dir for name, host in self.inventory.hosts.items()},
+        )
+
+    def _meaning(self, steps: list[PlannedStep]) -> dict[str, str]:
+        meaning = dict(self.inventory.meaning())
+        if snapshot := self.facts.get("snapshot"):
+            meaning["snapshot.sha256"] = snapshot["sha256"]
+        changes = [step for step in steps if step.kind == "act"]
+        meaning["steps"] = " ".join(step.id for step in changes)
+        for step in changes:
+            meaning[f"steps.{step.id}"] = f"{step.action} on {' '.join(step.hosts)}"
+        return meaning
+
+    def _resolve(self, phase: Phase, step: Step, facts: Mapping[str, Any]) -> Iterator[PlannedStep]:
+        if step.confirm is not None:
+            yield self._step(phase, step, "confirm", "confirm", {}, text=step.confirm)
+            return
+        service = self._service(step)
+        hosts = self._hosts(step, service)
+        if not hosts and step.optional:
+            return
+        if not hosts:
+            raise InvalidInput("no host to run on", hint="mend `groups`, or say `optional: true`")
+        action = self._action(step, service)
+        kind: StepKind = "gather" if step.gather else "act"
+        tasks = {host: self._task(kind, action, host, service, step, facts) for host in hosts}
+        resource = f"service {service.name}" if service else action.split("/")[0]
+        label = f"{service.name} {step.want}" if service else action
+        yield self._step(
+            phase,
+            step,
+            kind,
+            label,
+            tasks,
+            resource=resource if kind == "act" else "",
+            one_by_one=bool(
+                service and service.start == "one-by-one" and step.want in ("running", "restarted")
+            ),
+        )
+
+    @staticmethod
+    def _step(
+        phase: Phase, step: Step, kind: StepKind, action: str, tasks: dict[str, Task], **more: Any
+    ) -> PlannedStep:
+        return PlannedStep(
+            id=step.id,
+            phase=phase.title,
+            title=step.title or action,
+            kind=kind,
+            action=action,
+            tasks=tasks,
+            judges=step.judge,
+            yields=step.yields,
+            tolerate=step.tolerate == "unreachable",
+            each_session=step.each_session,
+            repeatable=step.repeatable,
+            patience=step.patience,
+            deadline=step.deadline,
+            **more,
+        )
+
+    def _service(self, step: Step) -> Service | None:
+        if step.service is None:
+            return None
+        return self.inventory.service(step.service)
+
+    def _hosts(self, step: Step, service: Service | None) -> tuple[str, ...]:
+        chosen = self.inventory.host_group(step.hosts) if step.hosts else ()
+        if service is None:
+            return chosen
+        return tuple(h for h in service.hosts if not step.hosts or h in chosen)
+
+    @staticmethod
+    def _action(step: Step, service: Service | None) -> str:
+        if service:
+            return f"service/{step.want}"
+        return step.gather or step.run or UPLOADS[str(step.upload)]
+
+    def _task(
+        self,
+        kind: StepKind,
+        action: str,
+        host: str,
+        service: Service | None,
+        step: Step,
+        facts: Mapping[str, Any],
+    ) -> Task:
+        context = self._context(host, service, facts)
+        if unknown := set(step.judge) - self.judges:
+            known = ", ".join(sorted(self.judges))
+            raise InvalidInput(f"no judge {', '.join(unknown)}; there are {known}")
+        if kind == "gather":
+            names = _Names()
+            script = render_script(action, None, value=names.value, seen=names.seen, **context)
+            return Task(observe=script, env=names.env)
+        task = _action_task(action, context)
+        if step.upload:
+            task = replace(task, source=self.source)
+        if has_template(f"{action}/undo/act.sh"):
+            undo = replace(_action_task(f"{action}/undo", context), seen_of=step.id)
+            task = replace(task, undo=undo)
+        return task
+
+    def _context(
+        self, host: str, service: Service | None, facts: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        members = {m.host: m for m in self.inventory.members}
+        return {
+            "host": self.inventory.hosts[host],
+            "member": members.get(host),
+            "members": self.inventory.members,
+            "service": service,
+            "services": [s for s in self.inventory.services.values() if host in s.hosts],
+            "units": service.units if service else (),
+            "etcd_unit": self.inventory.services["etcd"].units[0],
+            "settle": self.inventory.settle_seconds,
+            "snapshot": facts.get("snapshot", {}),
+        }
+
+    def _undefined(self, runbook: Runbook, steps: list[PlannedStep]) -> Iterator[Fault]:
+        given = set(self.options.get("vars", {}))
+        for name in sorted(given & set(runbook.values)):
+            yield Fault(f"--var {name}: the runbook makes this value itself", path=runbook.runbook)
+        known = set(runbook.values) | given
+        for step in steps:
+            wanted = {
+                source.removeprefix("value ")
+                for task in step.tasks.values()
+                for source in task.env.values()
+                if source.startswith("value ")
+            }
+            if not step.id.startswith("undo-"):  # a run's own steps have their values already
+                for name in sorted(wanted - known):
+                    yield Fault(
+                        f"uses the value {name!r}, which no step before it yields",
+                        path=f"{runbook.runbook}: {step.id}",
+                    )
+            known |= set(step.yields)
+
+
+def _action_task(action: str, context: Mapping[str, Any]) -> Task:
+    names = _Names()
+    scripts = [
+        render_script(f"{action}/{part}", None, value=names.value, seen=names.seen, **context)
+        for part in ("observe", "act")
+    ]
+    return Task(observe=scripts[0], act=scripts[1], env=names.env)
+
+
+def inventory_facts(inventory: Inventory) -> dict[str, Any]:
+    """What judges may know of the inventory, as plain data."""
+    return {
+        "cluster": inventory.cluster,
+        "members": {m.host: member_facts(m) for m in inventory.members},
+        "services": {
+            s.name: {"hosts": s.hosts, "units": s.units} for s in inventory.services.values()
+        },
+    }
+
+
+def member_facts(member: Member) -> dict[str, Any]:
+    return {
+        "name": member.name,
+        "peer_urls": list(member.peer_urls),
+        "client_urls": list(member.client_urls),
+        "data_dir": member.data_dir,
+        "wal_dir": member.wal_dir,
+        "owner": member.owner,
+    }

@@ -1,0 +1,184 @@
+"""What a run's journal adds up to: a pure fold over its events. Resume, rollback and every report
+read nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+State = Literal["running", "failed", "done", "aborted", "rolled-back"]
+UNFINISHED: tuple[State, ...] = ("running", "failed", "aborted")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the journal; `at` is ISO 8601 in UTC, `body` plain JSON data."""
+
+    seq: int
+    at: str
+    kind: str
+    body: dict[str, Any]
+
+    @property
+    def when(self) -> datetime:
+        return datetime.fromisoformat(self.at)
+
+
+@dataclass
+class HostState:
+    """What the journal knows of one (step, host)."""
+
+    state: str = "pending"  # pending, intended, done, failed, unreachable
+    attempts: int = 0
+    seen: dict[str, str] = field(default_factory=dict)  # the first observation, before any act
+    started: str = ""
+    finished: str = ""
+    detail: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Wall time from start to result; 0 where either is missing."""
+        if not (self.started and self.finished):
+            return 0.0
+        begun, ended = (datetime.fromisoformat(t) for t in (self.started, self.finished))
+        return (ended - begun).total_seconds()
+
+
+@dataclass
+class RunState:
+    """The fold of a journal: everything that resume, rollback and reports need."""
+
+    run: str = ""
+    cluster: str = ""
+    runbook: str = ""
+    inventory: str = ""
+    plan: dict[str, Any] = field(default_factory=dict)
+    state: State = "running"
+    started: str = ""
+    finished: str = ""
+    epoch: int = 0
+    direction: str = "forward"
+    before_undo: tuple[State, dict[str, Any] | None, str] = ("running", None, "")
+    values: dict[str, Any] = field(default_factory=dict)
+    hosts: dict[tuple[str, str], HostState] = field(default_factory=dict)
+    steps_done: set[str] = field(default_factory=set)
+    findings: dict[str, list[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    unreached: dict[str, str] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    claimed: bool = False  # from the first claim's intent until the nodes were given back
+
+    def of(self, step: str, host: str) -> HostState:
+        return self.hosts.setdefault((step, host), HostState())
+
+    @property
+    def changed(self) -> bool:
+        """Whether any change of any node was intended; from here on errors say "after"."""
+        return self.claimed or any(host.attempts for host in self.hosts.values())
+
+    @property
+    def unfinished(self) -> bool:
+        return self.state in UNFINISHED
+
+
+def fold(events: Iterable[Event]) -> RunState:
+    """Rebuild the state of a run from its events, in order."""
+    state = RunState()
+    for event in events:
+        apply_event(state, event)
+    return state
+
+
+def apply_event(state: RunState, event: Event) -> None:
+    """Add one event to `state`. Unknown kinds are passed over: the run may be a newer drctl's."""
+    change = _CHANGES.get(event.kind)
+    if change:
+        change(state, event)
+
+
+def _run_started(state: RunState, event: Event) -> None:
+    body = event.body
+    state.run, state.cluster, state.runbook = body["run"], body["cluster"], body["runbook"]
+    state.inventory, state.plan, state.started = body["inventory"], body["plan"], event.at
+
+
+def _session(state: RunState, event: Event) -> None:
+    if (state.direction, event.body["direction"]) == ("forward", "undo"):
+        state.before_undo = (state.state, state.error, state.finished)
+    state.epoch, state.direction = event.body["epoch"], event.body["direction"]
+    state.state, state.error, state.finished = "running", None, ""
+
+
+def _withdrawn(state: RunState, _event: Event) -> None:
+    """An undo was refused before it took anything back: the run is what it was."""
+    state.direction = "forward"
+    state.state, state.error, state.finished = state.before_undo
+
+
+def _drift_accepted(state: RunState, event: Event) -> None:
+    """From here on the run means what was accepted."""
+    state.plan["meaning"] = event.body["meaning"]
+
+
+def _value(state: RunState, event: Event) -> None:
+    state.values[event.body["name"]] = event.body["value"]
+
+
+def _host_started(state: RunState, event: Event) -> None:
+    host = state.of(event.body["step"], event.body["host"])
+    if host.state != "intended":  # after a kill the first start counts
+        host.started, host.finished = event.at, ""
+
+
+def _intent(state: RunState, event: Event) -> None:
+    host = state.of(event.body["step"], event.body["host"])
+    host.state, host.attempts = "intended", event.body["attempt"]
+    host.seen = host.seen or event.body["seen"]
+    host.started = host.started or event.at
+
+
+def _result(state: RunState, event: Event) -> None:
+    body = event.body
+    host = state.of(body["step"], body["host"])
+    host.state, host.finished, host.detail = body["state"], event.at, body.get("detail", "")
+    host.seen = host.seen or body.get("seen", {})
+    if body["state"] == "unreachable":
+        state.unreached[body["host"]] = host.detail
+
+
+def _step_done(state: RunState, event: Event) -> None:
+    step = event.body["step"]
+    state.steps_done.add(step)
+    state.findings[step] = event.body.get("findings", [])
+    state.warnings.extend(w for w in event.body.get("warnings", []) if w not in state.warnings)
+
+
+def _claiming(state: RunState, _event: Event) -> None:
+    state.claimed = True
+
+
+def _released(state: RunState, _event: Event) -> None:
+    state.claimed = False
+
+
+def _finished(state: RunState, event: Event) -> None:
+    state.state, state.finished = event.body["state"], event.at
+    state.error = event.body.get("error")
+
+
+_CHANGES: dict[str, Callable[[RunState, Event], None]] = {
+    "run-started": _run_started,
+    "session": _session,
+    "value": _value,
+    "host-started": _host_started,
+    "intent": _intent,
+    "result": _result,
+    "step-done": _step_done,
+    "claiming": _claiming,
+    "released": _released,
+    "finished": _finished,
+    "withdrawn": _withdrawn,
+    "drift-accepted": _drift_accepted,
+}

@@ -1,0 +1,90 @@
+"""The runs of all clusters on this machine.
+
+STATE_DIR/<cluster>/lock                   held while a controller works on this cluster
+STATE_DIR/<cluster>/<run>/journal.sqlite   0600 in a 0700 folder
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from drctl.errors import LockHeld, Refused
+from drctl.journal import Clock, Journal, now, unwritable
+from drctl.runstate import RunState, fold
+
+
+def _private(path: Path) -> TextIO:
+    """`path` open to read and append, made 0600 if absent."""
+    try:
+        return os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600), "a+")
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder that holds the runs of all clusters."""
+
+    folder: Path
+
+    def cluster_folder(self, cluster: str) -> Path:
+        path = self.folder / cluster
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        return path
+
+    @contextmanager
+    def lock(self, cluster: str, who: str) -> Iterator[None]:
+        """Hold the cluster's lock on this machine; LockHeld names who holds it, and since when."""
+        path = self.cluster_folder(cluster) / "lock"
+        with _private(path) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise LockHeld(
+                    f"another drctl works on {cluster}: {holder}",
+                    hint="wait for it, or end it and resume: drctl runs list",
+                ) from None
+            file.truncate(0)
+            file.write(f"{who}, process {os.getpid()}, since {now():%Y-%m-%dT%H:%M:%SZ}\n")
+            file.flush()
+            yield
+
+    def create(self, cluster: str, run: str, clock: Clock = now) -> Journal:
+        folder = self.cluster_folder(cluster) / run
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise unwritable(folder, error) from error
+        return Journal(folder / "journal.sqlite", clock)
+
+    def runs(self, cluster: str | None = None) -> list[tuple[str, str]]:
+        """(cluster, run) of every run, oldest first."""
+        found = self.folder.glob(f"{cluster or '*'}/*/journal.sqlite")
+        names = [(path.parent.parent.name, path.parent.name) for path in found]
+        return sorted(names, key=lambda pair: pair[1])
+
+    def open(self, cluster: str, run: str, clock: Clock = now) -> Journal:
+        path = self.folder / cluster / run / "journal.sqlite"
+        if not path.is_file():
+            raise Refused(f"no run {run!r} of cluster {cluster!r}", hint="drctl runs list")
+        return Journal(path, clock)
+
+    def state(self, cluster: str, run: str) -> RunState:
+        """The run's state; where not even its first event reached the disk, nothing was begun."""
+        with closing(self.open(cluster, run)) as journal:
+            state = fold(journal.events)
+        if not state.run:
+            state.run, state.cluster, state.state = run, cluster, "aborted"
+        return state

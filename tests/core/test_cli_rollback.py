@@ -1,0 +1,153 @@
+"""`drctl rollback`: what it brings back, and when it refuses to."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.conftest import Bench
+from tests.core.rig import READ_ONLY
+from tests.core.test_cli_resume import FAILED
+
+
+@pytest.fixture
+def restored(bench: Bench) -> Bench:
+    """A finished restore over a healthy cluster; Kubernetes has not written yet."""
+    assert bench.restore("--replace-healthy").exit == 0
+    return bench
+
+
+@pytest.mark.parametrize("step", ["stop-apiserver", "send", "rebuild", "swap", "start-etcd"])
+def test_a_failed_run_is_taken_back(bench: Bench, step: str) -> None:
+    before = bench.rig.conditions()
+    bench.rig.trouble("job/start", FAILED, step=step, host="m2", times=3)
+    assert bench.restore("--replace-healthy").exit == 5
+    ended = bench.rollback()
+    assert ended.exit == 0, ended.err
+    assert bench.rig.conditions() == before
+    assert bench.state().state == "rolled-back"
+    shown = bench.drctl("runs", "show", "--output", "json").document
+    assert shown["next"].startswith("drctl status ")
+    assert {s["phase"] for s in shown["steps"] if s["id"].startswith("undo-")} == {"rollback"}
+
+
+def test_a_done_run_is_taken_back_while_nobody_has_written(bench: Bench) -> None:
+    before = bench.rig.conditions()
+    assert bench.restore("--replace-healthy").exit == 0
+    ended = bench.rollback("--output", "json")
+    assert ended.exit == 0
+    assert ended.document["state"] == "rolled-back"
+    assert bench.rig.conditions() == before
+
+
+def test_what_kubernetes_wrote_is_not_thrown_away(restored: Bench) -> None:
+    restored.rig.written = 12
+    before = restored.rig.conditions()
+    restored.rig.calls.clear()
+    ended = restored.rollback("--output", "json")
+    assert (ended.exit, ended.error["code"]) == (4, "refused")
+    assert "12 revisions would be lost" in ended.error["message"]
+    assert restored.rig.conditions() == before
+    assert restored.rig.scripts() <= READ_ONLY
+
+
+def test_a_refused_rollback_leaves_the_run_done(restored: Bench) -> None:
+    restored.rig.written = 12
+    restored.rollback()
+    assert (restored.state().state, restored.state().error) == ("done", None)
+    assert restored.drctl("runs", "show", "--output", "json").document["state"] == "done"
+    assert restored.resume().exit == 2
+
+
+def test_a_silent_cluster_proves_nothing(restored: Bench) -> None:
+    restored.rig.disaster()
+    ended = restored.rollback()
+    assert ended.exit == 4
+    assert "an unknown number would be lost" in ended.err
+
+
+def test_each_rollback_looks_again(restored: Bench) -> None:
+    """Not agreed to at first; by the second time Kubernetes has written."""
+    ended = restored.drctl("rollback", "--inventory", restored.inventory)
+    assert ended.exit == 10  # no terminal to ask on
+    assert restored.state().state == "done"
+    restored.rig.written = 5
+    ended = restored.rollback()
+    assert ended.exit == 4
+    assert "5 revisions would be lost" in ended.err
+
+
+def test_a_rollback_that_nobody_agreed_to_does_not_bar_the_resume(bench: Bench) -> None:
+    bench.rig.trouble("job/start", FAILED, step="swap", host="m2")
+    assert bench.restore("--replace-healthy").exit == 5
+    assert bench.drctl("rollback", "--inventory", bench.inventory).exit == 10
+    state = bench.state()
+    assert (state.state, state.direction) == ("failed", "forward")
+    assert state.error and state.error["code"] == "step-failed"
+    assert bench.resume().exit == 0
+
+
+def test_a_rollback_that_failed_is_gone_on_with(bench: Bench) -> None:
+    before = bench.rig.conditions()
+    bench.rig.trouble("job/start", FAILED, step="swap", host="m3")
+    bench.rig.trouble("job/start", FAILED, step="undo-swap", host="m1")
+    assert bench.restore("--replace-healthy").exit == 5
+    assert bench.rollback().exit == 5
+    run = bench.state().run
+    ended = bench.resume()
+    assert ended.exit == 4
+    assert f"hint: drctl rollback {run}" in ended.err
+    shown = bench.drctl("runs", "show", "--output", "json").document
+    assert shown["next"].startswith(f"drctl rollback {run} ")
+    assert bench.rollback().exit == 0
+    assert bench.rig.conditions() == before
+
+
+def test_what_is_taken_back_already(restored: Bench) -> None:
+    assert restored.rollback().exit == 0
+    calls = len(restored.rig.calls)
+    ended = restored.rollback()
+    assert (ended.exit, len(restored.rig.calls)) == (2, calls)
+    assert restored.resume().exit == 2
+
+
+def test_nothing_to_take_back(bench: Bench) -> None:
+    assert bench.rollback().exit == 2
+    assert bench.restore().exit == 4  # refused: it changed nothing
+    calls = len(bench.rig.calls)
+    assert bench.rollback().exit == 2
+    assert len(bench.rig.calls) == calls
+
+
+def test_only_the_latest_run_is_taken_back(restored: Bench) -> None:
+    ended = restored.rollback("20200101-000000-abcdef")
+    assert ended.exit == 4
+    assert f"hint: drctl runs show {restored.state().run}" in ended.err
+
+
+def test_a_new_restore_after_a_rollback(restored: Bench) -> None:
+    first = restored.state()
+    assert restored.rollback().exit == 0
+    assert restored.restore("--replace-healthy").exit == 0
+    second = restored.state()
+    assert first.run != second.run
+    assert first.values["token"] != second.values["token"]
+    assert {restored.rig.nodes[m].live for m in ("m1", "m2", "m3")} == {second.values["token"]}
+
+
+def test_a_rollback_needs_the_runs_inventory(restored: Bench) -> None:
+    before = restored.rig.conditions()
+    restored.change("workers: [w1]", "workers: [w1]\netcd: {data_dir: /srv/etcd}")
+    ended = restored.rollback()
+    assert ended.exit == 6
+    assert "members.m1.data_dir: was '/var/lib/etcd', is '/srv/etcd'" in ended.err
+    assert restored.rig.conditions() == before
+
+
+def test_a_rollback_of_a_done_run_lets_go_when_another_run_is_there(restored: Bench) -> None:
+    restored.rig.nodes["m3"].owner = {"run": "theirs", "epoch": "1", "who": "eve@x", "since": "t"}
+    before = restored.rig.conditions()
+    ended = restored.rollback()
+    assert ended.exit == 7
+    assert "the node belongs to theirs, claimed by eve@x since t" in ended.err
+    assert restored.rig.conditions() == before
+    assert restored.state().state == "done"

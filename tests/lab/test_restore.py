@@ -1,0 +1,240 @@
+"""The product on the embedded lab, as an operator uses it: killed, resumed, taken back, refused."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drctl.etcd.identity import predict
+from drctl.lab import data, layout, local
+from drctl.lab.layout import Lab
+from drctl.store import Store
+from tests.lab.conftest import quiet
+from tests.operator import KILLED, Operator
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, etcd_dir: Path) -> Iterator[Lab]:
+    directory = tmp_path_factory.mktemp("restore") / "lab"
+    local.up(directory, etcd=etcd_dir, keys=100, value_size=64, say=quiet)
+    yield layout.require(directory)
+    local.down(directory, quiet)
+
+
+@pytest.fixture(scope="module")
+def operator(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    return Operator(lab.inventory, tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="module")
+def snapshot(operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return operator.backup(tmp_path_factory.mktemp("backup"))
+
+
+@pytest.fixture(scope="module")
+def saved(lab: Lab, snapshot: Path) -> dict[str, bytes]:
+    """What the snapshot holds; what is written after it must not come back."""
+    return content(lab)
+
+
+def content(lab: Lab) -> dict[str, bytes]:
+    """Every key under /registry, from the first member."""
+    with data.gateway(lab.hosts[0]) as gateway:
+        return gateway.read_all(data.PREFIX)
+
+
+def footprint(lab: Lab) -> dict[str, list[str]]:
+    """What drctl can have left on each host: every path but etcd's own live files and logs."""
+    marks = {}
+    for host in lab.hosts:
+        paths = (p for p in host.root.rglob("*") if host.data_dir not in p.parents)
+        names = (str(p.relative_to(host.root)) for p in paths)
+        marks[host.name] = sorted(n for n in names if not n.startswith(("var/log", "run", "tmp")))
+    return marks
+
+
+def write_later(lab: Lab) -> None:
+    with data.gateway(lab.hosts[0]) as gateway:
+        data.write_keys(gateway, f"later-{time.time_ns()}", 5, 16)
+
+
+def prove_restored(lab: Lab, operator: Operator, saved: dict[str, bytes]) -> None:
+    """The saved keys and no others, in a cluster of the predicted identity, on every member."""
+    run = operator.last_run()
+    assert run["state"] == "done"
+    members = {host.member_name: [host.peer_url] for host in lab.hosts}
+    planned = predict(members, run["values"]["token"]).cluster_hex
+    status = operator.status()
+    assert status["cluster_id"] == planned
+    assert all(member["healthy"] for member in status["members"]), status
+    assert len({member["hash"] for member in status["members"]}) == 1
+    assert not status["alarms"]
+    assert content(lab) == saved
+    for host in lab.hosts:
+        assert data.stand_in_ready(host), f"{host.name}: the stand-in does not answer"
+        kept = host.data_dir.with_name("etcd.drctl") / run["run"] / "old"
+        assert kept.is_dir(), f"{host.name}: the old data is gone"
+        assert not (kept.parent / "snapshot.db").exists(), f"{host.name}: a staged copy was left"
+        assert not (host.work_dir / "owner").exists(), f"{host.name}: still claimed"
+
+
+@pytest.mark.parametrize("order", [(), ("--staged",)], ids=["restore", "staged"])
+def test_killed_again_and_again_it_ends_as_planned(
+    lab: Lab, operator: Operator, snapshot: Path, saved: dict[str, bytes], order: tuple[str, ...]
+) -> None:
+    write_later(lab)
+    deaths = [
+        "intent stop-etcd",
+        "effect send",
+        "result rebuild",
+        "effect swap",
+        "intent start-etcd",
+    ]
+    if order:
+        deaths = [
+            "effect send",
+            "intent rebuild",
+            "effect stop-etcd",
+            "effect swap",
+            "step-done identity",
+        ]
+    first = operator.restore(snapshot, "--replace-healthy", *order, die=deaths[0])
+    assert first.returncode == KILLED, first.stderr
+    for death in deaths[1:]:
+        assert operator.resume(die=death).returncode == KILLED
+    last = operator.resume()
+    assert last.returncode == 0, last.stderr
+    assert "is restored and verified" in last.stderr
+    prove_restored(lab, operator, saved)
+
+
+@pytest.mark.parametrize("death", ["effect stop-etcd", "effect swap", "result start-etcd"])
+def test_rollback_brings_the_old_cluster_back(
+    lab: Lab, operator: Operator, snapshot: Path, death: str
+) -> None:
+    write_later(lab)
+    before = content(lab)
+    inodes = [host.data_dir.stat().st_ino for host in lab.hosts]
+    old = operator.status()["cluster_id"]
+    assert operator.restore(snapshot, "--replace-healthy", die=death).returncode == KILLED
+    killed = operator.rollback(die="effect undo-stop-etcd")
+    assert killed.returncode == KILLED, killed.stderr
+    undone = operator.rollback()
+    assert undone.returncode == 0, undone.stderr
+    assert operator.last_run()["state"] == "rolled-back"
+    after = operator.status()
+    assert after["cluster_id"] == old
+    assert content(lab) == before
+    assert [host.data_dir.stat().st_ino for host in lab.hosts] == inodes
+    assert all(data.stand_in_ready(host) for host in lab.hosts)
+
+
+def test_ctrl_c_ends_at_a_safe_point_and_says_how_to_go_on(
+    lab: Lab, operator: Operator, snapshot: Path, saved: dict[str, bytes]
+) -> None:
+    process: subprocess.Popen[str] = operator.start(
+        "restore", "--snapshot", str(snapshot), *operator.on, "--yes", "--replace-healthy"
+    )
+    said = ""
+    assert process.stderr
+    for line in process.stderr:
+        said += line
+        if "stop every member" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    said += process.communicate(timeout=120)[1]
+    assert process.returncode == 10, said
+    assert "resume" in said
+    refused = operator.restore(snapshot)
+    assert refused.returncode == 4
+    assert "--resume" in refused.stderr
+    assert "rollback" in refused.stderr
+    assert operator.resume().returncode == 0
+    prove_restored(lab, operator, saved)
+
+
+def test_bad_snapshots_are_refused_before_any_node_is_touched(
+    lab: Lab, operator: Operator, snapshot: Path, tmp_path: Path
+) -> None:
+    whole = snapshot.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    bad = {
+        "flipped": bytes(flipped),
+        "truncated": whole[:-512],
+        "raw-copy": whole[:-32],
+        "empty": b"",
+    }
+    before = footprint(lab)
+    for name, text in bad.items():
+        path = tmp_path / f"{name}.db"
+        path.write_bytes(text)
+        refused = operator.restore(path, "--replace-healthy")
+        assert refused.returncode == 3, f"{name}: {refused.stderr}"
+        assert "hint:" in refused.stderr
+    refused = operator.restore(tmp_path, "--replace-healthy")
+    assert refused.returncode == 3
+    assert footprint(lab) == before
+
+
+def test_a_changed_host_key_is_refused_before_any_node_is_touched(
+    lab: Lab, operator: Operator, snapshot: Path, tmp_path: Path
+) -> None:
+    known = lab.known_hosts.read_text().splitlines()
+    keys = [line.split()[-1] for line in known]
+    other = [line.replace(keys[1], keys[0]) if keys[1] in line else line for line in known]
+    forged = tmp_path / "known_hosts"
+    forged.write_text("\n".join(other) + "\n")
+    inventory = tmp_path / "inventory.yaml"
+    text = lab.inventory.read_text()
+    inventory.write_text(text.replace(str(lab.known_hosts), str(forged)))
+    before = footprint(lab)
+    refused = operator.types(
+        "restore", "--snapshot", str(snapshot), "-i", str(inventory), "--yes", "--replace-healthy"
+    )
+    assert refused.returncode == 8, refused.stderr
+    assert "node-2" in refused.stderr
+    assert footprint(lab) == before
+
+
+def test_a_dry_run_changes_nothing_and_prints_what_runs(
+    lab: Lab, operator: Operator, snapshot: Path
+) -> None:
+    before = footprint(lab)
+    dry = operator.restore(snapshot, "--dry-run", "--replace-healthy", "--output", "json")
+    assert dry.returncode == 0, dry.stderr
+    plan = json.loads(dry.stdout)
+    assert {step["id"] for step in plan["steps"]} >= {"stop-etcd", "send", "rebuild", "swap"}
+    refused = operator.restore(snapshot, "--dry-run")
+    assert refused.returncode == 4, "a dry run ends as the run's checks would"
+    assert footprint(lab) == before
+
+
+def test_two_operators_one_proceeds(
+    lab: Lab, operator: Operator, snapshot: Path, saved: dict[str, bytes], tmp_path: Path
+) -> None:
+    assert (
+        operator.restore(snapshot, "--replace-healthy", die="effect stop-etcd").returncode == KILLED
+    )
+    run = operator.last_run()["run"]
+    other = replace(operator, state=tmp_path / "another-machine")
+    before = footprint(lab)
+    turned_away = other.restore(snapshot, "--replace-healthy")
+    assert turned_away.returncode == 7, turned_away.stderr
+    assert run in turned_away.stderr
+    assert "since" in turned_away.stderr
+    assert footprint(lab) == before
+    with Store(operator.state).lock(operator.last_run()["cluster"], "a test"):
+        same_machine = operator.resume()
+    assert same_machine.returncode == 7, same_machine.stderr
+    assert operator.resume().returncode == 0
+    prove_restored(lab, operator, saved)

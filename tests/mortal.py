@@ -1,0 +1,53 @@
+"""drctl whose process kills itself, for real (SIGKILL), at one named moment.
+
+    DRCTL_TEST_DIE="intent swap" python -m tests.mortal restore ...
+
+A moment is a journal record that has just reached the disk ("intent swap", "result send",
+"step-done identity"), or "effect swap": the job has ended on a node, and nothing of that is in
+the journal yet. With DRCTL_TEST_MOMENTS=FILE the moments of the run are written there instead.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from drctl.cli import main
+from drctl.jobs import Jobs
+from drctl.journal import Journal
+from drctl.runstate import Event
+from drctl.transport import CommandResult
+
+FATAL = os.environ.get("DRCTL_TEST_DIE", "")
+MOMENTS = os.environ.get("DRCTL_TEST_MOMENTS", "")
+
+
+def pass_by(moment: str) -> None:
+    if MOMENTS:
+        with Path(MOMENTS).open("a", encoding="utf-8") as file:
+            file.write(moment + "\n")
+    if moment == FATAL:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+_append, _perform = Journal.append, Jobs.perform
+
+
+def append(journal: Journal, kind: str, **body: Any) -> Event:
+    event = _append(journal, kind, **body)
+    pass_by(f"{kind} {body.get('step', '')}".strip())
+    return event
+
+
+def perform(jobs: Jobs, *args: Any, **kwargs: Any) -> CommandResult:
+    result = _perform(jobs, *args, **kwargs)
+    pass_by(f"effect {kwargs['step']}")
+    return result
+
+
+if __name__ == "__main__":
+    Journal.append = append  # type: ignore[method-assign,assignment]  # the point of this program
+    Jobs.perform = perform  # type: ignore[method-assign,assignment]  # likewise
+    main()
