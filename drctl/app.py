@@ -27,9 +27,9 @@ from drctl.planner import Planner
 from drctl.report import restore_summary, rollback_summary
 from drctl.runbook import Runbook, load_runbook, shipped_runbooks
 from drctl.rundata import (
+    begin,
     drifted,
     manifest,
-    new_values,
     rollback_plan,
     say_what_to_type,
     snapshot_facts,
@@ -132,17 +132,7 @@ class App:
         plan = self.plan(inventory, book, snapshot=facts, options=options)
         run = f"{now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         journal = self.store.create(inventory.cluster, run)
-        journal.append(
-            "run-started",
-            run=run,
-            cluster=inventory.cluster,
-            runbook=runbook,
-            inventory=str(inventory.path),
-            drctl=__version__,
-            plan=plan.record(),
-        )
-        for name, value in new_values(plan, run).items():
-            journal.append("value", name=name, value=value, step="")
+        begin(journal, plan, run=run, runbook=runbook, inventory=str(inventory.path))
         return plan, journal
 
     def _refuse_if_unfinished(self, inventory: Inventory) -> None:
@@ -198,12 +188,16 @@ class App:
         if facts:
             facts = {**facts, **self._snapshot_now(state, snapshot)}
         book = load_runbook(state.runbook)
-        plan = self.plan(inventory, book, snapshot=facts, options=state.plan["options"])
+        options = {**state.plan["options"], "accept_drift": list(accept_drift)}
+        plan = self.plan(inventory, book, snapshot=facts, options=options)
         changed = drift(state.plan["meaning"], plan.meaning)
         refused = {name: pair for name, pair in changed.items() if name not in accept_drift}
         if refused:
             accept = " ".join(f"--accept-drift {name}" for name in refused)
             raise drifted(state.run, refused, f"put it back, or accept it by name: {accept}")
+        unknown = [f for f in accept_drift if f not in changed and not f.startswith("machine_id.")]
+        if unknown:
+            raise UsageError(f"nothing to accept: {', '.join(unknown)} did not change")
         if changed:
             fields = {name: list(pair) for name, pair in changed.items()}
             journal.append("drift-accepted", fields=fields, meaning=plan.meaning)
@@ -277,16 +271,7 @@ class App:
         """Run a plan that changes nothing; raises what its judges refuse."""
         journal = Journal(None)
         with closing(journal):
-            journal.append(
-                "run-started",
-                run="check",
-                cluster=plan.cluster,
-                runbook=plan.runbook,
-                inventory=str(inventory.path),
-                plan=plan.record(),
-            )
-            for name, value in new_values(plan, "check").items():
-                journal.append("value", name=name, value=value, step="")
+            begin(journal, plan, run="check", runbook=plan.runbook, inventory=str(inventory.path))
             with self._engine(inventory, plan, journal) as engine:
                 return engine.run()
 

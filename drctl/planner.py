@@ -206,6 +206,7 @@ class Planner:
         }
 
     def _undefined(self, runbook: Runbook, steps: list[PlannedStep]) -> Iterator[Fault]:
+        """Values that nothing yields before their use, or that come from two sides."""
         given = set(self.options.get("vars", {}))
         for name in sorted(given & set(runbook.values)):
             yield Fault(f"--var {name}: the runbook makes this value itself", path=runbook.runbook)

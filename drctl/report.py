@@ -120,10 +120,11 @@ def restore_summary(plan: Plan, state: RunState) -> str:
     """What the operator sees before typing the cluster's name."""
     values = state.values
     members = plan.facts["members"]
+    snapshot = plan.facts.get("snapshot")
     stops = [f"{step.action.split()[0]} on {', '.join(step.hosts)}" for step in fencing(plan)]
     lines = [
         f"cluster    {plan.cluster}",
-        *_snapshot_lines(plan.facts["snapshot"]),
+        *(_snapshot_lines(snapshot) if snapshot else ()),
         "restore to " + ", ".join(m["name"] for m in members.values()),
         "stops      " + "; ".join(stops),
     ]
@@ -203,6 +204,7 @@ def run_document(state: RunState) -> dict[str, Any]:
         "run": state.run,
         "cluster": state.cluster,
         "state": state.state,
+        "changed": state.changed,
         "runbook": state.runbook,
         "inventory": state.inventory,
         "snapshot": snapshot and {"path": snapshot["path"], "sha256": snapshot["sha256"]},

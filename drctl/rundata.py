@@ -13,6 +13,7 @@ from drctl import __version__
 from drctl.errors import DrctlError, Drifted, LockHeld
 from drctl.etcd.identity import predict
 from drctl.etcd.snapshot import inspect_snapshot
+from drctl.journal import Journal
 from drctl.plan import Plan, undo_steps
 from drctl.planner import Planner
 from drctl.report import kept_at, next_command
@@ -62,6 +63,21 @@ def begun_steps(state: RunState) -> dict[str, frozenset[str]]:
         if known.attempts:
             begun.setdefault(step, set()).add(host)
     return {step: frozenset(hosts) for step, hosts in begun.items()}
+
+
+def begin(journal: Journal, plan: Plan, *, run: str, runbook: str, inventory: str) -> None:
+    """The first event of a run: the whole plan and the new values, in one record, so that no run
+    exists without its token."""
+    journal.append(
+        "run-started",
+        run=run,
+        cluster=plan.cluster,
+        runbook=runbook,
+        inventory=inventory,
+        drctl=__version__,
+        plan=plan.record(),
+        values=new_values(plan, run),
+    )
 
 
 def new_values(plan: Plan, run: str) -> dict[str, str]:

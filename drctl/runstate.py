@@ -102,6 +102,7 @@ def _run_started(state: RunState, event: Event) -> None:
     body = event.body
     state.run, state.cluster, state.runbook = body["run"], body["cluster"], body["runbook"]
     state.inventory, state.plan, state.started = body["inventory"], body["plan"], event.at
+    state.values.update(body["values"])
 
 
 def _session(state: RunState, event: Event) -> None:

@@ -11,6 +11,8 @@ from drctl.console import print_table
 from drctl.errors import Refused
 from drctl.inventory import load_inventory
 from drctl.report import human_seconds, run_document
+from drctl.runstate import RunState
+from drctl.store import Store
 
 
 @click.group("runs")
@@ -25,7 +27,7 @@ def runs_group() -> None:
 def list_runs(options: Options) -> None:
     """All runs, oldest first."""
     store = options.app().store
-    states = [store.state(cluster, run) for cluster, run in store.runs()]
+    states = [readable(store, cluster, run) for cluster, run in store.runs()]
     if options.json:
         keys = ("run", "cluster", "state", "runbook", "started", "finished", "next")
         print_json([{k: run_document(s)[k] for k in keys} for s in states])
@@ -34,6 +36,15 @@ def list_runs(options: Options) -> None:
         ("run", "cluster", "state", "runbook", "started"),
         ((s.run, s.cluster, s.state, s.runbook, s.started[:19]) for s in states),
     )
+
+
+def readable(store: Store, cluster: str, run: str) -> RunState:
+    """The run's state; a damaged journal is told on stderr, and does not hide the other runs."""
+    try:
+        return store.state(cluster, run)
+    except Refused as error:
+        click.echo(f"warning: {error}", err=True)
+        return RunState(run=run, cluster=cluster, state="failed", runbook="(unreadable)")
 
 
 @runs_group.command("show")

@@ -8,13 +8,15 @@ Lines of any other shape (banners, blank lines) and unknown names are ignored. A
 Names, by the judge that reads them:
 
 etcd.can_restore
-    machine_id, boot_id, now (seconds since the epoch), tools_missing (space-separated),
+    now (seconds since the epoch), tools_missing (space-separated),
     etcd_version, etcdutl_version, etcdctl_version ('' = absent; the tool's own words will do),
     restore_flags (space-separated, without dashes), data_kind, wal_kind
     (directory|symlink|mount|absent|other; wal_kind also none), data_owner (user:group),
     data_mode (octal), stage, wal_stage, data_free, wal_free (bytes), same_fs (yes|no|none),
     certs_missing (space-separated paths), cert_not_after (ISO 8601, or as openssl prints it),
     units_missing (space-separated), manager (ok|missing)
+etcd.same_machine
+    machine_id
 etcd.nobody_else
     owner_run, owner_who, owner_since ('' = free)
 etcd.live_state, etcd.is_the_planned_cluster, etcd.same_old_cluster, etcd.status

@@ -68,7 +68,7 @@ class Stage:
     def __post_init__(self) -> None:
         self.transport = FakeTransport()
         self.journal.append(
-            "run-started", run="r1", cluster="c", runbook="b", inventory="i", plan={}
+            "run-started", run="r1", cluster="c", runbook="b", inventory="i", plan={}, values={}
         )
         self.answer("job/claim", self._claim)
         self.answer("job/release", self._release)

@@ -15,7 +15,7 @@ from drctl.journal import Journal
 from drctl.plan import Plan
 from drctl.planner import Planner
 from drctl.runbook import load_runbook
-from drctl.rundata import manifest, new_values, rollback_plan
+from drctl.rundata import begin, manifest, rollback_plan
 from drctl.runstate import Event, RunState, fold
 from drctl.session import Session
 from drctl.transport import CommandResult, Script
@@ -101,16 +101,7 @@ class World:
     def of(cls, inventory: Inventory, planner: Planner, plan: Plan) -> World:
         cluster = MortalTransport(inventory, plan.facts["snapshot"]["sha256"])
         journal = MortalJournal()
-        journal.append(
-            "run-started",
-            run=RUN,
-            cluster=plan.cluster,
-            runbook=plan.runbook,
-            inventory="sim.yaml",
-            plan={"steps": [], "facts": {}, "digest": plan.digest},
-        )
-        for name, value in new_values(plan, RUN).items():
-            journal.append("value", name=name, value=value, step="")
+        begin(journal, plan, run=RUN, runbook=plan.runbook, inventory="sim.yaml")
         return cls(inventory, planner, plan, cluster, journal)
 
     def again(self) -> World:

@@ -27,8 +27,8 @@ etcd:
   bin_dir: {root}/bin
   data_dir: {root}/lib/etcd
   wal_dir: {wal}
-  peer_url: "http://{{address}}:2380"
-  client_url: "http://{{address}}:2379"
+  peer_url: "{scheme}://{{address}}:2380"
+  client_url: "{scheme}://{{address}}:2379"
   member_name: "etcd-{{address}}"
   {tls}
 services:
@@ -97,6 +97,7 @@ class Node:
                 port=port,
                 ready=ready,
                 tls=tls,
+                scheme="https" if tls else "http",
                 settle=settle,
             )
         )

@@ -118,19 +118,18 @@ class Shell:
 
     def start(self, script: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
         """Begin a script as the SSH transport does, and do not wait."""
-        started = subprocess.Popen(
-            [*self.argv, "-s"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.environment,
-            start_new_session=True,
-        )
-        assert started.stdin
-        started.stdin.write(self.over(script, env))
-        started.stdin.close()
-        return started
+        sent = self.folder / "sent.sh"
+        sent.write_text(self.over(script, env))
+        with sent.open() as stdin:
+            return subprocess.Popen(
+                [*self.argv, "-s"],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self.environment,
+                start_new_session=True,
+            )
 
     def _run(self, argv: list[str], text: str, timeout: float) -> Ran:
         done = subprocess.run(

@@ -13,11 +13,13 @@ def same_machine(evidence: Evidence) -> Verdict:
     """
     found, problems = reports(evidence)
     known = evidence.values.get("machine_id") or {}
+    accepted = evidence.options.get("accept_drift", ())
     ids = {host: report.get("machine_id", "") for host, report in found.items()}
     for host, now in ids.items():
-        if host in known and known[host] != now:
+        field = f"machine_id.{host}"
+        if known.get(host, now) != now and field not in accepted:
             message = f"another machine answers here: machine-id was {known[host]}, is {now}"
-            hint = "find out which machine this is; nothing was changed on it by this command"
+            hint = f"find out which machine this is; accept it by name: --accept-drift {field}"
             problems.append(Problem(message, host, hint, "drift"))
     return Verdict({"machine_id": {**known, **ids}}, tuple(problems))
 

@@ -17,7 +17,7 @@ MAX_SKEW_SECONDS = 5
 _BUMP_FLAGS = {"bump-revision", "mark-compacted"}
 _OLDEST = (3, 5)
 _TOOLS = ("etcd", "etcdctl", "etcdutl")
-_REQUIRED = ("machine_id", "data_kind", "wal_kind", "stage", "data_free", "same_fs", "manager")
+_REQUIRED = ("data_kind", "wal_kind", "stage", "data_free", "same_fs", "manager")
 _PLACES = {"directory": "sibling", "absent": "sibling", "symlink": "inside", "mount": "inside"}
 
 Report = dict[str, str]
@@ -28,16 +28,14 @@ def can_restore(evidence: Evidence) -> Verdict:
     """Proves that each host has the tools, units, certificates, versions, space and directories
     that the restore will need (etcd-facts.md: "Snapshot file", "etcdutl snapshot restore").
 
-    Yields per host `stage`, `wal_stage`, `place` and `wal_place` (sibling: swap by renaming the
-    directory; inside: swap what it holds, for mount points and symlinks), `owner`, `mode`,
-    `machine_id`; and `can_bump`, true where every etcdutl knows the bump flags.
+    Yields per host `stage`, `wal_stage`, `owner`, `mode`; and `can_bump`, true where every etcdutl
+    knows the bump flags.
     """
     found, problems = reports(evidence)
     problems += forgotten(evidence, "missing")
     snapshot = evidence.facts.get("snapshot")
     for host, report in found.items():
         problems += _host_problems(host, report, snapshot)
-    problems += _drift(evidence, found)
     problems += _mixed_versions(found)
     warnings = [*_host_warnings(evidence, found), *_snapshot_warnings(evidence)]
     warnings += _skew(found)
@@ -177,19 +175,6 @@ def _space(host: str, report: Report, size: int) -> Iterator[Problem]:
             )
 
 
-def _drift(evidence: Evidence, found: Reports) -> Iterator[Problem]:
-    known: Mapping[str, str] = evidence.values.get("machine_id") or {}
-    for host, report in found.items():
-        old, new = known.get(host), report.get("machine_id")
-        if old is not None and new is not None and old != new:
-            yield Problem(
-                f"machine_id was {old} when the run began and is {new} now",
-                host,
-                "this is another machine: roll back, or --accept-drift machine_id",
-                "drift",
-            )
-
-
 def _mixed_versions(found: Reports) -> Iterator[Problem]:
     versions = {host: _version(report, "etcdutl") for host, report in found.items()}
     versions = {host: version for host, version in versions.items() if version}
@@ -281,11 +266,8 @@ def _values(evidence: Evidence, found: Reports) -> dict[str, Any]:
     return {
         "stage": each("stage"),
         "wal_stage": each("wal_stage"),
-        "place": {h: _PLACES.get(r.get("data_kind", ""), "") for h, r in found.items()},
-        "wal_place": {h: _PLACES.get(r.get("wal_kind", ""), "") for h, r in found.items()},
         "owner": {host: _owner(evidence, host, report) for host, report in found.items()},
         "mode": each("data_mode", "700"),
-        "machine_id": each("machine_id"),
         "can_bump": bool(found) and all(map(_can_bump, found.values())),
     }
 

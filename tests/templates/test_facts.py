@@ -1,0 +1,172 @@
+"""etcd/facts on real directories."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from drctl.etcd.reports import parse_report
+from drctl.lab import binaries
+from drctl.render import render
+from tests.templates.node import HOST, RUN, Node
+from tests.templates.shells import Shell, needed
+
+
+@pytest.fixture
+def node(shell: Shell, tmp_path: Path) -> Node:
+    return Node(tmp_path / "n", shell, wal=True)
+
+
+def facts(node: Node) -> dict[str, str]:
+    task = node.plan.step("facts").tasks[HOST]
+    assert task.observe
+    ran = node.shell.stdin(task.observe.body, node.env(task, {}))
+    assert ran.status == 0, ran
+    return parse_report(ran.out)
+
+
+def test_directories(node: Node) -> None:
+    node.data.mkdir(mode=0o710)
+    found = facts(node)
+    assert (found["data_kind"], found["wal_kind"]) == ("directory", "absent")
+    assert found["stage"] == f"{node.data}.drctl" and found["wal_stage"] == f"{node.wal}.drctl"
+    assert found["data_mode"] == "710"
+    assert found["data_owner"] == f"{os.getuid()}:{os.getgid()}"
+    assert found["same_fs"] == "yes"
+    free = os.statvfs(node.data)
+    assert abs(int(found["data_free"]) - free.f_bavail * free.f_frsize) < 2**30
+    assert int(found["wal_free"]) > 0
+    assert abs(int(found["now"]) - node.data.stat().st_ctime) < 60
+
+
+def test_absent_gives_a_mode_and_an_owner(node: Node) -> None:
+    found = facts(node)
+    assert (found["data_kind"], found["data_mode"]) == ("absent", "700")
+    assert found["data_owner"] == f"{os.getuid()}:{os.getgid()}"  # no unit names a user here
+
+
+def test_the_unit_names_the_owner(node: Node) -> None:
+    systemctl = node.shell.bin / "systemctl"
+    systemctl.write_text("#!/bin/sh\n[ \"$2 $3\" = '-p User' ] && echo User=daemon\n")
+    systemctl.chmod(0o755)
+    uid = subprocess.run(["id", "-u", "daemon"], capture_output=True, text=True, check=True).stdout
+    assert facts(node)["data_owner"].startswith(f"{uid.strip()}:")
+    systemctl.write_text("#!/bin/sh\necho User=no-such-user\n")
+    assert facts(node)["data_owner"] == ""
+
+
+def test_symlinks(node: Node, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    node.data.symlink_to(tmp_path / "disk")
+    node.wal.symlink_to(tmp_path / "nowhere")
+    found = facts(node)
+    assert (found["data_kind"], found["wal_kind"]) == ("symlink", "other")
+    assert found["stage"] == f"{node.data}/.drctl"
+
+
+def test_a_file_is_something_else(node: Node) -> None:
+    node.data.write_text("")
+    assert facts(node)["data_kind"] == "other"
+
+
+def test_a_link_to_another_filesystem_is_another_filesystem(node: Node) -> None:
+    other = Path("/dev/shm")
+    if not other.is_dir() or other.stat().st_dev == node.root.stat().st_dev:
+        pytest.skip("no second file system here")
+    node.data.mkdir()
+    node.wal.symlink_to(other)
+    assert facts(node)["same_fs"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("directory", "kind", "stage"),
+    [
+        ("/proc", "mount", "/proc/.drctl"),
+        ("/dev", "mounts inside it", "/dev.drctl"),
+        ("/usr", "directory", "/usr.drctl"),
+    ],
+)
+def test_mount_points(shell: Shell, directory: str, kind: str, stage: str) -> None:
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    below = any(point.startswith(f"{directory}/") for point in points)
+    if (kind == "mounts inside it") != below or (kind == "mount") != (
+        directory in points and not below
+    ):
+        pytest.skip(f"{directory} is mounted otherwise here")
+    script = f"{render('etcd/layout.sh')}\nkind_of {directory}\nstage_of {directory}"
+    assert shell.stdin(script, {}).out == f"{kind}\n{stage}\n"
+
+
+def test_tools_that_are_missing(node: Node) -> None:
+    assert facts(node)["tools_missing"] == ""
+    for tool in ("flock", "sha256sum"):
+        (node.shell.bin / tool).unlink(missing_ok=True)
+    if node.shell.kind == "dash":
+        node.shell.path = str(node.shell.bin)
+        for tool in [
+            "awk",
+            "sed",
+            "grep",
+            "cat",
+            "date",
+            "stat",
+            "df",
+            "readlink",
+            "head",
+            "sort",
+            "tr",
+            "dirname",
+            "id",
+            "tail",
+        ]:
+            (node.shell.bin / tool).symlink_to(needed(tool))
+        (node.shell.bin / "setsid").symlink_to(needed("setsid"))
+    assert facts(node)["tools_missing"] == "sha256sum flock"
+
+
+def test_versions_and_flags(node: Node, etcd_dir: Path) -> None:
+    empty = facts(node)
+    assert (empty["etcd_version"], empty["etcdutl_version"], empty["restore_flags"]) == ("", "", "")
+    binaries.install(etcd_dir, node.root / "shared", [node.root / "bin"])
+    found = facts(node)
+    version = ".".join(map(str, binaries.version(etcd_dir / "etcd")))
+    for tool in ("etcd", "etcdctl", "etcdutl"):
+        assert found[f"{tool}_version"] == version
+    assert {"data-dir", "wal-dir", "initial-cluster-token"} <= set(found["restore_flags"].split())
+
+
+def test_certificates(shell: Shell, tmp_path: Path) -> None:
+    pki = tmp_path / "pki"
+    pki.mkdir()
+    tls = f"tls: {{ca: {pki}/ca, cert: {pki}/cert, key: {pki}/key}}"
+    node = Node(tmp_path / "n", shell, tls=tls)
+    assert facts(node)["certs_missing"] == f"{pki}/ca {pki}/cert {pki}/key"
+    made = f"req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout {pki}/key -out {pki}/cert"
+    subprocess.run([needed("openssl"), *made.split()], check=True, capture_output=True)
+    (pki / "ca").touch()
+    if shell.kind == "busybox":
+        (shell.bin / "openssl").symlink_to(needed("openssl"))
+    found = facts(node)
+    assert found["certs_missing"] == ""
+    assert found["cert_not_after"].endswith(" GMT")
+
+
+def test_etcdctl_is_not_confused_by_its_environment(dash: Shell, tmp_path: Path) -> None:
+    """etcdctl refuses to run where ETCDCTL_ENDPOINTS and --endpoints are both given."""
+    node = Node(tmp_path / "n", dash)
+    (node.root / "bin/etcdctl").write_text(
+        '#!/bin/sh\n[ -z "$ETCDCTL_ENDPOINTS$ETCDCTL_CACERT" ] || exit 1\n'
+        'echo \'[{"said": "a\\\\nb\\\\\\\\c"}]\'\n'
+    )
+    (node.root / "bin/etcdctl").chmod(0o755)
+    task = node.plan.step("identity").tasks[HOST]
+    assert task.observe
+    exported = f"export ETCDCTL_ENDPOINTS=x ETCDCTL_CACERT=y\n{task.observe.body}"
+    said = parse_report(dash.stdin(exported, {"DRCTL_RUN": RUN}).out)
+    plain = subprocess.run(
+        [node.root / "bin/etcdctl"], capture_output=True, text=True, check=True, env={}
+    )
+    assert said["status_json"] == plain.stdout.strip() != ""

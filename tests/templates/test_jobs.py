@@ -1,0 +1,244 @@
+"""templates/job: start and attach, one owner, one lock, and what is left of a job that was cut."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from drctl.jobs import fields
+from drctl.render import render_script
+from tests.templates.shells import Ran, Shell
+
+SCRIPTS = {
+    name: render_script(f"job/{name}").body for name in ("claim", "start", "wait", "release")
+}
+
+
+class Desk:
+    """One operator's session: run, epoch and name, on one node's work directory."""
+
+    def __init__(self, shell: Shell, work: Path, run: str = "r1", epoch: int = 1) -> None:
+        self.shell, self.work = shell, work
+        self.job = work / run / "jobs" / "j-1"
+        self.env = {
+            "DRCTL_RUN": run,
+            "DRCTL_WORK": str(work),
+            "DRCTL_HOST": "m1",
+            "DRCTL_EPOCH": str(epoch),
+            "DRCTL_WHO": f"operator of {run}",
+            "DRCTL_MANIFEST": '{"of": "it\'s"}',
+            "DRCTL_RECORD": '{"state": "done"}',
+            "DRCTL_JOB": "j-1",
+            "DRCTL_STEP": "j",
+            "DRCTL_ACTION": "test",
+            "DRCTL_SEEN": '{"was": "x"}',
+            "DRCTL_WAIT": "5",
+        }
+
+    def __call__(self, script: str, body: str = "", **more: str) -> Ran:
+        return self.shell.stdin(SCRIPTS[script], {**self.env, "DRCTL_BODY": body, **more})
+
+    def begin(self, body: str) -> None:
+        """Start a job without waiting for its end."""
+        assert self("start", body, DRCTL_WAIT="0").out == "running\n"
+
+    def locked(self) -> bool:
+        with (self.work / "lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+
+@pytest.fixture
+def desk(shell: Shell, tmp_path: Path) -> Desk:
+    made = Desk(shell, tmp_path / "work")
+    assert made("claim").status == 0
+    return made
+
+
+def wait_for(go: Path) -> str:
+    """Shell: wait until `go` exists; it ends by itself where a failed test makes no `go`."""
+    return f"n=0; until [ -e '{go}' ] || [ $n -gt 400 ]; do n=$((n+1)); sleep 0.05 || exit; done"
+
+
+def until(true: Callable[[], bool], seconds: float = 10) -> None:
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def test_the_end_of_a_job_can_be_asked_for_again(desk: Desk) -> None:
+    body = "echo hello\necho oops >&2\necho once >> '" + str(desk.work) + "/count'\nexit 7"
+    first = desk("start", body)
+    assert first == Ran(0, "done 7\nhello\n", "oops\n")
+    assert desk("start", body) == first  # attached, not begun again
+    assert desk("wait") == first
+    assert (desk.work / "count").read_text() == "once\n"
+    assert not list(desk.job.glob("*.new"))
+
+
+def test_what_a_job_leaves_is_for_root_alone(desk: Desk) -> None:
+    desk("start", f"umask > '{desk.work}/mask'")
+    found = {p: p.stat().st_mode & 0o777 for p in desk.work.rglob("*") if p.name != "mask"}
+    assert {"owner", "lock", "manifest.json"} <= {p.name for p in found}
+    assert {"started", "body.sh", "out", "err", "pid", "status"} <= {p.name for p in found}
+    assert {p: m for p, m in found.items() if m != (0o700 if p.is_dir() else 0o600)} == {}
+    assert desk.work.stat().st_mode & 0o777 == 0o700
+    # The body itself may start services: it gets the mask that the user has.
+    own = os.umask(0)
+    os.umask(own)
+    assert int((desk.work / "mask").read_text(), 8) == own
+
+
+def test_the_manifest_and_the_start_are_recorded(desk: Desk) -> None:
+    desk("start", ":")
+    assert (desk.work / "r1/manifest.json").read_text() == '{"of": "it\'s"}\n'
+    started = (desk.job / "started").read_text()
+    assert "step=j\naction=test\nepoch=1\n" in started and started.endswith('{"was": "x"}\n')
+
+
+def test_never_running_and_done(desk: Desk) -> None:
+    assert desk("wait").out == "never\n"
+    go = desk.work / "go"
+    desk.begin(wait_for(go))
+    assert desk("wait", DRCTL_WAIT="0").out == "running\n"
+    assert not (desk.job / "status").exists()
+    go.touch()
+    assert desk("wait").out == "done 0\n"
+
+
+def test_the_lock_is_held_for_as_long_as_the_body_runs(desk: Desk) -> None:
+    go, daemon = desk.work / "go", desk.work / "daemon"
+    desk.begin(f"sh -c 'echo $$ > {daemon}; exec sleep 30' >/dev/null 2>&1 &\n{wait_for(go)}")
+    assert desk.locked()
+    busy = Desk(desk.shell, desk.work, epoch=1)
+    busy.env["DRCTL_JOB"] = "j-2"
+    refused = busy("start", ":")
+    assert refused.status == 75 and refused.out.startswith("busy=job\nrun=r1\n")
+    assert busy("claim").status == 75
+    go.touch()
+    assert desk("wait").out == "done 0\n"
+    pid = int(daemon.read_text())
+    try:
+        os.kill(pid, 0)  # the daemon goes on
+        until(lambda: not desk.locked(), 2)
+        assert busy("start", "echo next").out == "done 0\nnext\n"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_second_operator_is_refused_and_told_who_owns_the_node(desk: Desk) -> None:
+    other = Desk(desk.shell, desk.work, run="r2")
+    for script in ("claim", "start"):
+        refused = other(script, ":")
+        assert refused.status == 75
+        assert fields(refused.out)["run"] == "r1" and fields(refused.out)["who"] == "operator of r1"
+    assert not other.job.exists()
+    assert other("release").status == 0
+    assert (desk.work / "owner").exists()
+    assert desk("release").status == 0
+    assert (desk.work / "r1/record.json").read_text() == '{"state": "done"}\n'
+    assert other("claim").status == 0
+    assert desk("start", ":").status == 75
+
+
+def test_an_older_session_is_refused(desk: Desk) -> None:
+    newer = Desk(desk.shell, desk.work, epoch=2)
+    since = fields((desk.work / "owner").read_text())["since"]
+    assert newer("claim").status == 0
+    assert fields((desk.work / "owner").read_text())["since"] == since
+    for script in ("start", "claim"):
+        refused = desk(script, ":")
+        assert refused.status == 75 and fields(refused.out)["epoch"] == "2"
+    assert not desk.job.exists()
+    assert newer("start", ":").out == "done 0\n"
+
+
+def test_a_job_outlives_the_connection(desk: Desk) -> None:
+    go = desk.work / "go"
+    body = f"{wait_for(go)}\necho finished"
+    cut = desk.shell.start(SCRIPTS["start"], {**desk.env, "DRCTL_BODY": body})
+    until((desk.job / "pid").exists)
+    os.killpg(cut.pid, signal.SIGHUP)
+    os.killpg(cut.pid, signal.SIGKILL)
+    cut.communicate(timeout=10)
+    assert desk("wait", DRCTL_WAIT="0").out == "running\n"
+    go.touch()
+    assert desk("wait").out == "done 0\nfinished\n"
+
+
+def test_a_killed_runner_is_not_the_end_of_its_body(desk: Desk) -> None:
+    go = desk.work / "go"
+    desk.begin(f"{wait_for(go)}\necho late >&2")
+    pid = desk.job / "pid"
+    until(lambda: pid.exists() and pid.read_text() != "")
+    body = int(pid.read_text())
+    runner = int(Path(f"/proc/{body}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(runner, signal.SIGKILL)
+    until(lambda: not desk.locked())
+    assert desk("wait", DRCTL_WAIT="0").out == "running\n"
+    go.touch()
+    lost = desk("wait")
+    assert (lost.status, lost.out) == (0, "lost\n") and "late" in lost.err
+
+
+@pytest.mark.parametrize(
+    "left", [{"started"}, {"started", "out"}, {"started", "out", "err", "pid"}]
+)
+def test_lost_is_an_answer_also_where_little_was_written(desk: Desk, left: set[str]) -> None:
+    """The node lost its power in the middle: there is no runner and no status."""
+    desk.job.mkdir(parents=True)
+    for name in left:
+        (desk.job / name).write_text("1\n")
+    for script in ("wait", "start"):
+        answer = desk(script, "echo must not run")
+        assert (answer.status, answer.out) == (0, "lost\n")
+
+
+def test_a_body_cannot_read_the_script_behind_it(desk: Desk) -> None:
+    assert desk("start", "cat; read -r line || echo nothing").out == "done 0\nnothing\n"
+
+
+def test_a_huge_output_is_cut_to_its_end(desk: Desk) -> None:
+    said = desk("start", "yes 12345678 | head -n 50000; echo last; yes err | head -n 20000 >&2")
+    assert said.out.startswith("done 0\n") and said.out.endswith("\nlast\n")
+    assert len(said.out) <= 65536 + 10 and len(said.err) <= 16384
+
+
+def test_a_quick_successor_waits_for_the_lock(desk: Desk) -> None:
+    """A runner lets go a moment after its status can be read."""
+    with (desk.work / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        begun = desk.shell.start(SCRIPTS["start"], {**desk.env, "DRCTL_BODY": "echo ran"})
+        time.sleep(0.5)
+    out, _ = begun.communicate(timeout=20)
+    assert out == "done 0\nran\n"
+
+
+@pytest.mark.parametrize("n", range(1, 5))
+def test_a_claim_killed_at_any_call_can_be_made_again(desk: Desk, n: int) -> None:
+    desk("release")
+    shell = desk.shell
+    shell.die(f"before {n}")
+    shell.body(SCRIPTS["claim"], desk.env)
+    shell.die(None)
+    assert not (desk.work / "owner").exists() or fields((desk.work / "owner").read_text())["run"]
+    assert desk("claim").status == 0
+    assert desk("start", ":").out == "done 0\n"
+
+
+def test_missing_tools_are_named(shell: Shell, tmp_path: Path) -> None:
+    (shell.bin / "setsid").unlink(missing_ok=True)
+    shell.path = str(shell.bin)
+    ran = Desk(shell, tmp_path / "work")("claim")
+    assert ran.status == 69 and "is not installed" in ran.err
+    assert not (tmp_path / "work").exists()
