@@ -103,7 +103,8 @@ def _step_lines(step: PlannedStep) -> list[str]:
 # -- the question before a restore --------------------------------------------------------------
 
 
-def _snapshot_lines(snapshot: Mapping[str, Any]) -> list[str]:
+def snapshot_lines(snapshot: Mapping[str, Any]) -> list[str]:
+    """What is known of a snapshot; a cluster's id only where its sidecar tells it."""
     proven = "" if snapshot.get("taken_at_proven") else " (the file's own time: unproven)"
     members = ", ".join(m["name"] for m in snapshot.get("members", ())) or "unknown"
     return [
@@ -112,7 +113,7 @@ def _snapshot_lines(snapshot: Mapping[str, Any]) -> list[str]:
         f"every byte verified; revision {snapshot['revision']}",
         f"           taken {snapshot['taken_at']}{proven}, "
         f"{human_seconds(snapshot['age_seconds'])} ago",
-        f"           of the members {members}",
+        f"           of the members {members}; cluster {snapshot.get('cluster_id') or 'unknown'}",
     ]
 
 
@@ -124,7 +125,7 @@ def restore_summary(plan: Plan, state: RunState) -> str:
     stops = [f"{step.action.split()[0]} on {', '.join(step.hosts)}" for step in fencing(plan)]
     lines = [
         f"cluster    {plan.cluster}",
-        *(_snapshot_lines(snapshot) if snapshot else ()),
+        *(snapshot_lines(snapshot) if snapshot else ()),
         "restore to " + ", ".join(m["name"] for m in members.values()),
         "stops      " + "; ".join(stops),
     ]
@@ -136,13 +137,19 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         else "revision   NOT raised: an etcdutl here cannot (before 3.5.10); watches may be stale"
     )
     if values.get("quorum"):
-        lines.append("now        the old cluster still answers with a quorum: this replaces it")
+        lines.append(
+            f"now        the old cluster {values.get('live_cluster_id', '')} still answers with a "
+            "quorum: this replaces it"
+        )
         if not plan.runbook.endswith("staged"):
             lines.append(
                 "           --staged would do better: it rebuilds while the cluster serves"
             )
     elif values.get("answering"):
-        lines.append(f"now        no quorum; still answering: {', '.join(values['answering'])}")
+        lines.append(
+            f"now        no quorum; still answering: {', '.join(values['answering'])}, "
+            f"of cluster {values.get('live_cluster_id') or 'unknown'}"
+        )
     else:
         lines.append("now        no member of the old cluster answers")
     lines += [f"warning    {warning}" for warning in state.warnings]

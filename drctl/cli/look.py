@@ -17,7 +17,7 @@ from drctl.cli.common import (
 )
 from drctl.console import print_table
 from drctl.inventory import load_inventory
-from drctl.report import human_bytes
+from drctl.report import human_bytes, snapshot_lines
 from drctl.runbook import load_runbook
 from drctl.rundata import snapshot_facts
 from drctl.runstate import RunState
@@ -27,12 +27,16 @@ def _check(options: Options, inventory: Path, runbook: str, snapshot: Path | Non
     app = options.app()
     loaded = load_inventory(inventory)
     facts = snapshot_facts(snapshot) if snapshot else None
+    if facts and not options.json:
+        click.echo("\n".join(snapshot_lines(facts)), err=True)
     return app.check(loaded, app.plan(loaded, load_runbook(runbook), snapshot=facts))
 
 
 def _findings(options: Options, state: RunState) -> None:
     if options.json:
-        print_json({"ok": True, "findings": state.findings, "warnings": state.warnings})
+        snapshot = state.plan["facts"].get("snapshot")
+        found = {"findings": state.findings, "warnings": state.warnings, "snapshot": snapshot}
+        print_json({"ok": True, **found})
 
 
 @click.command()

@@ -6,6 +6,7 @@ its own host key, and a supervisor that runs etcd and a stand-in for the apiserv
 
 from __future__ import annotations
 
+import importlib.util
 import secrets
 import shutil
 from collections.abc import Callable
@@ -74,6 +75,8 @@ def up(
     if not 1 <= members <= LONGEST_CLUSTER:
         raise UsageError(f"a lab has 1 to {LONGEST_CLUSTER} members, not {members}")
     directory = layout.resolve(directory)
+    if importlib.util.find_spec("supervisor") is None:
+        raise Refused("the package supervisor is not installed", hint="pip install 'drctl[lab]'")
     tools = binaries.find(etcd)
     _make_room(directory, say)
     names = [f"node-{number}" for number in range(1, members + 1)]

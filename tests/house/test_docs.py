@@ -1,0 +1,69 @@
+"""The documents say what is: commands that exist, layers that hold, an example that works."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from drctl.cli import cli
+from drctl.cli.common import Options
+from tests.house.rules import LAYERS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands(text: str) -> list[str]:
+    """Every `drctl ...` line of a document's code blocks, without its comment."""
+    lines = re.findall(r"^    (drctl [^#\n]+)", text, re.MULTILINE)
+    return [line.strip() for line in lines]
+
+
+def test_the_readme_has_commands_to_check() -> None:
+    assert len(commands(README)) >= 8
+
+
+@pytest.mark.parametrize("line", commands(README))
+def test_every_command_of_the_readme_can_be_typed(line: str) -> None:
+    words = shlex.split(line)[1:]
+    command: click.Command = cli
+    context = click.Context(cli, obj=Options())
+    while isinstance(command, click.Group):
+        name = words.pop(0)
+        found = command.get_command(context, name)
+        assert found, f"no command {name!r}: {line}"
+        command = found
+    command.make_context("drctl", words, parent=context)
+
+
+def test_every_command_is_in_the_reference() -> None:
+    reference = README[README.index("## Reference") :]
+    for name, command in cli.commands.items():
+        assert f"`{name}" in reference, f"README's reference lacks {name}"
+        if isinstance(command, click.Group):
+            for part in command.commands:
+                assert part in reference, f"README's reference lacks {name} {part}"
+
+
+def test_the_map_shows_the_layers_that_the_tests_hold() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    drawn = re.search(r"^    (errors < .*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    assert drawn
+    rows = [tuple(row.strip().split(", ")) for row in " ".join(drawn[1].split()).split(" < ")]
+    assert rows == [tuple(part for part in row if part != "__main__") for row in LAYERS]
+
+
+def test_the_example_and_the_shipped_runbooks_are_valid(tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    assert run(cli, ["inventory", "validate", str(ROOT / "inventory.example.yaml")]).exit_code == 0
+    listed = json.loads(run(cli, ["runbook", "list", "--output", "json"]).output)
+    for book in listed:
+        mine = tmp_path / f"{book['name']}.yaml"
+        mine.write_text(run(cli, ["runbook", "show", book["name"]]).output, encoding="utf-8")
+        assert run(cli, ["runbook", "validate", str(mine)]).exit_code == 0
