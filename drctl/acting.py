@@ -30,6 +30,8 @@ from drctl.jobs import fields
 from drctl.plan import PlannedStep, Task
 from drctl.session import Session
 
+OBSERVE_SECONDS = 120.0  # looking is quick; a peer that froze must not hold a run for hours
+
 
 class Acting:
     """Runs observations and acts of one session."""
@@ -126,6 +128,7 @@ class Acting:
         assert task.observe is not None
         script = task.observe
         result = None
+        deadline = min(step.deadline, OBSERVE_SECONDS)
         for attempt in Retrying(
             stop=stop_after_attempt(3),
             wait=wait_fixed(1),
@@ -138,7 +141,7 @@ class Acting:
         ):
             with attempt:
                 env = {**self._session.jobs.base_env(host), **self._env(step, host, task)}
-                result = self._session.transport.run(host, script, env, deadline=step.deadline)
+                result = self._session.transport.run(host, script, env, deadline=deadline)
         assert result is not None
         if not result.ok:
             raise _failed(step, host, result.stderr or result.stdout, result.status)

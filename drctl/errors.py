@@ -101,6 +101,10 @@ class HostUnavailable(DrctlError):
     exit_code = 8
     code = "host-unavailable"
 
+    def __init__(self, message: str, *, host: str | None = None, hint: str | None = None) -> None:
+        fallback = "see that the host is up, and reachable as the inventory says; then try again"
+        super().__init__(message, host=host, hint=hint or fallback)
+
 
 class Unreachable(HostUnavailable):
     code = "unreachable"

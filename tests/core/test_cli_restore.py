@@ -296,8 +296,8 @@ def test_a_lost_worker_is_handed_over(down: Bench) -> None:
     ("command", "keys"),
     [
         ("status", {"cluster_id", "members", "alarms"}),
-        ("verify", {"ok", "findings", "warnings"}),
-        ("preflight", {"ok", "findings", "warnings"}),
+        ("verify", {"ok", "findings", "warnings", "snapshot"}),
+        ("preflight", {"ok", "findings", "warnings", "snapshot"}),
     ],
 )
 def test_checks_answer_and_change_nothing(bench: Bench, command: str, keys: set[str]) -> None:
