@@ -62,14 +62,12 @@ class Watch:
             self._live = None
 
     def _table(self) -> Table:
+        """What Rich draws, from its own thread and under its own lock: so ours is not taken here
+        (a printing thread holds ours and waits for Rich's). Copying a dict is one step."""
         table = Table.grid(padding=(0, 2))
-        with self._lock:
-            for host, (what, since) in self._rows.items():
-                table.add_row(
-                    Text(host, style="bold"),
-                    what,
-                    Text(human_seconds(time.monotonic() - since), style="dim"),
-                )
+        for host, (what, since) in self._rows.copy().items():
+            elapsed = human_seconds(time.monotonic() - since)
+            table.add_row(Text(host, style="bold"), Text(what), Text(elapsed, style="dim"))
         return table
 
     def say(self, text: str, style: str = "") -> None:
@@ -151,6 +149,6 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Non
     """A table on stdout; plain columns where stdout is not a terminal."""
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))  # no markup
     width = None if sys.stdout.isatty() else 200
     Console(highlight=False, width=width).print(table)

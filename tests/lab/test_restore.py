@@ -220,7 +220,8 @@ def test_two_operators_one_proceeds(
     lab: Lab, operator: Operator, snapshot: Path, saved: dict[str, bytes], tmp_path: Path
 ) -> None:
     assert (
-        operator.restore(snapshot, "--replace-healthy", die="step-done stop-etcd").returncode == KILLED
+        operator.restore(snapshot, "--replace-healthy", die="step-done stop-etcd").returncode
+        == KILLED
     )
     run = operator.last_run()["run"]
     other = replace(operator, state=tmp_path / "another-machine")
