@@ -21,9 +21,7 @@ def quiet(_: str) -> None:
 def ssh(
     lab: Lab, node: str, command: str, given: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run `command` on `node` with the system's client; skips where there is none."""
-    if shutil.which("ssh") is None:
-        pytest.skip("no ssh client on PATH; the product itself needs none")
+    """Run `command` on `node` with the system's client."""
     argv = [*local.ssh_argv(lab.directory, node), command]
     return subprocess.run(argv, input=given, capture_output=True, timeout=30)
 
@@ -47,7 +45,9 @@ def openssh_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(params=["lab", "openssh_lab"])
 def any_ssh(request: pytest.FixtureRequest) -> Lab:
-    """Each kind of SSH server in turn."""
+    """Each kind of SSH server in turn, for the system's client."""
+    if shutil.which("ssh") is None:
+        pytest.skip("no ssh client on PATH; the product itself needs none")
     chosen = request.getfixturevalue(request.param)
     assert isinstance(chosen, Lab)
     return chosen
