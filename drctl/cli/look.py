@@ -16,6 +16,7 @@ from drctl.cli.common import (
     yes_option,
 )
 from drctl.console import print_table
+from drctl.errors import HostUnavailable
 from drctl.inventory import load_inventory
 from drctl.report import human_bytes, snapshot_lines
 from drctl.runbook import load_runbook
@@ -66,13 +67,18 @@ def verify(options: Options, inventory: Path, snapshot: Path | None) -> None:
 def status(options: Options, inventory: Path) -> None:
     """Members and endpoints, each asked through its own endpoint."""
     quiet = Options(json=True, state_dir=options.state_dir)
-    values = _check(quiet, inventory, "status", None).values
-    document = {name: values[name] for name in ("cluster_id", "members", "alarms")}
+    state = _check(quiet, inventory, "status", None)
+    document = {name: state.values[name] for name in ("cluster_id", "members", "alarms")}
+    unreached = [f"{host}: {why}" for host, why in state.unreached.items()]
+    if len(unreached) == len(document["members"]):
+        raise HostUnavailable("\n  ".join(["no member's host could be asked", *unreached]))
+    for line in unreached:
+        click.echo(f"warning: {line}", err=True)
     if options.json:
         print_json(document)
         return
     click.echo(f"cluster {document['cluster_id']}")
-    columns = (
+    columns = [
         "name",
         "id",
         "endpoint",
@@ -80,19 +86,11 @@ def status(options: Options, inventory: Path) -> None:
         "leader",
         "version",
         "revision",
-        "db size",
+        "db_size",
         "hash",
-    )
-    print_table(
-        columns,
-        (
-            [
-                m[c.replace(" ", "_")] if c != "db size" else human_bytes(m["db_size"] or 0)
-                for c in columns
-            ]
-            for m in document["members"]
-        ),
-    )
+    ]
+    rows = ({**m, "db_size": human_bytes(m["db_size"] or 0)} for m in document["members"])
+    print_table(columns, ([row[column] for column in columns] for row in rows))
     for alarm in document["alarms"]:
         click.echo(f"ALARM {alarm['alarm']} on member {alarm['member_id']}")
 

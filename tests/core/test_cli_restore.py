@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from drctl.console import Watch
+from drctl.errors import Unreachable
 from drctl.runbook import load_runbook
 from drctl.runstate import UNFINISHED, Event
 from tests.core.conftest import Bench
@@ -313,3 +314,11 @@ def test_checks_answer_and_change_nothing(bench: Bench, command: str, keys: set[
 def test_verify_of_a_dead_cluster_is_not_proven(down: Bench) -> None:
     ended = down.drctl("verify", "-i", down.inventory, "--output", "json")
     assert (ended.exit, ended.error["code"]) == (9, "not-proven")
+
+
+def test_status_of_hosts_that_nobody_reaches_is_no_status(bench: Bench) -> None:
+    for host in ("m1", "m2", "m3"):
+        bench.rig.trouble("etcd/state", Unreachable("no route"), host=host)
+    ended = bench.drctl("status", "-i", bench.inventory)
+    assert ended.exit == 8
+    assert "m2: no route" in ended.err
