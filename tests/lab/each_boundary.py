@@ -1,6 +1,6 @@
 """Kill the real drctl at each boundary of each step, on real etcd over real SSH, and go on.
 
-    python -m tests.lab.each_boundary [--etcd DIR] [--order restore|restore-staged] [--every N]
+    python -m tests.lab.each_boundary [--etcd DIR] [--order restore|restore-staged] [--skip N]
 
 Boundaries are the journal's records (before and after each intent, after each result) and the end
 of each job on a node before anything of it is journalled. Each kill is a SIGKILL by the process to
@@ -113,7 +113,7 @@ def boundaries(passed: list[str]) -> list[str]:
     ]
 
 
-def campaign(lab: Lab, folder: Path, order: str, every: int) -> tuple[int, int]:
+def campaign(lab: Lab, folder: Path, order: str, skip: int) -> tuple[int, int]:
     """(kills, violations) of one order."""
     operator = Operator(lab.inventory, folder / "state")
     more = ["--replace-healthy", "--runbook", order]
@@ -123,7 +123,7 @@ def campaign(lab: Lab, folder: Path, order: str, every: int) -> tuple[int, int]:
     undisturbed = operator.restore(snapshot, *more, moments=log)
     assert undisturbed.returncode == 0, undisturbed.stderr
     wanted = end_of(lab, operator, base)
-    moments = boundaries(log.read_text().splitlines())[::every]
+    moments = boundaries(log.read_text().splitlines())[skip:]
     print(f"{order}: {len(moments)} boundaries", flush=True)
     violations = 0
     for number, moment in enumerate(moments):
@@ -158,7 +158,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--etcd", type=Path)
     parser.add_argument("--order", choices=["restore", "restore-staged"], action="append")
-    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--skip", type=int, default=0, help="boundaries done before")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="drctl-boundaries-"))
     directory = folder / "lab"
@@ -167,7 +167,7 @@ def main() -> int:
     kills = violations = 0
     try:
         for order in arguments.order or ["restore", "restore-staged"]:
-            made, bad = campaign(lab, folder, order, arguments.every)
+            made, bad = campaign(lab, folder, order, arguments.skip)
             kills, violations = kills + made, violations + bad
     finally:
         print(f"{kills} kills, {violations} violations", flush=True)
