@@ -1,0 +1,114 @@
+"""A lab that is up, whatever drives it: what breaks, drills and proofs may ask of it.
+
+Everything here goes the lab's own way into a host (the driver's), never by the product's SSH, so
+that a drill does not prove the product's work with the product's own means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+Flavour = Literal["local", "systemd", "static-pod"]
+Role = Literal["etcd", "control_plane", "worker", "spare"]
+Part = Literal["etcd", "apiserver", "controllers", "kubelet"]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A script that ended in a host; `output` is stdout and stderr as they came."""
+
+    status: int
+    output: str
+
+
+@dataclass(frozen=True)
+class SiteNode:
+    """One host. URLs are usable from the machine where the lab runs; "" where there is none.
+
+    `data_dir` and `wal_dir` are paths as `Site.sh` sees them. A `spare` is a blank machine:
+    SSH answers, and nothing else was ever there.
+    """
+
+    name: str
+    roles: frozenset[Role]
+    address: str
+    member_name: str
+    client_url: str
+    apiserver_url: str
+    data_dir: str
+    wal_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class Access:
+    """Certificates on this machine that open a door: etcd's, or the apiservers' as an admin."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+class Site(Protocol):
+    """A running lab. Raises UsageError for a node that does not exist."""
+
+    @property
+    def directory(self) -> Path: ...
+
+    @property
+    def flavour(self) -> Flavour: ...
+
+    @property
+    def nodes(self) -> tuple[SiteNode, ...]: ...
+
+    @property
+    def inventory(self) -> Path: ...
+
+    @property
+    def etcd(self) -> Access: ...
+
+    @property
+    def etcd_tools(self) -> Path:
+        """A folder on this machine with the lab's own etcdctl and etcdutl."""
+        ...
+
+    @property
+    def kubernetes(self) -> Access | None:
+        """None where no real Kubernetes stands in front of etcd."""
+        ...
+
+    def sh(self, node: str, script: str, *, check: bool = True, seconds: float = 60.0) -> Ran:
+        """Run `script` (POSIX shell) on the host with all rights it has; StepFailed for a status
+        other than 0 unless `check` is off, and when it takes longer than `seconds`."""
+        ...
+
+    def kill(self, node: str, part: Part) -> None:
+        """End the part's processes with SIGKILL; whatever supervises them may start them again."""
+        ...
+
+    def stop(self, node: str, part: Part) -> None:
+        """Stop the part as an operator would; it stays stopped until `start`."""
+        ...
+
+    def start(self, node: str, part: Part) -> None:
+        """Start what `stop` stopped. Does not wait for it to answer."""
+        ...
+
+    def power_off(self, node: str) -> None:
+        """End the whole host at once, as a power cut does to its processes."""
+        ...
+
+    def power_on(self, node: str) -> None:
+        """Start the host again and wait until SSH answers there."""
+        ...
+
+    def cut(self, node: str, others: Sequence[str]) -> None:
+        """Drop all traffic between the host and `others`, in both directions; SSH from this
+        machine still answers."""
+        ...
+
+    def mend(self) -> None:
+        """Undo every `cut`."""
+        ...
