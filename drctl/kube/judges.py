@@ -11,8 +11,9 @@ _PREFIX = "ready."
 def serves(evidence: Evidence) -> Verdict:
     """Proves that every service's own readiness check says ok on every host that was asked.
 
-    Each host answers with lines `ready.<service>=ok`, or with what went wrong instead of ok. A
-    silent host, or one that reports no service at all, is unproven.
+    Each host answers with `asked=` and the names of its services that have a readiness check (none
+    on a host that only holds etcd), and with a line for each: `ready.<service>=ok`, or what went
+    wrong instead of ok. A silent host, or a service without a line, is unproven.
     """
     problems = [
         Problem(f"no answer: {reason}", host, "see that the host is reachable", "unproven")
@@ -33,11 +34,9 @@ def _host(host: str, text: str) -> tuple[list[Problem], list[str]]:
         report = parse_report(text)
     except ReportError as error:
         return [Problem(f"its answer cannot be used: {error}", host, None, "unproven")], []
-    services = {
-        name.removeprefix(_PREFIX): said
-        for name, said in report.items()
-        if name.startswith(_PREFIX)
-    }
+    if "asked" not in report:
+        return [Problem("did not say which services it asked", host, None, "unproven")], []
+    services = {name: report.get(_PREFIX + name, "") for name in report["asked"].split()}
     problems = [
         Problem(
             f"{service} is not ready: {said or 'no answer'}",
@@ -48,6 +47,4 @@ def _host(host: str, text: str) -> tuple[list[Problem], list[str]]:
         for service, said in services.items()
         if said != "ok"
     ]
-    if not services:
-        problems.append(Problem("reported no service", host, None, "unproven"))
     return problems, [f"{host}: {name} is ready" for name, said in services.items() if said == "ok"]

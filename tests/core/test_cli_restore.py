@@ -12,6 +12,7 @@ from rich.console import Console
 
 from drctl.console import Watch
 from drctl.errors import Unreachable
+from drctl.inventory import load_inventory
 from drctl.runbook import load_runbook
 from drctl.runstate import UNFINISHED, Event
 from tests.core.conftest import Bench
@@ -322,3 +323,12 @@ def test_status_of_hosts_that_nobody_reaches_is_no_status(bench: Bench) -> None:
     ended = bench.drctl("status", "-i", bench.inventory)
     assert ended.exit == 8
     assert "m2: no route" in ended.err
+
+
+def test_members_on_hosts_of_their_own(down: Bench) -> None:
+    """etcd's hosts hold no service that could be asked whether it is ready."""
+    down.change("control_plane: [m1, m2, m3]", "control_plane: [w1]")
+    down.rig.inventory = load_inventory(down.inventory)
+    down.rig.nodes["w1"].services = down.rig.nodes["m1"].services | {"etcd": False}
+    assert down.restore().exit == 0
+    assert down.state().findings["answers"] == ["w1: apiserver is ready"]

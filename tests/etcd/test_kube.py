@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from drctl.kube import JUDGES
 from drctl.verdict import Evidence, Verdict
 
@@ -11,18 +13,40 @@ def serves(answers: dict[str, str], **silent: str) -> Verdict:
 
 
 def test_ready_services_are_findings() -> None:
-    verdict = serves({"m1": "ready.apiserver=ok\nready.scheduler=ok\n", "m2": "ready.apiserver=ok"})
+    verdict = serves(
+        {
+            "m1": "asked=apiserver scheduler\nready.apiserver=ok\nready.scheduler=ok\n",
+            "m2": "asked=apiserver \nready.apiserver=ok",
+        }
+    )
     assert not verdict.problems
     assert verdict.findings[0] == "m1: apiserver is ready"
     assert len(verdict.findings) == 3
 
 
-def test_everything_else_is_unproven() -> None:
-    for answer in ("ready.apiserver=503", "ready.apiserver=", "", "ready.a=ok\nready.a=ok"):
-        (problem,) = serves({"m1": "ready.apiserver=ok", "m2": answer}).problems
-        assert (problem.host, problem.kind) == ("m2", "unproven")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "asked=apiserver\nready.apiserver=503",
+        "asked=apiserver\nready.apiserver=",
+        "asked=apiserver\n",
+        "asked=apiserver scheduler\nready.apiserver=ok",
+        "ready.apiserver=ok",
+        "",
+        "asked=a\nready.a=ok\nready.a=ok",
+    ],
+)
+def test_everything_else_is_unproven(answer: str) -> None:
+    (problem,) = serves({"m1": "asked=apiserver\nready.apiserver=ok", "m2": answer}).problems
+    assert (problem.host, problem.kind) == ("m2", "unproven")
+
+
+def test_a_host_that_only_holds_etcd_has_nothing_to_say() -> None:
+    verdict = serves({"m1": "asked=\n", "cp1": "asked=apiserver\nready.apiserver=ok"})
+    assert not verdict.problems
+    assert verdict.findings == ("cp1: apiserver is ready",)
 
 
 def test_silence_is_unproven() -> None:
-    assert [p.host for p in serves({"m1": "ready.a=ok"}, m2="cut").problems] == ["m2"]
+    assert [p.host for p in serves({"m1": "asked=a\nready.a=ok"}, m2="cut").problems] == ["m2"]
     assert serves({}).problems

@@ -215,10 +215,12 @@ class SimulatedCluster(FakeTransport):
 
     def _health(self, host: str, _script: Script, _env: Env) -> str:
         node = self.nodes[host]
-        return "".join(
+        asked = [
+            s for s in self.inventory.services.values() if host in s.hosts and s.ready.get(host)
+        ]
+        return f"asked={' '.join(s.name for s in asked)}\n" + "".join(
             f"ready.{s.name}={'ok' if all(node.services[u] for u in s.units) else 'down'}\n"
-            for s in self.inventory.services.values()
-            if host in s.hosts and s.ready.get(host)
+            for s in asked
         )
 
     # -- jobs -------------------------------------------------------------------------------

@@ -194,4 +194,5 @@ def test_health_is_what_the_ready_command_says(
 ) -> None:
     node = Node(tmp_path / "n", shell, address=ADDRESS, ready=ready)
     found = node.observe("answers")
+    assert found["asked"].split() == ["apiserver", "kubelet"]
     assert {" ".join(found[f"ready.{name}"].split()) for name in ("apiserver", "kubelet")} == {said}
