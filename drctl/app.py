@@ -155,9 +155,8 @@ class App:
         journal = self.store.open(inventory.cluster, run)
         try:
             state = fold(journal.events)
-            if not state.unfinished or not state.run:
-                how = state.state if state.run else "not even begun"
-                raise UsageError(f"run {run} is {how}; there is nothing to resume")
+            if not state.unfinished:
+                raise UsageError(f"run {run} is {state.state}; there is nothing to resume")
             if state.direction == "undo":
                 raise Refused(
                     f"run {run} is being taken back",

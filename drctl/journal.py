@@ -14,6 +14,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,28 @@ def chain_hash(previous: str, seq: int, at: str, kind: str, body: str) -> str:
     return hashlib.sha256("\x00".join([previous, str(seq), at, kind, body]).encode()).hexdigest()
 
 
+TABLE = (
+    "CREATE TABLE events (seq INTEGER PRIMARY KEY, at TEXT NOT NULL,"
+    " kind TEXT NOT NULL, body TEXT NOT NULL, hash TEXT NOT NULL)"
+)
+NOT_THE_FILE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
+"""What SQLite says of the place where a journal lies. All else it says of the journal itself."""
+
+
 class Journal:
     """Append-only events of one run. `subscribe` hears each event after it is on disk."""
 
     def __init__(self, path: Path | None, clock: Clock = now) -> None:
-        """Open or make the journal at `path`; None keeps it in memory, for what changes nothing.
+        """The journal at `path`, to be made with its first event where there is none; None keeps
+        it in memory, for what changes nothing.
 
         Raises Refused when the file is damaged.
         """
@@ -47,31 +65,35 @@ class Journal:
         self._subscribers: list[Callable[[Event], None]] = []
         self._events: list[Event] = []
         self._last = ""
-        self._open()
+        self._db: sqlite3.Connection | None = None
+        if path is None:
+            self._db = _connect(":memory:")
+            self._db.execute(TABLE)
+        elif os.path.lexists(path):
+            self._replay_all(path)
 
-    def _open(self) -> None:
+    def _replay_all(self, path: Path) -> None:
         try:
-            if self.path:
-                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._db = sqlite3.connect(
-                self.path or ":memory:", isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA synchronous=EXTRA")
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, at TEXT NOT NULL,"
-                " kind TEXT NOT NULL, body TEXT NOT NULL, hash TEXT NOT NULL)"
-            )
-            rows = self._db.execute("SELECT seq, at, kind, body, hash FROM events ORDER BY seq")
-            for row in rows:
+            path.open("r+b").close()  # SQLite would open a file that may not be written read-only
+            self._db = _connect(path)
+            for row in self._db.execute(
+                "SELECT seq, at, kind, body, hash FROM events ORDER BY seq"
+            ).fetchall():
                 self._replay(*row)
+            # What the chain cannot see: pages in disorder, onto which no event could be put.
+            (verdict,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
         except OSError as error:
-            raise unwritable(self.path, error) from error
-        except sqlite3.OperationalError as error:
-            if "decode" in str(error):  # text that is no UTF-8
-                raise self._damaged(str(error)) from error
-            raise unwritable(self.path, error) from error
-        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            raise unwritable(path, error) from error
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            self.close()
+            code = getattr(error, "sqlite_errorcode", None)  # primary code in its lowest byte
+            if code is not None and code & 0xFF in NOT_THE_FILE and not _is_short(code):
+                raise unwritable(path, error) from error
             raise self._damaged(str(error)) from error
+        if verdict != "ok":
+            raise self._damaged(f"its database is in disorder: {verdict}".replace("\n", " "))
+        if not self._events:
+            raise self._damaged("it holds no event, and none is made without its first one")
 
     def _replay(self, seq: int, at: str, kind: str, body: str, digest: str) -> None:
         if seq != len(self._events) + 1 or digest != chain_hash(self._last, seq, at, kind, body):
@@ -80,6 +102,7 @@ class Journal:
         self._last = digest
 
     def _damaged(self, why: str) -> Refused:
+        self.close()
         return Refused(
             f"the journal {self.path} is damaged: {why}",
             hint="nothing was changed by this command; copy the file aside, and look at what the "
@@ -101,12 +124,7 @@ class Journal:
             seq = len(self._events) + 1
             at = self._clock().isoformat()
             digest = chain_hash(self._last, seq, at, kind, text)
-            try:
-                self._db.execute(
-                    "INSERT INTO events VALUES (?,?,?,?,?)", (seq, at, kind, text, digest)
-                )
-            except sqlite3.Error as error:
-                raise unwritable(self.path, error) from error
+            self._write((seq, at, kind, text, digest))
             event = Event(seq, at, kind, json.loads(text))
             self._events.append(event)
             self._last = digest
@@ -114,8 +132,51 @@ class Journal:
             hear(event)
         return event
 
+    def _write(self, row: tuple[int, str, str, str, str]) -> None:
+        try:
+            if self._db is None:
+                assert self.path is not None
+                self._db = _made(self.path, row)
+            else:
+                self._db.execute(INSERT, row)
+        except (OSError, sqlite3.Error) as error:
+            raise unwritable(self.path, error) from error
+
     def close(self) -> None:
-        self._db.close()
+        if self._db is not None:
+            self._db.close()
+
+
+INSERT = "INSERT INTO events VALUES (?,?,?,?,?)"
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA synchronous=EXTRA")
+    return db
+
+
+def _made(path: Path, row: tuple[int, str, str, str, str]) -> sqlite3.Connection:
+    """A new journal with its first event. It gets its name last: a journal without any event is
+    a damaged one, never one that was just being begun."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    with closing(_connect(new)) as db:
+        db.execute(TABLE)
+        db.execute(INSERT, row)
+    new.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return _connect(path)
+
+
+def _is_short(code: int) -> bool:
+    """The file ends before its content does."""
+    return code == sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 def unwritable(path: Path | None, error: Exception) -> Refused:

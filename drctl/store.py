@@ -82,9 +82,5 @@ class Store:
         return Journal(path, clock)
 
     def state(self, cluster: str, run: str) -> RunState:
-        """The run's state; where not even its first event reached the disk, nothing was begun."""
         with closing(self.open(cluster, run)) as journal:
-            state = fold(journal.events)
-        if not state.run:
-            state.run, state.cluster, state.state = run, cluster, "aborted"
-        return state
+            return fold(journal.events)

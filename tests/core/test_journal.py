@@ -139,14 +139,15 @@ def test_a_full_disk_is_said_and_the_journal_stays_whole(tmp_path: Path) -> None
 
 def test_a_disk_that_is_full_from_the_start_is_no_damage(tmp_path: Path) -> None:
     with no_file_beyond(0), pytest.raises(Refused, match="cannot be written"):
-        Journal(tmp_path / "j")
+        Journal(tmp_path / "j").append("first")
+    assert not (tmp_path / "j").exists()
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     for attempt in (
         lambda: Journal(tmp_path),
-        lambda: Journal(tmp_path / "nowhere" / "j"),
+        lambda: Journal(tmp_path / "nowhere" / "j").append("first"),
         lambda: Store(tmp_path / "taken").create("sim", "run"),
         lambda: Store(tmp_path / "taken").lock("sim", "me").__enter__(),
     ):
@@ -208,16 +209,37 @@ def test_a_second_process_is_told_who_holds_the_lock(tmp_path: Path) -> None:
         assert "ann@desk" not in (tmp_path / "sim" / "lock").read_text()
 
 
-def test_a_run_that_wrote_nothing_was_never_begun(tmp_path: Path) -> None:
+def test_a_run_that_wrote_nothing_is_none(tmp_path: Path) -> None:
+    """Killed before its first event: there is no journal without one."""
     store = Store(tmp_path)
     store.create("sim", "run").close()
-    state = store.state("sim", "run")
-    assert (state.run, state.cluster, state.state, state.changed) == (
-        "run",
-        "sim",
-        "aborted",
-        False,
-    )
+    assert store.runs() == []
+    with closing(store.create("sim", "another")) as journal:
+        journal.append("run-started")
+    assert store.runs() == [("sim", "another")]
+
+
+def test_an_emptied_journal_is_no_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    written(path)
+    path.write_bytes(b"")
+    with pytest.raises(Refused, match="is damaged"):
+        Journal(path)
+    path.unlink()
+    path.symlink_to("nowhere")
+    with pytest.raises(Refused, match="cannot be written"):
+        Journal(path)
+
+
+def test_pages_in_disorder_are_refused_although_every_event_is_there(tmp_path: Path) -> None:
+    """Seen with a flipped bit in the list of freed pages: all reads well, nothing can be added."""
+    path = tmp_path / "j"
+    written(path)
+    content = bytearray(path.read_bytes())
+    content[36:40] = (3).to_bytes(4, "big")  # the count of freed pages
+    path.write_bytes(content)
+    with pytest.raises(Refused, match="is damaged: its database is in disorder"):
+        Journal(path)
 
 
 def test_a_newer_drctls_events_are_left_alone(tmp_path: Path) -> None:
