@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import secrets
 import socket
 import threading
 import time
@@ -17,11 +16,11 @@ from typing import Any
 from drctl import __version__, etcd, kube
 from drctl.console import Watch
 from drctl.engine import Engine
-from drctl.errors import DrctlError, Refused, UsageError
+from drctl.errors import Refused, UsageError
 from drctl.etcd.snapshot import inspect_snapshot
 from drctl.inventory import Inventory, load_inventory
 from drctl.jobs import Jobs
-from drctl.journal import Journal, now
+from drctl.journal import Journal
 from drctl.plan import Plan, PlannedStep, drift
 from drctl.planner import Planner
 from drctl.report import restore_summary, rollback_summary
@@ -29,7 +28,9 @@ from drctl.runbook import Runbook, load_runbook, shipped_runbooks
 from drctl.rundata import (
     begin,
     drifted,
+    explained,
     manifest,
+    new_run_id,
     rollback_plan,
     say_what_to_type,
     snapshot_facts,
@@ -130,7 +131,7 @@ class App:
         if runbook not in shipped_runbooks():
             runbook = str(Path(runbook).absolute())  # a resume may be typed in another folder
         plan = self.plan(inventory, book, snapshot=facts, options=options)
-        run = f"{now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        run = new_run_id()
         journal = self.store.create(inventory.cluster, run)
         begin(journal, plan, run=run, runbook=runbook, inventory=str(inventory.path))
         return plan, journal
@@ -138,11 +139,12 @@ class App:
     def _refuse_if_unfinished(self, inventory: Inventory) -> None:
         latest = self.latest(inventory.cluster, changed=True)
         if latest and latest.unfinished:
-            raise Refused(
+            error = Refused(
                 f"run {latest.run} of {inventory.cluster} is not finished ({latest.state})",
-                hint=f"drctl restore --resume {latest.run} --inventory {inventory.path}, or "
-                f"drctl rollback {latest.run} --inventory {inventory.path}",
+                hint="go on with it or take it back before a new one begins",
             )
+            say_what_to_type(error, latest)
+            raise error
 
     def _resumed(
         self,
@@ -157,12 +159,10 @@ class App:
             state = fold(journal.events)
             if not state.unfinished:
                 raise UsageError(f"run {run} is {state.state}; there is nothing to resume")
-            if state.direction == "undo":
-                raise Refused(
-                    f"run {run} is being taken back",
-                    hint=f"drctl rollback {run} --inventory {inventory.path}",
-                )
-            plan = self._same_plan(inventory, state, snapshot, accept_drift, journal)
+            with explained(lambda: state):
+                if state.direction == "undo":
+                    raise Refused(f"run {run} is being taken back")
+                plan = self._same_plan(inventory, state, snapshot, accept_drift, journal)
         except BaseException:
             journal.close()
             raise
@@ -230,7 +230,8 @@ class App:
                     hint=f"drctl runs show {latest.run}",
                 )
             with closing(self.store.open(inventory.cluster, latest.run)) as journal:
-                plan = self._rollback_plan(inventory, fold(journal.events))
+                with explained(lambda: fold(journal.events)):
+                    plan = self._rollback_plan(inventory, fold(journal.events))
                 return plan, self._execute(inventory, plan, journal, "undo", "rolled-back")
 
     def _rollback_plan(self, inventory: Inventory, state: RunState) -> Plan:
@@ -257,12 +258,9 @@ class App:
             drctl=__version__,
             digest=plan.digest,
         )
-        with self._engine(inventory, plan, journal) as engine:
-            try:
-                return engine.run(done=done)
-            except DrctlError as error:
-                say_what_to_type(error, fold(journal.events))
-                raise
+        engine = self._engine(inventory, plan, journal)
+        with explained(lambda: fold(journal.events)), engine as walk:
+            return walk.run(done=done)
 
     # -- checks: plans of gathers only, journalled in memory ---------------------------------
 

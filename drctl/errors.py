@@ -21,7 +21,9 @@ to type next. Only `drctl.cli` turns an error into an exit status.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 class DrctlError(Exception):
@@ -35,6 +37,7 @@ class DrctlError(Exception):
         self.message = message
         self.host = host
         self.hint = hint
+        self.situation: Mapping[str, Any] | None = None  # how a run left the cluster, as JSON data
 
     def __str__(self) -> str:
         return f"{self.host}: {self.message}" if self.host else self.message

@@ -9,6 +9,7 @@ from typing import Any
 from drctl.plan import ALWAYS, Plan, PlannedStep, Task
 from drctl.render import render
 from drctl.runstate import RunState
+from drctl.situation import commands, kept_places, situation
 
 
 def human_bytes(size: float) -> str:
@@ -170,15 +171,7 @@ def fencing(plan: Plan) -> list[PlannedStep]:
 
 def kept_at(plan: Plan, state: RunState) -> list[str]:
     """Where each member's old data is or will be."""
-    places = []
-    for host in plan.facts.get("members", {}):
-        for name in ("stage", "wal_stage"):
-            stage = state.values.get(name)
-            if isinstance(stage, Mapping):  # else given by --var, for all hosts
-                stage = stage.get(host)
-            if stage:
-                places.append(f"{host}:{stage}/{state.run}/old")
-    return places
+    return kept_places(plan.facts, state)
 
 
 # -- a run --------------------------------------------------------------------------------------
@@ -186,21 +179,7 @@ def kept_at(plan: Plan, state: RunState) -> list[str]:
 
 def next_command(state: RunState) -> str:
     """What to type next."""
-    inventory = f"--inventory {state.inventory}"
-    if state.state == "done":
-        return f"drctl backup {inventory} --to DIR"
-    if state.state == "rolled-back":
-        return f"drctl status {inventory}"
-    if not state.inventory:
-        return "drctl runs list"
-    if not state.changed:
-        snapshot = state.plan["facts"].get("snapshot")
-        given = f"--snapshot {snapshot['path']} " if snapshot else ""
-        verb = {"restore": "restore", "restore-staged": "restore --staged"}.get(state.runbook)
-        return f"drctl {verb or f'run {state.runbook}'} {given}{inventory}"
-    if state.direction == "undo":
-        return f"drctl rollback {state.run} {inventory}"
-    return f"drctl restore --resume {state.run} {inventory}"
+    return commands(state)[0]
 
 
 def run_document(state: RunState) -> dict[str, Any]:
@@ -235,6 +214,7 @@ def run_document(state: RunState) -> dict[str, Any]:
         "unreached": state.unreached,
         "values": state.values,
         "error": state.error,
+        "situation": situation(state).document(),
         "next": next_command(state),
     }
 

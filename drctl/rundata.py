@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from drctl import __version__
-from drctl.errors import DrctlError, Drifted, LockHeld
+from drctl.errors import DrctlError, Drifted, LockHeld, UsageError
 from drctl.etcd.identity import predict
 from drctl.etcd.snapshot import inspect_snapshot
-from drctl.journal import Journal
+from drctl.journal import Journal, now
 from drctl.plan import Plan, undo_steps
 from drctl.planner import Planner
-from drctl.report import kept_at, next_command
+from drctl.report import kept_at
 from drctl.runbook import load_runbook
 from drctl.runstate import RunState
+from drctl.situation import situation
 
 
 def snapshot_facts(path: Path) -> dict[str, Any]:
@@ -45,15 +48,23 @@ def drifted(run: str, changed: Mapping[str, tuple[str, str]], hint: str) -> Drif
 
 
 def say_what_to_type(error: DrctlError, state: RunState) -> None:
-    """After a change every error's hint ends with the commands that lead out of it."""
-    if not (state.changed and state.unfinished) or isinstance(error, LockHeld):
+    """Every error of a run ends with the state of the cluster, what is safe to do and the commands
+    that lead out of it. Not where another operator holds the lock: it is theirs to say."""
+    if isinstance(error, LockHeld | UsageError):
         return
-    ways = [next_command(state)]
-    if state.direction != "undo":
-        ways.append(f"drctl rollback {state.run} --inventory {state.inventory}")
-    lines = [error.hint] if error.hint else []
-    lines += [f"then: {ways[0]}", *(f"or:   {way}" for way in ways[1:])]
-    error.hint = "\n      ".join(lines)
+    found = situation(state)
+    error.situation = found.document()
+    error.hint = "\n".join([*([error.hint] if error.hint else []), *found.lines()])
+
+
+@contextmanager
+def explained(state: Callable[[], RunState]) -> Iterator[None]:
+    """What is raised inside says how the run has left the cluster."""
+    try:
+        yield
+    except DrctlError as error:
+        say_what_to_type(error, state())
+        raise
 
 
 def begun_steps(state: RunState) -> dict[str, frozenset[str]]:
@@ -63,6 +74,13 @@ def begun_steps(state: RunState) -> dict[str, frozenset[str]]:
         if known.attempts:
             begun.setdefault(step, set()).add(host)
     return {step: frozenset(hosts) for step, hosts in begun.items()}
+
+
+def new_run_id() -> str:
+    """When the run began, to the millisecond, so that ids sort as the runs began; and a bit of
+    chance against another machine's."""
+    at = now()
+    return f"{at:%Y%m%d-%H%M%S}-{at.microsecond // 1000:03x}{secrets.token_hex(2)[:3]}"
 
 
 def begin(journal: Journal, plan: Plan, *, run: str, runbook: str, inventory: str) -> None:

@@ -38,21 +38,19 @@ for group in (runs_group, inventory_group, runbook_group, lab_group, drill_group
 def show_error(error: DrctlError, options: Options) -> None:
     """One message on stderr, or the same as one JSON document on stdout."""
     if options.json:
-        print_json(
-            {
-                "error": {
-                    "code": error.code,
-                    "exit": error.exit_code,
-                    "message": error.message,
-                    "host": error.host,
-                    "hint": error.hint,
-                }
-            }
-        )
+        told = {
+            "code": error.code,
+            "exit": error.exit_code,
+            "message": error.message,
+            "host": error.host,
+            "hint": error.hint,
+        }
+        how = {"situation": error.situation} if error.situation else {}
+        print_json({"error": told, **how})
     else:
         click.echo(f"error: {error}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+        for number, line in enumerate((error.hint or "").splitlines()):
+            click.echo(f"hint: {line}" if number == 0 else f"      {line.strip()}", err=True)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from drctl.errors import Refused
 from drctl.inventory import load_inventory
 from drctl.report import human_seconds, run_document
 from drctl.runstate import RunState
+from drctl.situation import situation
 from drctl.store import Store
 
 
@@ -60,7 +61,8 @@ def show(options: Options, run: str | None, inventory: Path | None) -> None:
     found = [pair for pair in store.runs(cluster) if run in (None, pair[1])]
     if not found:
         raise Refused(f"no run {run!r}" if run else "no runs yet", hint="drctl runs list")
-    document = run_document(store.state(*found[-1]))
+    state = store.state(*found[-1])
+    document = run_document(state)
     if options.json:
         print_json(document)
         return
@@ -74,4 +76,5 @@ def show(options: Options, run: str | None, inventory: Path | None) -> None:
     )
     if document["error"]:
         click.echo(f"error: {document['error']['message']}")
-    click.echo(f"next: {document['next']}")
+    for line in situation(state).lines():
+        click.echo(line)

@@ -89,7 +89,8 @@ def test_what_is_next_after_an_own_run_was_refused(bench: Bench) -> None:
     assert run(bench, "--yes")[0] == 8
     shown = bench.drctl("runs", "show", "--output", "json").document
     own = bench.folder / "own.yaml"
-    assert shown["next"] == f"drctl run {own} --inventory {bench.inventory}"
+    variables = "--var stage=/srv/stage --var wal_stage=''"
+    assert shown["next"] == f"drctl run {own} --inventory {bench.inventory} {variables}"
     assert shown["snapshot"] is None
 
 

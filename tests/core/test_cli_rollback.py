@@ -95,7 +95,8 @@ def test_a_rollback_that_failed_is_gone_on_with(bench: Bench) -> None:
     run = bench.state().run
     ended = bench.resume()
     assert ended.exit == 4
-    assert f"hint: drctl rollback {run}" in ended.err
+    assert f"then: drctl rollback {run}" in ended.err
+    assert "now:  the run is being taken back" in ended.err
     shown = bench.drctl("runs", "show", "--output", "json").document
     assert shown["next"].startswith(f"drctl rollback {run} ")
     assert bench.rollback().exit == 0

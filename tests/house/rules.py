@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("planner",),
     ("runstate",),
     ("journal", "jobs"),
-    ("store", "session"),
+    ("store", "session", "situation"),
     ("claims",),
     ("acting",),
     ("gathering",),

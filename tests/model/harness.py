@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,11 @@ class Moments:
 
     fatal: int | None = None
     names: list[str] = field(default_factory=list)
+    look: Callable[[str], None] = lambda _: None
 
     def pass_by(self, name: str) -> None:
         self.names.append(name)
+        self.look(name)
         if len(self.names) - 1 == self.fatal:
             raise Killed(name)
 
@@ -108,9 +110,16 @@ class World:
         """The same plan on untouched nodes."""
         return World.of(self.inventory, self.planner, self.plan)
 
-    def session(self, *, fatal: int | None = None, undo: bool = False) -> RunState | None:
-        """One controller's life; None when it was killed at moment `fatal`."""
-        moments = Moments(fatal)
+    def session(
+        self,
+        *,
+        fatal: int | None = None,
+        undo: bool = False,
+        look: Callable[[str], None] = lambda _: None,
+    ) -> RunState | None:
+        """One controller's life; None when it was killed at moment `fatal`. `look` is called at
+        each moment."""
+        moments = Moments(fatal, look=look)
         self.journal.moments = self.cluster.moments = moments
         try:
             return self._live(undo)

@@ -1,0 +1,268 @@
+"""What state the cluster is in now, what is safe to do, and what to type: one pure function of a
+run's journal. Error messages, `runs show`, JSON documents and docs/when-it-fails.md read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from shlex import quote
+from typing import Any
+
+from drctl.runstate import HostState, RunState
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """One kind of situation: how the cluster is, and what is safe to do."""
+
+    now: str
+    safe: str
+
+
+WAIT = "nothing gets worse by waiting, not even by a reboot"
+SITUATIONS: Mapping[str, Meaning] = {
+    "untouched": Meaning(
+        "nothing was changed: services and data are as they were before this run",
+        "mend the cause in peace; leaving it so harms nothing",
+    ),
+    "beside": Meaning(
+        "no service was stopped and no data touched; there are only new files beside the data",
+        "leave it so as long as you like; a rollback removes the files",
+    ),
+    "services-stopped": Meaning(
+        "etcd was not stopped and its data not touched; other services are stopped and fenced",
+        f"{WAIT}; do not start what is fenced by hand: both commands below do that",
+    ),
+    "down-with-old-data": Meaning(
+        "etcd is stopped, or being stopped, and fenced; the old data lies untouched in its place",
+        f"{WAIT}; do not start etcd by hand: both commands below lift the fence when it is time",
+    ),
+    "mixed": Meaning(
+        "etcd is down and fenced in the middle of the exchange of its data; all old data is there",
+        f"{WAIT}; do not start etcd and do not move data by hand: members of two clusters would "
+        "meet",
+    ),
+    "down-with-restored-data": Meaning(
+        "etcd is down and fenced; the restored data is in its place on every member, the old data "
+        "is kept",
+        f"{WAIT}; do not start etcd by hand on single members",
+    ),
+    "not-verified": Meaning(
+        "etcd was started on the restored data and is NOT verified; Kubernetes is still stopped",
+        "leave Kubernetes stopped until this is clear: as long as it has not written, a rollback "
+        "loses nothing",
+    ),
+    "verified": Meaning(
+        "etcd serves the restored data, verified; Kubernetes is not started yet",
+        f"{WAIT}; a rollback loses nothing as long as Kubernetes has not written",
+    ),
+    "starting-kubernetes": Meaning(
+        "etcd serves the restored data, verified; Kubernetes is being started and not all of it "
+        "answers",
+        "go on rather than back: what Kubernetes writes from now on would be lost by a rollback, "
+        "which says how much and asks",
+    ),
+    "done": Meaning(
+        "the restored cluster serves and is verified; the old data is kept",
+        "take a backup; a rollback would lose what was written since, says how much and asks",
+    ),
+    "taking-back": Meaning(
+        "the run is being taken back and that has not ended; all old data is there",
+        f"{WAIT}; a resume is refused now: let the rollback end first, it goes on where it stopped",
+    ),
+    "rolled-back": Meaning(
+        "the run was taken back: services and data are as they were before it",
+        "look whether the old cluster serves; a new restore may begin",
+    ),
+    "own-runbook": Meaning(
+        "a runbook without the exchange of data was begun and has not ended",
+        "look at its steps (runs show): what they mean for the cluster is known to its author",
+    ),
+}
+"""Every situation, from the beginning of a run to its end."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """`word` is a key of SITUATIONS; `details` say it host by host; `commands` are what to type,
+    the one to prefer first."""
+
+    word: str
+    details: tuple[str, ...]
+    commands: tuple[str, ...]
+
+    @property
+    def now(self) -> str:
+        return SITUATIONS[self.word].now
+
+    @property
+    def safe(self) -> str:
+        return SITUATIONS[self.word].safe
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return {
+            "word": self.word,
+            "now": self.now,
+            "details": list(self.details),
+            "safe": self.safe,
+            "commands": list(self.commands),
+        }
+
+    def lines(self) -> list[str]:
+        """What an error's hint and `runs show` say, in the order in which one wants to know it."""
+        return [
+            f"now:  {self.now}",
+            *(f"      {detail}" for detail in self.details),
+            f"safe: {self.safe}",
+            *(f"{'or:  ' if n else 'then:'} {way}" for n, way in enumerate(self.commands)),
+        ]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step that changes something, with the hosts on which it was touched and done."""
+
+    id: str
+    action: str
+    hosts: tuple[str, ...]
+    touched: tuple[str, ...]
+    done: tuple[str, ...]
+
+
+def situation(state: RunState) -> Situation:
+    """What `state`'s run has made of the cluster so far."""
+    steps = _steps(state)
+    word = _word(state, steps)
+    return Situation(word, tuple(_details(state, steps, word)), tuple(commands(state)))
+
+
+def _steps(state: RunState) -> list[_Step]:
+    steps = []
+    for step in state.plan.get("steps", ()):
+        if step["kind"] != "act":
+            continue
+        known = {h: state.hosts.get((step["id"], h)) for h in step["tasks"]}
+        done = tuple(h for h, k in known.items() if k and k.state == "done")
+        touched = tuple(h for h, k in known.items() if k and (k.attempts or k.state == "done"))
+        steps.append(_Step(step["id"], step["action"], tuple(known), touched, done))
+    return steps
+
+
+def _word(state: RunState, steps: list[_Step]) -> str:
+    if state.state == "rolled-back":
+        return "rolled-back"
+    if any(step_id.startswith("undo-") and k.attempts for (step_id, _), k in state.hosts.items()):
+        return "taking-back"
+    # An undo that has not taken anything back yet leaves the run as it was.
+    if "done" in (state.state, state.before_undo[0] if state.direction == "undo" else ""):
+        return "done"
+    if not any(known.attempts for known in state.hosts.values()):
+        return "untouched"
+    exchange = [step for step in steps if step.action == "etcd/swap"]
+    if not exchange:
+        return "own-runbook"
+    if any(step.touched for step in exchange):
+        if any(set(step.done) != set(step.hosts) for step in exchange):
+            return "mixed"
+        return _after_the_exchange(state, steps)
+    return _before_the_exchange(steps)
+
+
+def _before_the_exchange(steps: list[_Step]) -> str:
+    fenced = [step for step in steps if step.action.endswith(" fenced") and step.touched]
+    if any(step.action == "etcd fenced" for step in fenced):
+        return "down-with-old-data"
+    return "services-stopped" if fenced else "beside"
+
+
+def _after_the_exchange(state: RunState, steps: list[_Step]) -> str:
+    ids = [step["id"] for step in state.plan["steps"]]
+    start = next((step for step in steps if step.action == "etcd running"), None)
+    if start is None or not start.touched:
+        return "down-with-restored-data"
+    later = [step for step in steps if ids.index(step.id) > ids.index(start.id)]
+    if any(step.touched for step in later):
+        return "starting-kubernetes"
+    until = ids.index(later[0].id) if later else len(ids)
+    proofs = ids[ids.index(start.id) : until]
+    return "verified" if set(proofs) <= state.steps_done else "not-verified"
+
+
+def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
+    if word == "untouched":
+        reserved = "the nodes stay reserved for this run until one of the commands below has ended"
+        return [reserved] if state.claimed else []
+    lines: list[str] = []
+    exchange = [step for step in steps if step.action == "etcd/swap"]
+    if word in ("services-stopped", "down-with-old-data"):
+        lines += [
+            f"fenced: {step.action.removesuffix(' fenced')} on {', '.join(step.touched)}"
+            for step in steps
+            if step.action.endswith(" fenced") and step.touched
+        ]
+    if word == "mixed":
+        untouched = [h for s in exchange for h in s.hosts if h not in s.touched]
+        lines += [f"the old data is still in its place on {', '.join(untouched)}"] * bool(untouched)
+    if word not in ("taking-back", "rolled-back"):
+        moved = {h for s in exchange for h in s.touched if _had_data(state.hosts[s.id, h])}
+        unsure = moved - {h for s in exchange for h in s.done}
+        for place in kept_places(state.plan.get("facts", {}), state):
+            host = place.partition(":")[0]
+            doubt = ", or still in its place" if host in unsure else ""
+            lines += [f"old data kept: {place}{doubt}"] * (host in moved)
+    lines += [
+        f"{step}: its end on {host} was not seen; the next command looks there first"
+        for (step, host), known in state.hosts.items()
+        if known.state == "intended"
+    ]
+    return lines
+
+
+def _had_data(known: HostState) -> bool:
+    return known.seen.get("inode_data") != "absent"
+
+
+def kept_places(facts: Mapping[str, Any], state: RunState) -> list[str]:
+    """HOST:PATH of each member's old data, where the run keeps it or will."""
+    places = []
+    for host in facts.get("members", {}):
+        for name in ("stage", "wal_stage"):
+            stage = state.values.get(name)
+            if isinstance(stage, Mapping):  # else given by --var, for all hosts
+                stage = stage.get(host)
+            if stage:
+                places.append(f"{host}:{stage}/{state.run}/old")
+    return places
+
+
+def commands(state: RunState) -> list[str]:
+    """What to type next, the way to prefer first; a rollback where it is another way."""
+    inventory = f"--inventory {state.inventory}"
+    rollback = f"drctl rollback {state.run} {inventory}"
+    if state.state == "done":
+        return [f"drctl backup {inventory} --to DIR", *([rollback] if state.changed else [])]
+    if state.state == "rolled-back":
+        return [f"drctl status {inventory}"]
+    if not state.inventory:
+        return ["drctl runs list"]
+    if not state.changed:
+        return [_again(state)]
+    if state.direction == "undo":
+        return [rollback]
+    return [f"drctl restore --resume {state.run} {inventory}", rollback]
+
+
+def _again(state: RunState) -> str:
+    """The command that began the run, as far as the journal knows it."""
+    snapshot = state.plan.get("facts", {}).get("snapshot")
+    options = state.plan.get("options", {})
+    verb = {"restore": "restore", "restore-staged": "restore --staged"}.get(state.runbook)
+    words = [f"drctl {verb or f'run {state.runbook}'}"]
+    words += [f"--snapshot {quote(snapshot['path'])}"] if snapshot else []
+    words += [f"--inventory {state.inventory}"]
+    words += ["--replace-healthy"] if options.get("replace_healthy") else []
+    words += [
+        f"--var {name}={quote(str(value))}" for name, value in options.get("vars", {}).items()
+    ]
+    return " ".join(words)
