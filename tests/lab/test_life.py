@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from drctl.errors import StepFailed, UsageError
-from drctl.lab import data, layout, local, processes
+from drctl.lab import data, labfile, layout, local, processes
 from drctl.lab.gateway import GatewayError
 from drctl.lab.waiting import until
 from tests.lab.conftest import quiet
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.lab
 def place(tmp_path: Path) -> Iterator[Path]:
     """A folder for labs; those that a failed test leaves there are ended."""
     yield tmp_path
-    for state in tmp_path.glob(f"*/{layout.STATE_FILE}"):
+    for state in tmp_path.glob(f"*/{labfile.STATE_FILE}"):
         local.down(state.parent, quiet)
 
 
@@ -104,7 +104,7 @@ def test_a_failure_shows_the_log_and_leaves_nothing(place: Path) -> None:
 
 
 def _supervised(directory: Path) -> bool:
-    lab = layout.load(directory) if (directory / layout.STATE_FILE).is_file() else None
+    lab = layout.load(directory) if (directory / labfile.STATE_FILE).is_file() else None
     return bool(lab and lab.processes)
 
 

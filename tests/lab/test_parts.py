@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from drctl.errors import InvalidInput, Refused, UsageError
-from drctl.lab import addresses, binaries, data, drill, gateway, layout, processes, proofs, unit
+from drctl.lab import (
+    addresses,
+    binaries,
+    data,
+    drill,
+    gateway,
+    labfile,
+    layout,
+    processes,
+    proofs,
+    unit,
+)
 from drctl.lab.apiserver_stand_in import Cache
 from drctl.lab.drill import DrillReport, StepTime
 from drctl.lab.processes import ProcessRecord
@@ -84,7 +95,7 @@ def test_a_lab_wants_a_path_without_surprises(tmp_path: Path) -> None:
 
 
 def test_a_damaged_state_file_is_never_guessed_from(tmp_path: Path) -> None:
-    (tmp_path / layout.STATE_FILE).write_text('{"id": "x"')
+    (tmp_path / labfile.STATE_FILE).write_text('{"id": "x"')
     with pytest.raises(Refused, match="damaged"):
         layout.load(tmp_path)
 

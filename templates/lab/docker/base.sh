@@ -1,10 +1,12 @@
 #!/bin/sh
-# Prints the tag of the nodes' base image, having made it if the engine did not have it.
+# Prints the tag of the lab's base image, having made it if the engine did not have it.
 # Root with mmdebstrap needs no image registry; anybody else pulls debian:bookworm-slim.
 set -eu
 suite=bookworm
 packages=systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,procps,curl,ca-certificates,busybox
-tag=drctl-test-base:$(sha256sum "$0" | cut -c1-12)
+# What a kubelet needs beside its own program; iptables also cuts the lab's network.
+packages=$packages,containerd,runc,iptables,openssl,socat,conntrack,ethtool
+tag=drctl-lab-base:$(sha256sum "$0" | cut -c1-12)
 
 made_here() {
   [ "$(id -u)" = 0 ] && command -v mmdebstrap >/dev/null || return 1
@@ -17,11 +19,11 @@ made_here() {
 }
 
 pulled() {
-  docker build --quiet --tag "$tag" - >/dev/null <<EOF
+  docker build --quiet --tag "$tag" - >/dev/null <<END
 FROM debian:$suite-slim
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
   $(echo "$packages" | tr , ' ') && rm -rf /var/lib/apt/lists/*
-EOF
+END
 }
 
 docker image inspect "$tag" >/dev/null 2>&1 || made_here || pulled || {

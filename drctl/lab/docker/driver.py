@@ -1,0 +1,312 @@
+"""The driver `docker`: a lab as a compose project, from templates to the last removed volume."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from docker import DockerClient
+
+from drctl.errors import Refused, UsageError
+from drctl.lab import breaks, certs, data, labfile, labs, processes
+from drctl.lab.docker import engine, flavours, images, places, systemd
+from drctl.lab.docker import kubernetes as programs
+from drctl.lab.docker.layout import (
+    APISERVER_PORT,
+    CLIENT_PORT,
+    SSH_PORT,
+    USER,
+    DockerLab,
+    Node,
+    Shape,
+    require,
+)
+from drctl.lab.docker.machine import File, Machine
+from drctl.lab.docker.site import DockerSite
+from drctl.lab.gateway import Gateway
+from drctl.lab.labs import LabStatus, NodeStatus, Say
+from drctl.lab.layout import resolve
+from drctl.lab.processes import ProcessRecord
+from drctl.lab.site import Role
+from drctl.render import render
+
+_TRIES = 3  # for a subnet and ports that somebody else takes at the same moment
+_FIRST = {"node": 11, "spare": 101, "worker": 201}  # the last byte of a machine's address
+
+
+def up(
+    directory: Path,
+    *,
+    members: int = 3,
+    workers: int = 1,
+    spares: int = 0,
+    flavour: str = "systemd",
+    kubernetes: str = "none",
+    data_size: str | None = None,
+    separate_wal: bool = False,
+    etcd: Path | None = None,
+    keys: int = 200,
+    value_size: int = 256,
+    say: Say,
+) -> LabStatus:
+    """Start a lab of that `Shape` in `directory` and fill it with `keys` values.
+
+    `kubernetes` is a folder of its programs, "build" or "none". What an earlier lab left behind
+    there is cleaned first; a lab that runs is Refused. When something fails everything is
+    removed again.
+    """
+    directory = resolve(directory)
+    shape = Shape(members, workers, spares, flavour, None, data_size, separate_wal)
+    _check(shape)
+    engine.check_compose()
+    client = engine.connect()
+    labs.make_room(directory, say)
+    base = images.base(say)
+    shape = replace(shape, kubernetes=_kubernetes(kubernetes, base, say))
+    tools = images.etcd_tools(client, etcd, base, say)
+    for attempt in range(1, _TRIES + 1):
+        lab = _claimed(client, directory, shape, tools)
+        try:
+            _bring_up(client, lab, base, say)
+            _fill(lab, keys, value_size)
+            lab.state = "up"
+            lab.save()
+            break
+        except engine.PlaceTaken:
+            _remove(client, lab)
+            if attempt == _TRIES:
+                raise
+            say("another one took our subnet or a port: trying again")
+        except BaseException:
+            _remove(client, lab)
+            raise
+    say(f"lab is up: {lab.inventory}")
+    return status(directory)
+
+
+def down(directory: Path, say: Say) -> None:
+    """Remove containers, network, volumes and the directory. Refused where there is no lab."""
+    lab = require(directory)
+    _remove(engine.connect(), lab)
+    say(f"lab is gone: {lab.directory}")
+
+
+def status(directory: Path) -> LabStatus:
+    """The lab's nodes, endpoints and paths; Refused where there is no lab."""
+    lab = require(directory)
+    return {
+        "nodes": [_node_status(lab, node) for node in lab.nodes],
+        "etcd": {
+            "endpoints": [node.client_url for node in lab.having("etcd")],
+            "cacert": str(lab.etcd.ca),
+            "cert": str(lab.etcd.cert),
+            "key": str(lab.etcd.key),
+            "etcdctl": str(Path(lab.tools) / "etcdctl"),
+        },
+        "known_hosts": str(lab.known_hosts),
+    }
+
+
+def is_up(directory: Path) -> bool:
+    """Whether the lab there runs, or somebody who is still at it is starting it."""
+    lab = require(directory)
+    if lab.state == "starting":
+        return lab.maker is not None and lab.maker.alive()
+    return engine.runs(engine.connect(), lab)
+
+
+def ssh_argv(directory: Path, node: str) -> list[str]:
+    """The command line of the system's ssh client for `node`; append a command to run one."""
+    lab = require(directory)
+    chosen = lab.node(node)
+    client = shutil.which("ssh")
+    if client is None:
+        raise Refused("no ssh client on PATH", hint="install your system's openssh-client")
+    options = {
+        "UserKnownHostsFile": lab.known_hosts,
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "LogLevel": "ERROR",
+    }
+    flags = [flag for name, value in options.items() for flag in ("-o", f"{name}={value}")]
+    where = ["-p", str(chosen.ssh_port), f"{USER}@127.0.0.1"]
+    return [client, "-F", "/dev/null", "-i", str(lab.key), *flags, *where]
+
+
+def break_(directory: Path, kind: str, *, say: Say) -> list[str]:
+    """Lose the data of as many members as `kind` says; returns the names of those struck."""
+    if kind not in breaks.KINDS:
+        raise UsageError(
+            f"no such way to break a lab: {kind!r}", hint=f"there are {', '.join(breaks.KINDS)}"
+        )
+    place = site(directory)
+    members = [node.name for node in place.lab.having("etcd")]
+    struck = members[: breaks.KINDS[kind].victims(len(members))]
+    for name in struck:
+        # Gone with it is the unit's working directory: etcd cannot come back empty by itself.
+        place.sh(name, f"rm -rf {place.lab.data_dir}")
+        place.kill(name, "etcd")
+        say(f"{name}: {kind}")
+    return struck
+
+
+def site(directory: Path) -> DockerSite:
+    """The running lab as drills see it."""
+    return DockerSite(require(directory), engine.connect())
+
+
+def _check(shape: Shape) -> None:
+    flavours.way(shape.flavour)
+    if not 1 <= shape.members <= 9 or not 0 <= shape.spares <= 9 or not 0 <= shape.workers <= 9:
+        raise UsageError("a lab has 1 to 9 members, and at most 9 workers and 9 spare machines")
+
+
+def _kubernetes(wanted: str, base: str, say: Say) -> str | None:
+    """The folder of Kubernetes' programs, None for none."""
+    if wanted == "none":
+        return None
+    if wanted == "build":
+        return str(programs.built(lambda: base, say).directory)
+    return str(programs.given(Path(wanted), systemd.KUBERNETES).directory)
+
+
+def _claimed(client: DockerClient, directory: Path, shape: Shape, tools: Path) -> DockerLab:
+    subnet = places.free_subnet(engine.subnets(client))
+    labfile.claim(directory)
+    lab = DockerLab(
+        directory=directory,
+        id=secrets.token_hex(4),
+        shape=shape,
+        subnet=str(subnet),
+        nodes=_nodes(shape, str(subnet.network_address)),
+        tools=str(tools),
+        maker=ProcessRecord("drctl lab up", os.getpid(), processes.started(os.getpid())),
+    )
+    lab.save()
+    return lab
+
+
+def _nodes(shape: Shape, network: str) -> tuple[Node, ...]:
+    cluster: list[Role] = ["etcd", "control_plane"]
+    kinds: list[tuple[str, int, list[Role]]] = [
+        ("node", shape.members, cluster),
+        ("worker", shape.workers, ["worker"]),
+        ("spare", shape.spares, ["spare"]),
+    ]
+    planned = [
+        (f"{kind}-{number}", f"{network.rpartition('.')[0]}.{_FIRST[kind] + number - 1}", roles)
+        for kind, count, roles in kinds
+        for number in range(1, count + 1)
+    ]
+    inside = {
+        name: (SSH_PORT,) if "worker" in roles else (SSH_PORT, CLIENT_PORT, APISERVER_PORT)
+        for name, _, roles in planned
+    }
+    outside = iter(places.free_ports(sum(map(len, inside.values()))))
+    return tuple(
+        Node(name, tuple(roles), address, {port: next(outside) for port in inside[name]})
+        for name, address, roles in planned
+    )
+
+
+def _bring_up(client: DockerClient, lab: DockerLab, base: str, say: Say) -> None:
+    chosen = flavours.way(lab.shape.flavour)
+    folder = Path(lab.shape.kubernetes) if lab.shape.kubernetes else None
+    blank = images.machine(client, base, say)
+    carried = chosen.programs(Path(lab.tools), folder)
+    lab.images = {"machine": blank, "node": images.node(client, blank, carried, say)}
+    lab.save()
+    lab.compose_file.write_text(_compose(lab))
+    say(f"starting {len(lab.nodes)} machines in {lab.subnet} (project {lab.project})")
+    engine.start(lab)
+    machines = {node.name: Machine(lab, node, client) for node in lab.nodes}
+    with ThreadPoolExecutor(len(machines)) as pool:
+        list(pool.map(Machine.wait_booted, machines.values()))
+    say("machines have booted")
+    _let_in(lab, list(machines.values()))
+    lab.inventory.write_text(_inventory(lab, chosen))
+    chosen.start(lab, machines, say)
+
+
+def _compose(lab: DockerLab) -> str:
+    def mounts(node: Node) -> list[str]:
+        limited = lab.shape.data_size if node.has("etcd") else None
+        data = [f"{lab.data_dir}:size={limited},mode=700"] if limited else []
+        return ["/run", "/run/lock", "/tmp", *data]
+
+    nodes = [
+        {
+            "name": node.name,
+            "image": lab.images["machine" if node.has("spare") else "node"],
+            "address": node.address,
+            "published": [f"127.0.0.1:{out}:{inside}" for inside, out in node.ports.items()],
+            "tmpfs": mounts(node),
+        }
+        for node in lab.nodes
+    ]
+    labels = {engine.LAB_LABEL: lab.id}
+    return render(
+        "lab/docker/compose.yaml",
+        project=lab.project,
+        subnet=lab.subnet,
+        labels=labels,
+        nodes=nodes,
+    )
+
+
+def _let_in(lab: DockerLab, machines: Sequence[Machine]) -> None:
+    """The operator's key into every machine, and every machine's host key to the operator."""
+    public = certs.new_ssh_key(lab.key)
+    lab.key.with_suffix(".pub").write_text(public + "\n")
+
+    def one(machine: Machine) -> str:
+        machine.put({f"/home/{USER}/.ssh/authorized_keys": File(f"{public}\n".encode())})
+        host_key = machine.sh("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub").output
+        return f"[127.0.0.1]:{machine.node.ssh_port} {host_key}"
+
+    with ThreadPoolExecutor(len(machines)) as pool:
+        lab.known_hosts.write_text("".join(pool.map(one, machines)))
+
+
+def _inventory(lab: DockerLab, chosen: flavours.Way) -> str:
+    values: dict[str, Any] = {
+        "cluster": lab.cluster,
+        "directory": lab.directory,
+        "user": USER,
+        "nodes": [node for node in lab.nodes if not node.has("spare")],
+        "control_plane": [node.name for node in lab.having("control_plane")],
+        "workers": [node.name for node in lab.having("worker")],
+        "wal_dir": lab.wal_dir,
+    }
+    return render("lab/docker/inventory.yaml", **values, **chosen.inventory(lab))
+
+
+def _fill(lab: DockerLab, keys: int, value_size: int) -> None:
+    access = lab.etcd
+    url = lab.having("etcd")[0].client_url
+    with Gateway(url, access.ca, access.cert, access.key) as gateway:
+        data.fill(gateway, keys, value_size)
+
+
+def _node_status(lab: DockerLab, node: Node) -> NodeStatus:
+    return {
+        "name": node.name,
+        "ssh_host": "127.0.0.1",
+        "ssh_port": node.ssh_port,
+        "services": flavours.way(lab.shape.flavour).services(lab, node),
+        "data_dir": lab.data_dir if node.has("etcd") else "",
+        "wal_dir": lab.wal_dir if node.has("etcd") else None,
+    }
+
+
+def _remove(client: DockerClient, lab: DockerLab) -> None:
+    engine.remove(client, lab)
+    shutil.rmtree(lab.directory)

@@ -1,0 +1,158 @@
+"""The Docker engine and Compose: whether they are what the lab needs, and what they do for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+
+import docker
+from docker import DockerClient
+from docker.errors import APIError, DockerException
+
+from drctl.errors import Refused, StepFailed
+from drctl.lab import processes
+from drctl.lab.docker.layout import DockerLab
+
+PROJECT_LABEL = "com.docker.compose.project"
+LAB_LABEL = "drctl.lab"
+_ENGINE_SECONDS = 900  # how long one answer may take: a script in a machine is one
+_UP_SECONDS = 600
+_COMPOSE_V2 = (
+    "install Compose v2 (the plugin of `docker compose`; Debian 13's and Docker's own package is"
+    " docker-compose or docker-compose-plugin)"
+)
+_TAKEN = ("already allocated", "address already in use", "Pool overlaps", "Address already in use")
+
+
+class PlaceTaken(StepFailed):
+    """Somebody took the subnet or a port between our look and the engine's."""
+
+    code = "lab-place-taken"
+
+
+def connect() -> DockerClient:
+    """A client of the local engine; Refused when none answers."""
+    try:
+        client = docker.from_env(timeout=_ENGINE_SECONDS)
+        client.ping()
+    except DockerException as error:
+        raise Refused(
+            f"no Docker engine answers: {error}",
+            hint="start Docker, or let this user use it (group docker); `docker version` tells",
+        ) from error
+    return client
+
+
+def check_compose() -> None:
+    """Refused unless `docker compose` is there and of version 2 or newer."""
+    if shutil.which("docker") is None:
+        raise Refused("no `docker` on PATH", hint="install the Docker command line")
+    told = subprocess.run(
+        ["docker", "compose", "version", "--short"], capture_output=True, text=True, timeout=60
+    )
+    version = told.stdout.strip().removeprefix("v")
+    major = version.split(".")[0]
+    if told.returncode == 0 and major.isdigit() and int(major) >= 2:
+        return
+    old = _old_compose()
+    if old:
+        raise Refused(f"only Compose {old} is installed, which is too old", hint=_COMPOSE_V2)
+    raise Refused("`docker compose` does not work here", hint=_COMPOSE_V2)
+
+
+def _old_compose() -> str:
+    """The version of the old stand-alone tool, which knows no `cgroup:`; "" where there is none."""
+    if shutil.which("docker-compose") is None:
+        return ""
+    told = subprocess.run(
+        ["docker-compose", "version", "--short"], capture_output=True, text=True, timeout=60
+    )
+    return told.stdout.strip() or "1.x"
+
+
+def environment(lab: DockerLab) -> dict[str, str]:
+    """For every process started for the lab: it is found again by the lab's id in there."""
+    return os.environ | {processes.MARKER: lab.id}
+
+
+def start(lab: DockerLab) -> None:
+    """Create and start what the lab's compose file says. PlaceTaken asks for another place."""
+    argv = ["docker", "compose", "--ansi", "never", "--progress", "quiet"]
+    argv += ["-p", lab.project, "-f", str(lab.compose_file), "up", "-d", "--no-build"]
+    told = subprocess.run(
+        argv,
+        env=environment(lab),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_UP_SECONDS,
+    )
+    if told.returncode == 0:
+        return
+    said = told.stdout.strip()
+    kind = PlaceTaken if any(word in said for word in _TAKEN) else StepFailed
+    raise kind(f"docker compose up failed: {said}")
+
+
+def subnets(client: DockerClient) -> list[str]:
+    """The IPv4 subnets of the engine's networks."""
+    found = []
+    for network in client.networks.list():
+        for config in (network.attrs.get("IPAM") or {}).get("Config") or ():
+            if ":" not in config.get("Subnet", ":"):
+                found.append(str(config["Subnet"]))
+    return found
+
+
+def runs(client: DockerClient, lab: DockerLab) -> bool:
+    """Whether any machine of the lab is switched on."""
+    return bool(client.containers.list(filters={"label": _label(lab.project)}))
+
+
+def remove(client: DockerClient, lab: DockerLab) -> None:
+    """End and remove everything of the lab in the engine: containers, network, volumes.
+
+    By labels, not by the compose file: a lab that died half-way up may have none. What a killed
+    `up` was still asking for is ended first, and then looked for twice, for the engine goes on
+    with what it was asked.
+    """
+    left = processes.end_all([], lab.id)
+    if left:
+        raise StepFailed(f"processes of the lab survived SIGKILL: {sorted(left)}")
+    for _ in range(20):
+        found = _remove_once(client, lab.project)
+        if not found:
+            time.sleep(0.3)
+            if not _remove_once(client, lab.project):
+                return
+    raise StepFailed(
+        f"the engine keeps parts of {lab.project}",
+        hint=f"`docker ps -a --filter label={PROJECT_LABEL}={lab.project}` shows them; try again",
+    )
+
+
+def _remove_once(client: DockerClient, project: str) -> int:
+    """How many things of the project there were."""
+    containers = client.containers.list(
+        all=True, ignore_removed=True, filters={"label": _label(project)}
+    )
+    for container in containers:
+        with contextlib.suppress(APIError):  # looked at again by the next round
+            container.remove(force=True, v=True)
+    networks = client.networks.list(filters={"label": _label(project)})
+    for network in networks:
+        with contextlib.suppress(APIError):
+            network.remove()
+    volumes = client.volumes.list(filters={"label": _label(project)})
+    for volume in volumes:
+        with contextlib.suppress(APIError):
+            volume.remove()
+    return len(containers) + len(networks) + len(volumes)
+
+
+def _label(project: str) -> str:
+    return f"{PROJECT_LABEL}={project}"
