@@ -27,9 +27,10 @@ from typing import Any
 
 
 class DrctlError(Exception):
-    """Base of all errors. `exit_code` and `code` (a stable word for JSON) belong to the class."""
+    """A bug in drctl. Nothing more was done after it; keep the text and `drctl runs show`, and
+    report it. A run that it ended goes on with a resume, or back with a rollback."""
 
-    exit_code = 1
+    exit_code = 1  # this and `code`, a stable word for JSON, belong to the class
     code = "bug"
 
     def __init__(self, message: str, *, host: str | None = None, hint: str | None = None) -> None:
@@ -44,6 +45,8 @@ class DrctlError(Exception):
 
 
 class UsageError(DrctlError):
+    """The command as typed cannot mean anything. Nothing was done: correct it and type it again."""
+
     exit_code = 2
     code = "usage"
 
@@ -63,7 +66,8 @@ class Fault:
 
 
 class InvalidInput(DrctlError):
-    """An input file that cannot be used; carries every mistake at once."""
+    """An input file that cannot be used; carries every mistake at once, each with file and line.
+    Nothing was done: correct the file, or take another snapshot, and type the command again."""
 
     exit_code = 3
     code = "invalid"
@@ -81,26 +85,42 @@ class InvalidInput(DrctlError):
 
 
 class Refused(DrctlError):
+    """A check said no, and this command changed nothing on any node. The message names what stands
+    in the way. Mend that and type the command again; while a run is unfinished, go on with that
+    one."""
+
     exit_code = 4
     code = "refused"
 
 
 class StepFailed(DrctlError):
+    """A step failed, or its end was not seen, after something was changed. Nothing is lost: `now:`
+    says how the cluster is. Mend the cause, then resume, or roll back."""
+
     exit_code = 5
     code = "step-failed"
 
 
 class Drifted(DrctlError):
+    """Something is not what it was when the run began: the message has the old and the new value of
+    each field. Put it back, or accept it by name with --accept-drift. Nothing more was changed."""
+
     exit_code = 6
     code = "drifted"
 
 
 class LockHeld(DrctlError):
+    """Somebody else is at work on this cluster: the message says who, on which machine, since when.
+    This command changed nothing. Talk to them; do not remove a lock by hand."""
+
     exit_code = 7
     code = "lock-held"
 
 
 class HostUnavailable(DrctlError):
+    """A host could not be reached as the inventory says, before anything was changed. Afterwards
+    the same is a failed step (5), and the run goes on with a resume when the host answers."""
+
     exit_code = 8
     code = "host-unavailable"
 
@@ -110,26 +130,42 @@ class HostUnavailable(DrctlError):
 
 
 class Unreachable(HostUnavailable):
+    """There was no connection: nothing was sent to that host."""
+
     code = "unreachable"
 
 
 class AuthRefused(HostUnavailable):
+    """The host answered and did not let us in, or not do what we must: see user, key and sudo."""
+
     code = "auth-refused"
 
 
 class HostKeyChanged(HostUnavailable):
+    """The host key is not the one in known_hosts: another machine, or a reinstalled one. Compare
+    the fingerprint on its console before you trust it."""
+
     code = "host-key"
 
 
 class ConnectionLost(HostUnavailable):
+    """A command was sent and no answer came: the outcome is UNKNOWN, never "failed". What was begun
+    on the node goes on there; a resume attaches to it, or looks before it does anything again."""
+
     code = "connection-lost"
 
 
 class NotProven(DrctlError):
+    """The data is in its place and etcd was started, but a proof is missing. It may only be slow.
+    Look at what the message names, then resume: the proofs are asked for again. Or roll back."""
+
     exit_code = 9
     code = "not-proven"
 
 
 class Aborted(DrctlError):
+    """The operator ended the run, or did not agree to it. It ended at a safe point; resume or roll
+    back, or do nothing where nothing was changed."""
+
     exit_code = 10
     code = "aborted"

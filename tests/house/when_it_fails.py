@@ -1,0 +1,311 @@
+"""Writes docs/when-it-fails.md from the situations, the error classes and every message that the
+program and its node scripts can say during a restore, a resume or a rollback.
+
+    python -m tests.house.when_it_fails > docs/when-it-fails.md
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from drctl import errors
+from drctl.errors import DrctlError
+from drctl.runstate import RunState
+from drctl.situation import SITUATIONS, commands
+from tests.house import ROOT
+
+ELSEWHERE = ("lab/", "cli/", "inventory/", "backup.py", "ssh/trust.py", "yamlfile.py")
+"""Not said during a restore: practice, the command line itself (which says it at once), the
+mistakes in an inventory (each with its line), backups, trust."""
+THEN = "see `then:`"
+WITHOUT_HINT = {
+    "bug": "report it",
+    "usage": "correct what was typed",
+    "invalid": "correct it, then type the same again",
+    "host-unavailable": "see that the host is up and reachable as the inventory says",
+    "unreachable": "see that the host is up and reachable as the inventory says",
+    "auth-refused": "see user, key and sudo of that host in the inventory",
+    "drifted": "put it back, or accept it by name: --accept-drift FIELD",
+}
+"""What to do where a message has no hint of its own; for all other codes, THEN."""
+ADVICE = {
+    "a process still holds …": "an etcd runs there that the service manager does not know: find "
+    "it (`fuser -v` on that file), end it, resume",
+    "not gone after 2 minutes": "see what keeps the unit or the port (`systemctl status`, "
+    "`ss -ltnp`), end it, resume",
+    "not up after 2 minutes": "read that unit's log on that node, mend it, resume",
+    "refusing to move": "the stage lies on another filesystem than the data: a mount was added or "
+    "lost since the run began; put it back, resume",
+    "refusing to replace": "something was put where the data belongs: look at it, move it away "
+    "yourself, resume",
+    "the copy differs": "damaged on its way, or the disk is bad: resume sends it anew",
+    "the service manager does not answer": "mend systemd (or the inventory's commands) there, "
+    "resume",
+    "the swap has begun": "another session went further: `drctl runs show`, then resume",
+    "nothing rebuilt at …": "the rebuilt data was taken away by somebody: roll back",
+    "appeared after the old data was moved": "something started etcd or copied data there: look at "
+    "it, move it away yourself, resume",
+    "is not what was there before the run": "somebody exchanged the directory: look at it and at "
+    "the kept data before anything else",
+    "is not installed": "install it there, resume",
+}
+"""What to do about a node's own words, by a piece of them; for all others, THEN."""
+HEAD = """\
+# When it fails
+
+<!-- Written by `python -m tests.house.when_it_fails`; a test compares it. -->
+
+Nothing that a restore does deletes or overwrites the old data: from any failure there is a way on
+and a way back. **Do not start etcd, lift a fence or move data by hand** before you have read the
+line `now:`. A failure ends with lines like these:
+
+    error: m2: rebuild (rebuild the member beside its old data) failed with status 1: no space left
+    hint: mend the cause on that node, then resume; or roll back
+          now:  etcd is stopped, or being stopped, and fenced; the old data lies untouched
+          safe: nothing gets worse by waiting, not even by a reboot; do not start etcd by hand
+          then: drctl restore --resume 20261124-031502-0a1b2c --inventory prod.yaml
+          or:   drctl rollback 20261124-031502-0a1b2c --inventory prod.yaml
+
+Is the terminal gone? The same lines, whenever you want them (`--output json` for a script):
+
+    drctl runs show --inventory prod.yaml
+
+1. Read `now:` and find it in [How the cluster is now](#how-the-cluster-is-now).
+2. `$?` or the first word of the message: [What the exit code says](#what-the-exit-code-says).
+3. Search this page for a piece of the message: [Every message](#every-message).
+4. Mend the cause, then type what stands behind `then:`. It looks at every node before it changes
+   anything, and may be typed as often as you like.
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message with an ellipsis for what it fills in, and its own hint."""
+
+    kind: str
+    message: str
+    hint: str = ""
+
+
+# -- messages in Python -------------------------------------------------------------------------
+
+PROBLEMS = {
+    "refused": "refused",
+    "drift": "drifted",
+    "lock": "lock-held",
+    "missing": "refused",
+    "unproven": "not-proven",
+}
+
+
+def classes() -> list[type[DrctlError]]:
+    """Every error class, in the order in which the module has them."""
+    found = (thing for thing in vars(errors).values() if isinstance(thing, type))
+    return [thing for thing in found if issubclass(thing, DrctlError)]
+
+
+def filled(node: ast.expr | None) -> str | None:
+    """A text with … for what is not known before it is said; None where nothing is."""
+    if node is None:
+        return None
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.JoinedStr):
+        return "".join(filled(part) or "…" for part in node.values)
+    if isinstance(node, ast.FormattedValue):
+        return "…"
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return (filled(node.left) or "…") + (filled(node.right) or "…")
+    if isinstance(node, ast.IfExp):
+        return filled(node.body) or filled(node.orelse)
+    if isinstance(node, ast.BoolOp):
+        return filled(node.values[-1])
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "join"
+        and isinstance(node.args[0], ast.List)
+    ):
+        return filled(node.args[0].elts[0])
+    return None
+
+
+class Messages(ast.NodeVisitor):
+    """Collects what a module can say. A message in a variable is the text it was given in that
+    function; a function that hands its `message` on says what its callers give it."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.kinds = {kind.__name__: kind.code for kind in classes()}
+        self.known: dict[str, ast.expr] = {}
+        self.found: list[Said] = []
+        self.wrappers = {
+            function.name: function
+            for function in ast.walk(tree)
+            if isinstance(function, ast.FunctionDef) and self._hands_on(function)
+        }
+        for statement in tree.body:
+            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+                self.known[statement.targets[0].id] = statement.value
+        self.visit(tree)
+
+    def _hands_on(self, function: ast.FunctionDef) -> bool:
+        given = {argument.arg for argument in function.args.args}
+        return "message" in given and any(self._is_error(node) for node in ast.walk(function))
+
+    def _is_error(self, node: ast.AST) -> bool:
+        return isinstance(node, ast.Call) and ast.unparse(node.func) in {*self.kinds, "Problem"}
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        kept = dict(self.known)
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Assign) and isinstance(inner.targets[0], ast.Name):
+                self.known.setdefault(inner.targets[0].id, inner.value)
+        self.generic_visit(node)
+        self.known = kept
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self.generic_visit(node)
+        name = ast.unparse(node.func)
+        if name not in self.kinds and name != "Problem" and name not in self.wrappers:
+            return
+        given = dict(zip(("message", "host", "hint", "kind"), node.args, strict=False))
+        given |= {k.arg: k.value for k in node.keywords if k.arg}
+        given = {**self._defaults(name), **given}
+        message = self._text(given.get("message"))
+        if message is None:
+            return
+        kind = self.kinds.get(name) or PROBLEMS[self._text(given.get("kind")) or self._kind(name)]
+        self.found.append(Said(kind, message, self._text(given.get("hint")) or ""))
+
+    def _defaults(self, name: str) -> dict[str, ast.expr]:
+        if name not in self.wrappers:
+            return {}
+        arguments = self.wrappers[name].args
+        values = arguments.defaults
+        return {
+            a.arg: v for a, v in zip(arguments.args[-len(values) :], values, strict=True) if values
+        }
+
+    def _kind(self, name: str) -> str:
+        """What a wrapper, or else a Problem, is by default."""
+        for call in ast.walk(self.wrappers[name]) if name in self.wrappers else ():
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "Problem":
+                for value in [*call.args[3:4], *(k.value for k in call.keywords)]:
+                    if isinstance(value, ast.Constant) and value.value in PROBLEMS:
+                        return str(value.value)
+        return "refused"
+
+    def _text(self, node: ast.expr | None) -> str | None:
+        if isinstance(node, ast.Name):
+            return filled(self.known.get(node.id))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            choices = self.known.get(ast.unparse(node.func.value))
+            if isinstance(choices, ast.Dict):  # TABLE.get(which)
+                pairs = zip(choices.keys, choices.values, strict=True)
+                return "; ".join(f"{filled(key)}: {filled(value)}" for key, value in pairs)
+        return filled(node)
+
+
+def python_messages() -> Iterator[Said]:
+    package = ROOT / "drctl"
+    for path in sorted(package.rglob("*.py")):
+        if not str(path.relative_to(package)).startswith(ELSEWHERE):
+            yield from Messages(ast.parse(path.read_text(encoding="utf-8"))).found
+
+
+# -- messages of the nodes ----------------------------------------------------------------------
+
+
+def node_messages() -> Iterator[tuple[str, str]]:
+    """(what is said, by which template) of every reason that a node script gives."""
+    for path in sorted((ROOT / "templates").rglob("*.sh.j2")):
+        name = str(path.relative_to(ROOT / "templates"))
+        if name.startswith(("lab/", "backup/")):
+            continue
+        text = path.read_text(encoding="utf-8")
+        for said in re.findall(r'echo "([^"]*)" >&2|why="([^"]+)"|echo "why=([^"]+)"', text):
+            if words := plain("".join(said)).strip("… "):
+                yield plain("".join(said)) if " " in words else words, name.removesuffix(".sh.j2")
+
+
+def plain(shell: str) -> str:
+    """Shell and template variables as an ellipsis."""
+    text = re.sub(r"\{\{.*?\}\}|\$\{[^}]*\}|\$\([^)]*\)|\$\w+", "…", shell)
+    return re.sub(r"(… ?)+", "… ", text).strip()
+
+
+# -- the page -----------------------------------------------------------------------------------
+
+
+def cell(text: str) -> str:
+    return re.sub(r"\s*\n\s*", " ", text).replace("|", "\\|").strip()
+
+
+def situations() -> Iterator[str]:
+    yield "\n## How the cluster is now\n"
+    yield "From the beginning of a run to its end; `RUN` and `FILE` stand for what is shown.\n"
+    for word, meaning in SITUATIONS.items():
+        yield f"### {word}\n"
+        yield f"- **now:** {meaning.now}"
+        yield f"- **safe:** {meaning.safe}"
+        ways = " or ".join(f"`{way}`" for way in commands(example(word)))
+        yield f"- **type:** {ways}\n"
+
+
+def example(word: str) -> RunState:
+    """A run in that situation, as far as the commands depend on it."""
+    state = RunState(run="RUN", inventory="FILE", runbook="restore", state="failed", claimed=True)
+    state.plan = {"facts": {"snapshot": {"path": "SNAPSHOT"}}}
+    if word == "untouched":
+        state.claimed = False
+    elif word == "done":
+        state.state = "done"
+    elif word == "rolled-back":
+        state.state = "rolled-back"
+    elif word == "taking-back":
+        state.direction = "undo"
+    return state
+
+
+def exit_codes() -> Iterator[str]:
+    yield "## What the exit code says\n"
+    yield "| exit | code in JSON | what it means, and what to do |"
+    yield "|---|---|---|"
+    for kind in classes():
+        yield f"| {kind.exit_code} | `{kind.code}` | {cell(kind.__doc__ or '')} |"
+
+
+def messages() -> Iterator[str]:
+    yield "\n## Every message\n"
+    yield "An ellipsis stands for what the message fills in. A refusal after a change ends"
+    yield "with exit 5 instead of 4. `then:` stands at the end of nearly every message."
+    by_kind: dict[str, list[Said]] = {}
+    for said in dict.fromkeys(python_messages()):
+        by_kind.setdefault(said.kind, []).append(said)
+    for kind in classes():
+        rows = sorted(by_kind.get(kind.code, ()), key=lambda said: said.message)
+        if rows:
+            yield f"\n### {kind.code} (exit {kind.exit_code})\n"
+            other = WITHOUT_HINT.get(kind.code, THEN)
+            yield "| message | what to do |"
+            yield "|---|---|"
+            yield from (f"| {cell(said.message)} | {cell(said.hint or other)} |" for said in rows)
+    yield "\n### What a node says\n"
+    yield "Behind `failed with status` or `cannot tell whether`, the node's own words: exit 5, or 4"
+    yield "before anything was changed."
+    yield "\n| message | what to do | said by |"
+    yield "|---|---|---|"
+    for words, template in sorted(dict.fromkeys(node_messages())):
+        what = next((advice for piece, advice in ADVICE.items() if piece in words), THEN)
+        yield f"| {cell(words)} | {what} | `templates/{template}` |"
+
+
+def page() -> str:
+    return "\n".join([HEAD, *situations(), *exit_codes(), *messages()]) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
