@@ -14,8 +14,8 @@ from typing import Any
 from docker import DockerClient
 
 from drctl.errors import Refused, UsageError
-from drctl.lab import breaks, certs, data, labfile, labs, processes
-from drctl.lab.docker import engine, flavours, images, places, systemd
+from drctl.lab import breaks, certs, labfile, labs, processes
+from drctl.lab.docker import contents, engine, flavours, images, kubeunits, pki, places
 from drctl.lab.docker import kubernetes as programs
 from drctl.lab.docker.layout import (
     APISERVER_PORT,
@@ -29,7 +29,6 @@ from drctl.lab.docker.layout import (
 )
 from drctl.lab.docker.machine import File, Machine
 from drctl.lab.docker.site import DockerSite
-from drctl.lab.gateway import Gateway
 from drctl.lab.labs import LabStatus, NodeStatus, Say
 from drctl.lab.layout import resolve
 from drctl.lab.processes import ProcessRecord
@@ -74,7 +73,8 @@ def up(
         lab = _claimed(client, directory, shape, tools)
         try:
             _bring_up(client, lab, base, say)
-            _fill(lab, keys, value_size)
+            contents.fill(lab, keys, value_size)
+            say(f"{keys} keys of {value_size} bytes written")
             lab.state = "up"
             lab.save()
             break
@@ -175,7 +175,7 @@ def _kubernetes(wanted: str, base: str, say: Say) -> str | None:
         return None
     if wanted == "build":
         return str(programs.built(lambda: base, say).directory)
-    return str(programs.given(Path(wanted), systemd.KUBERNETES).directory)
+    return str(programs.given(Path(wanted), kubeunits.PROGRAMS).directory)
 
 
 def _claimed(client: DockerClient, directory: Path, shape: Shape, tools: Path) -> DockerLab:
@@ -242,6 +242,7 @@ def _compose(lab: DockerLab) -> str:
         data = [f"{lab.data_dir}:size={limited},mode=700"] if limited else []
         return ["/run", "/run/lock", "/tmp", *data]
 
+    apiservers = [f"{pki.APISERVERS_NAME}:{node.address}" for node in lab.having("control_plane")]
     nodes = [
         {
             "name": node.name,
@@ -249,6 +250,7 @@ def _compose(lab: DockerLab) -> str:
             "address": node.address,
             "published": [f"127.0.0.1:{out}:{inside}" for inside, out in node.ports.items()],
             "tmpfs": mounts(node),
+            "hosts": apiservers if node.has("worker") else [],
         }
         for node in lab.nodes
     ]
@@ -287,13 +289,6 @@ def _inventory(lab: DockerLab, chosen: flavours.Way) -> str:
         "wal_dir": lab.wal_dir,
     }
     return render("lab/docker/inventory.yaml", **values, **chosen.inventory(lab))
-
-
-def _fill(lab: DockerLab, keys: int, value_size: int) -> None:
-    access = lab.etcd
-    url = lab.having("etcd")[0].client_url
-    with Gateway(url, access.ca, access.cert, access.key) as gateway:
-        data.fill(gateway, keys, value_size)
 
 
 def _node_status(lab: DockerLab, node: Node) -> NodeStatus:

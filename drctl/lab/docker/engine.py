@@ -7,10 +7,12 @@ import os
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import docker
 from docker import DockerClient
 from docker.errors import APIError, DockerException
+from docker.models.containers import Container
 
 from drctl.errors import Refused, StepFailed
 from drctl.lab import processes
@@ -20,6 +22,7 @@ PROJECT_LABEL = "com.docker.compose.project"
 LAB_LABEL = "drctl.lab"
 _ENGINE_SECONDS = 900  # how long one answer may take: a script in a machine is one
 _UP_SECONDS = 600
+_AT_ONCE = 8
 _COMPOSE_V2 = (
     "install Compose v2 (the plugin of `docker compose`; Debian 13's and Docker's own package is"
     " docker-compose or docker-compose-plugin)"
@@ -140,9 +143,8 @@ def _remove_once(client: DockerClient, project: str) -> int:
     containers = client.containers.list(
         all=True, ignore_removed=True, filters={"label": _label(project)}
     )
-    for container in containers:
-        with contextlib.suppress(APIError):  # looked at again by the next round
-            container.remove(force=True, v=True)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(_remove_container, containers))
     networks = client.networks.list(filters={"label": _label(project)})
     for network in networks:
         with contextlib.suppress(APIError):
@@ -152,6 +154,11 @@ def _remove_once(client: DockerClient, project: str) -> int:
         with contextlib.suppress(APIError):
             volume.remove()
     return len(containers) + len(networks) + len(volumes)
+
+
+def _remove_container(container: Container) -> None:
+    with contextlib.suppress(APIError):  # looked at again by the next round
+        container.remove(force=True, v=True)
 
 
 def _label(project: str) -> str:

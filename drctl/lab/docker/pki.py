@@ -5,6 +5,8 @@ from __future__ import annotations
 from drctl.lab.certs import Authority, Pair, write_private
 from drctl.lab.docker.layout import DockerLab
 
+APISERVERS_NAME = "apiserver.lab"
+"""In the workers' /etc/hosts with the address of every apiserver: a client tries them in turn."""
 # What pods would call the apiserver by; kubeasz's default service network.
 SERVICE_ADDRESS = "10.68.0.1"
 SERVICE_NAMES = (
@@ -12,6 +14,7 @@ SERVICE_NAMES = (
     "kubernetes.default",
     "kubernetes.default.svc",
     "kubernetes.default.svc.cluster.local",
+    APISERVERS_NAME,
 )
 
 

@@ -10,25 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from drctl.lab.binaries import TOOLS
-from drctl.lab.certs import Authority, Pair
-from drctl.lab.docker import pki
-from drctl.lab.docker.layout import (
-    APISERVER_PORT,
-    PEER_PORT,
-    SSL,
-    DockerLab,
-    Node,
-)
+from drctl.lab.certs import Authority
+from drctl.lab.docker import kubeunits, pki
+from drctl.lab.docker.kubeunits import UNITS
+from drctl.lab.docker.layout import APISERVER_PORT, PEER_PORT, SSL, DockerLab, Node
 from drctl.lab.docker.machine import File, Machine
 from drctl.lab.gateway import Gateway, GatewayError
 from drctl.lab.labs import Say
+from drctl.lab.probe import fetch
 from drctl.lab.site import Flavour, Part
 from drctl.lab.waiting import until
 from drctl.render import render
 
-KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
-UNITS = "/etc/systemd/system"
-READY_SECONDS = 120.0
+READY_SECONDS = 180.0
 # It answers HTTP on the apiserver's port and knows nothing of etcd.
 _APISERVER_STAND_IN = "/bin/busybox httpd -f -p {address}:6443 -h /srv/kube-apiserver-stand-in"
 _KUBELET_STAND_IN = "/bin/sleep infinity"
@@ -45,50 +39,56 @@ class Systemd:
     name: Flavour = "systemd"
 
     def programs(self, etcd: Path, kubernetes: Path | None) -> Mapping[str, Path]:
-        """etcd's tools, and Kubernetes's own."""
+        """etcd's tools, and Kubernetes' own."""
         programs = {tool: etcd / tool for tool in TOOLS}
         if kubernetes is not None:
-            programs |= {name: kubernetes / name for name in KUBERNETES}
+            programs |= {name: kubernetes / name for name in kubeunits.PROGRAMS}
         return programs
 
     def start(self, lab: DockerLab, machines: Mapping[str, Machine], say: Say) -> None:
         """Certificates, etcd, then what stands in front of it."""
         authority = pki.make(lab)
-        members = lab.having("etcd")
-        with ThreadPoolExecutor(len(lab.nodes)) as pool:
-            list(pool.map(lambda node: _install(lab, machines[node.name], authority), lab.nodes))
-        for node in members:
-            ready = partial(etcd_answers, lab, node)
-            until(ready, READY_SECONDS, f"{node.name}: etcd")
+        if lab.shape.kubernetes:
+            kubeunits.issue(lab, authority)
+        cluster = [node for node in lab.nodes if not node.has("spare")]
+        with ThreadPoolExecutor(len(cluster)) as pool:
+            list(pool.map(lambda node: _install(lab, machines[node.name], authority), cluster))
+        for node in lab.having("etcd"):
+            until(partial(etcd_answers, lab, node), READY_SECONDS, f"{node.name}: etcd")
         say("etcd is healthy")
+        if lab.admin:
+            for node in lab.having("control_plane"):
+                ready = partial(apiserver_answers, lab, node)
+                until(ready, READY_SECONDS, f"{node.name}: kube-apiserver")
+            say("every kube-apiserver is ready")
 
     def control(self, lab: DockerLab, verb: str, part: Part) -> str:
-        """`systemctl`, on whichever of the part's units the machine has."""
-        return _VERBS[verb].format(units=shlex.join(_units(lab)[part]))
+        """`systemctl` on the part's units."""
+        units = _units(lab)[part]
+        return _VERBS[verb].format(units=shlex.join(units)) if units else ":"
 
     def services(self, lab: DockerLab, node: Node) -> list[str]:
         """The units."""
         return [unit for part in _parts(node) for unit in _units(lab)[part]]
 
     def inventory(self, lab: DockerLab) -> dict[str, Any]:
-        """The layout's services where they differ: the stand-ins."""
+        """The layout's services where they differ: no kube-proxy, or stand-ins."""
         units = _units(lab)
-        return {
-            "services": {
+        services: dict[str, Any] = {"kubelet": None, "dependents": None}
+        if lab.having("worker"):
+            services["kubelet"] = {"hosts": ["workers"], "units": units["kubelet"]}
+        if not lab.shape.kubernetes:
+            services |= {
                 "apiserver": {
                     "hosts": ["control_plane"],
                     "units": units["apiserver"],
                     "ports": [APISERVER_PORT],
                     "start": "one-by-one",
-                    "ready": "curl -fs --max-time 5 http://{address}:6443/readyz",
+                    "ready": f"curl -fs --max-time 5 http://{{address}}:{APISERVER_PORT}/readyz",
                 },
                 "controllers": None,
-                "kubelet": {"hosts": ["workers"], "units": units["kubelet"]}
-                if lab.having("worker")
-                else None,
-                "dependents": None,
             }
-        }
+        return {"services": services}
 
 
 def etcd_answers(lab: DockerLab, node: Node) -> bool:
@@ -101,13 +101,16 @@ def etcd_answers(lab: DockerLab, node: Node) -> bool:
         return False
 
 
-def certificates(pair: Pair, authority: Authority) -> dict[str, File]:
-    """The three files that every machine of the cluster has."""
-    return {
-        f"{SSL}/ca.pem": File(authority.pair.cert),
-        f"{SSL}/kubernetes.pem": File(pair.cert),
-        f"{SSL}/kubernetes-key.pem": File(pair.key, 0o600),
-    }
+def apiserver_answers(lab: DockerLab, node: Node) -> bool:
+    """Whether the node's real apiserver says that it is ready, asked from this machine."""
+    access = lab.admin
+    assert access is not None
+    url = f"https://127.0.0.1:{node.ports[APISERVER_PORT]}/readyz"
+    try:
+        fetch(url, str(access.ca), cert=str(access.cert), key=str(access.key))
+    except OSError:
+        return False
+    return True
 
 
 def etcd_unit(lab: DockerLab, node: Node) -> File:
@@ -128,28 +131,45 @@ def etcd_unit(lab: DockerLab, node: Node) -> File:
 
 def _install(lab: DockerLab, machine: Machine, authority: Authority) -> None:
     node = machine.node
-    if node.has("spare"):
-        return
-    files = certificates(pki.pair(lab, "kubernetes"), authority)
-    if node.has("etcd"):
-        files[f"{UNITS}/etcd.service"] = etcd_unit(lab, node)
-    if node.has("control_plane"):
-        command = _APISERVER_STAND_IN.format(address=node.address)
-        files["/srv/kube-apiserver-stand-in/readyz"] = File(b"ok (a stand-in)\n")
-        files[f"{UNITS}/kube-apiserver-stand-in.service"] = _program("apiserver", command)
-    if node.has("worker"):
-        files[f"{UNITS}/kubelet-stand-in.service"] = _program("kubelet", _KUBELET_STAND_IN)
-    machine.put(files)
+    machine.put(_files(lab, node, authority))
+    folders = [lab.data_dir, *([lab.wal_dir] if lab.wal_dir else [])] if node.has("etcd") else []
     units = [unit for part in _parts(node) for unit in _units(lab)[part]]
-    folders = [lab.data_dir, *([lab.wal_dir] if lab.wal_dir else [])]
+    if folders:
+        machine.sh(f"mkdir -p -m 700 {shlex.join(folders)}")
     # --no-block: a member alone would wait for its quorum.
     machine.sh(
-        f"mkdir -p -m 700 {shlex.join(folders)} && systemctl daemon-reload"
-        f" && systemctl enable --quiet --now --no-block {shlex.join(units)}"
+        f"systemctl daemon-reload && systemctl enable --quiet --now --no-block {shlex.join(units)}"
     )
 
 
-def _program(what: str, command: str) -> File:
+def _files(lab: DockerLab, node: Node, authority: Authority) -> dict[str, File]:
+    files: dict[str, File] = {}
+    if node.has("etcd"):
+        files[f"{SSL}/ca.pem"] = File(authority.pair.cert)
+        files |= kubeunits.pair_files("kubernetes", pki.pair(lab, "kubernetes"))
+        files[f"{UNITS}/etcd.service"] = etcd_unit(lab, node)
+    if lab.shape.kubernetes:
+        if node.has("control_plane"):
+            files |= kubeunits.control_plane_files(lab, node)
+        if node.has("worker"):
+            files |= kubeunits.worker_files(lab, node, authority)
+    else:
+        files |= _stand_ins(node)
+    return files
+
+
+def _stand_ins(node: Node) -> dict[str, File]:
+    files: dict[str, File] = {}
+    if node.has("control_plane"):
+        command = _APISERVER_STAND_IN.format(address=node.address)
+        files["/srv/kube-apiserver-stand-in/readyz"] = File(b"ok (a stand-in)\n")
+        files[f"{UNITS}/kube-apiserver-stand-in.service"] = _stand_in("apiserver", command)
+    if node.has("worker"):
+        files[f"{UNITS}/kubelet-stand-in.service"] = _stand_in("kubelet", _KUBELET_STAND_IN)
+    return files
+
+
+def _stand_in(what: str, command: str) -> File:
     text = render("lab/docker/program.service", description=f"stand-in: {what}", command=command)
     return File(text.encode())
 
@@ -170,7 +190,7 @@ def _units(lab: DockerLab) -> dict[Part, list[str]]:
         return {
             "etcd": ["etcd"],
             "apiserver": ["kube-apiserver"],
-            "controllers": ["kube-controller-manager", "kube-scheduler"],
+            "controllers": list(kubeunits.CONTROLLERS),
             "kubelet": ["kubelet"],
         }
     return {
