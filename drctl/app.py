@@ -257,6 +257,7 @@ class App:
             process=os.getpid(),
             drctl=__version__,
             digest=plan.digest,
+            steps=plan.outline(),
         )
         engine = self._engine(inventory, plan, journal)
         with explained(lambda: fold(journal.events)), engine as walk:

@@ -11,12 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from drctl.errors import Refused
@@ -76,9 +79,7 @@ class Journal:
         try:
             path.open("r+b").close()  # SQLite would open a file that may not be written read-only
             self._db = _connect(path)
-            for row in self._db.execute(
-                "SELECT seq, at, kind, body, hash FROM events ORDER BY seq"
-            ).fetchall():
+            for row in self._db.execute(SELECT).fetchall():
                 self._replay(*row)
             # What the chain cannot see: pages in disorder, onto which no event could be put.
             (verdict,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
@@ -147,6 +148,7 @@ class Journal:
             self._db.close()
 
 
+SELECT = "SELECT seq, at, kind, body, hash FROM events ORDER BY seq"
 INSERT = "INSERT INTO events VALUES (?,?,?,?,?)"
 
 
@@ -177,6 +179,56 @@ def _made(path: Path, row: tuple[int, str, str, str, str]) -> sqlite3.Connection
 def _is_short(code: int) -> bool:
     """The file ends before its content does."""
     return code == sqlite3.SQLITE_IOERR_SHORT_READ
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A journal as far as it can be believed; `problem` says what is wrong after `events`, "" where
+    nothing is. (A lost tail cannot be seen in the file itself.)"""
+
+    events: tuple[Event, ...]
+    problem: str = ""
+
+
+def read(path: Path) -> Reading:
+    """Read a journal and leave it as it is: for reports, of damaged ones and runs under way too."""
+    events: list[Event] = []
+    last, problem = "", ""
+    try:
+        with _opened_to_read(path) as db:
+            for seq, at, kind, body, digest in db.execute(SELECT):
+                if seq != len(events) + 1 or digest != chain_hash(last, seq, at, kind, body):
+                    problem = "the next one does not follow from it"
+                    break
+                events.append(Event(seq, at, kind, json.loads(body)))
+                last = digest
+            else:
+                (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+                problem = "" if verdict == "ok" else str(verdict).replace("\n", " ")
+    except (OSError, sqlite3.Error, ValueError, TypeError) as error:
+        problem = str(error)
+    if not events:
+        problem = problem or "it holds no event"
+    return Reading(tuple(events), problem and f"whole up to event {len(events)}, then: {problem}")
+
+
+@contextmanager
+def _opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
+    """A write that a kill cut short has to be undone before anybody can read: in a copy then."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            yield db
+            return
+    except sqlite3.OperationalError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+    with TemporaryDirectory() as folder:
+        for each in path.parent.glob(path.name + "*"):
+            shutil.copy(each, folder)
+        with closing(sqlite3.connect(Path(folder) / path.name)) as db:
+            yield db
 
 
 def unwritable(path: Path | None, error: Exception) -> Refused:

@@ -95,6 +95,12 @@ class Plan:
         """The whole plan as plain JSON data, for the journal."""
         return {**asdict(self), "digest": self.digest}
 
+    def outline(self) -> list[dict[str, Any]]:
+        """Its steps by name, without their scripts: what a reader of the journal needs to know of
+        a session whose plan is not the run's own, as a rollback's."""
+        names = ("id", "phase", "title", "kind", "judges", "hosts")
+        return [{name: getattr(step, name) for name in names} for step in self.steps]
+
 
 def undo_steps(
     forward: Plan, begun: Mapping[str, frozenset[str]], phase: str

@@ -1,7 +1,9 @@
 """Templates to text: the one owner of Jinja2.
 
-Templates live in `templates/` of a checkout and in `drctl/templates/` of an installed wheel. An
-undefined name is an error, and every value that reaches a shell goes through the `q` filter.
+Two environments: shell and config files as they are written, and pages, in which every value is
+escaped. Templates live in `templates/` of a checkout and in `drctl/templates/` of an installed
+wheel. An undefined name is an error, and every value that reaches a shell goes through the `q`
+filter.
 """
 
 from __future__ import annotations
@@ -53,6 +55,26 @@ def environment(folder: Path | None = None) -> Environment:
     env.filters["q"] = quote
     env.filters["hex_address"] = hex_address
     return env
+
+
+@cache
+def html_environment() -> Environment:
+    """For pages: every value is escaped, whoever it came from."""
+    return Environment(
+        loader=FileSystemLoader(data_folder("templates")),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render_html(template: str, /, **values: Any) -> str:
+    """The page `templates/TEMPLATE.html.j2`; raises InvalidInput for a broken template."""
+    try:
+        return html_environment().get_template(f"{template}.html.j2").render(values)
+    except TemplateError as error:
+        raise InvalidInput(f"template {template}: {type(error).__name__}: {error}") from error
 
 
 def has_template(name: str, folder: Path | None = None) -> bool:

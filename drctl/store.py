@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from drctl.errors import LockHeld, Refused
-from drctl.journal import Clock, Journal, now, unwritable
+from drctl.journal import Clock, Journal, Reading, now, read, unwritable
 from drctl.runstate import RunState, fold
 
 
@@ -80,6 +80,22 @@ class Store:
         if not path.is_file():
             raise Refused(f"no run {run!r} of cluster {cluster!r}", hint="drctl runs list")
         return Journal(path, clock)
+
+    def read(self, cluster: str, run: str) -> Reading:
+        """The run's events as far as they can be believed; it writes nothing."""
+        return read(self.folder / cluster / run / "journal.sqlite")
+
+    def holder(self, cluster: str) -> str:
+        """Who works on the cluster from this machine right now; "" where nobody does."""
+        try:
+            with (self.folder / cluster / "lock").open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return file.read().strip() or "another process"
+        except FileNotFoundError:
+            pass
+        return ""
 
     def state(self, cluster: str, run: str) -> RunState:
         with closing(self.open(cluster, run)) as journal:

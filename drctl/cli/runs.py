@@ -8,10 +8,13 @@ import click
 
 from drctl.cli.common import FILE, Options, output_option, print_json, state_dir_option
 from drctl.console import print_table
-from drctl.errors import Refused
+from drctl.errors import Refused, UsageError
+from drctl.evidence.document import run_evidence
+from drctl.evidence.page import run_page, run_text
 from drctl.inventory import load_inventory
+from drctl.journal import now
 from drctl.report import human_seconds, run_document
-from drctl.runstate import RunState
+from drctl.runstate import RunState, fold
 from drctl.situation import situation
 from drctl.store import Store
 
@@ -48,20 +51,30 @@ def readable(store: Store, cluster: str, run: str) -> RunState:
         return RunState(run=run, cluster=cluster, state="failed", runbook="(unreadable)")
 
 
+def chosen(store: Store, run: str | None, inventory: Path | None) -> tuple[str, str]:
+    """(cluster, run) of the run that was asked for, by default the latest."""
+    cluster = load_inventory(inventory).cluster if inventory else None
+    found = [pair for pair in store.runs(cluster) if run in (None, pair[1])]
+    if not found:
+        raise Refused(f"no run {run!r}" if run else "no runs yet", hint="drctl runs list")
+    return found[-1]
+
+
+_inventory_option = click.option(
+    "--inventory", "-i", type=FILE, help="The latest run of the cluster it names."
+)
+
+
 @runs_group.command("show")
 @click.argument("run", required=False)
-@click.option("--inventory", "-i", type=FILE, help="The latest run of the cluster it names.")
+@_inventory_option
 @state_dir_option
 @output_option
 @click.pass_obj
 def show(options: Options, run: str | None, inventory: Path | None) -> None:
     """One run, by default the latest: every step on every host, and what to type next."""
     store = options.app().store
-    cluster = load_inventory(inventory).cluster if inventory else None
-    found = [pair for pair in store.runs(cluster) if run in (None, pair[1])]
-    if not found:
-        raise Refused(f"no run {run!r}" if run else "no runs yet", hint="drctl runs list")
-    state = store.state(*found[-1])
+    state = store.state(*chosen(store, run, inventory))
     document = run_document(state)
     if options.json:
         print_json(document)
@@ -78,3 +91,47 @@ def show(options: Options, run: str | None, inventory: Path | None) -> None:
         click.echo(f"error: {document['error']['message']}")
     for line in situation(state).lines():
         click.echo(line)
+
+
+@runs_group.command("report")
+@click.argument("run", required=False)
+@_inventory_option
+@click.option("--html", type=FILE, help="Write the page here: one file, for people.")
+@state_dir_option
+@output_option
+@click.pass_obj
+def report(options: Options, run: str | None, inventory: Path | None, html: Path | None) -> None:
+    """What one run proves, by default the latest: verdict, times, losses, every check.
+
+    It reads the journal and nothing else, also of a run that failed, still runs, or whose journal
+    is damaged. Values that the operator gave are not shown.
+    """
+    store = options.app().store
+    cluster, run = chosen(store, run, inventory)
+    reading = store.read(cluster, run)
+    state = fold(reading.events)
+    state.run, state.cluster = run, cluster
+    document = run_evidence(
+        state,
+        reading.events,
+        made_at=now().isoformat(timespec="seconds"),
+        problem=reading.problem,
+        holder=store.holder(cluster),
+    )
+    if html:
+        write_page(html, run_page(document))
+    if options.json:
+        print_json(document)
+    else:
+        click.echo(run_text(document))
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page for people, readable by whoever may read what the operator makes."""
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}", hint="name another --html"
+        ) from error
+    click.echo(f"written: {path}", err=True)

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gathering",),
     ("engine",),
     ("ssh", "report"),
-    ("console", "rundata"),
+    ("console", "rundata", "evidence"),
     ("lab",),
     ("app",),
     ("backup",),
