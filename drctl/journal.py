@@ -215,20 +215,24 @@ def read(path: Path) -> Reading:
 @contextmanager
 def _opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
     """A write that a kill cut short has to be undone before anybody can read: in a copy then."""
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            yield db
-            return
-    except sqlite3.OperationalError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
-            raise
     with TemporaryDirectory() as folder:
-        for each in path.parent.glob(path.name + "*"):
-            shutil.copy(each, folder)
-        with closing(sqlite3.connect(Path(folder) / path.name)) as db:
+        where = f"{path.absolute().as_uri()}?mode=ro"
+        if _is_cut_short(where):
+            for each in path.parent.glob(path.name + "*"):
+                shutil.copy(each, folder)
+            where = (Path(folder) / path.name).as_uri()
+        with closing(sqlite3.connect(where, uri=True)) as db:
             yield db
+
+
+def _is_cut_short(where: str) -> bool:
+    with closing(sqlite3.connect(where, uri=True)) as db:
+        try:
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.OperationalError as error:
+            code = error.sqlite_errorcode & 0xFF
+            return code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+    return False
 
 
 def unwritable(path: Path | None, error: Exception) -> Refused:

@@ -20,7 +20,7 @@ def verdict(state: RunState, *, problem: str, holder: str) -> dict[str, str]:
         return _words(
             "damaged",
             "Not proven: the journal is damaged",
-            f"{problem}. What stands below is what the events before that prove, and no more",
+            f"{problem}. What stands below is what its events before that prove, and no more",
             "bad",
         )
     if not state.run:
