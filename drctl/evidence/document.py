@@ -13,9 +13,9 @@ from drctl.evidence.redact import redactor, secret_names
 from drctl.evidence.sessions import sessions, split
 from drctl.evidence.untested import not_tested
 from drctl.evidence.verdict import verdict
-from drctl.plan import Plan
-from drctl.report import kept_at, run_document
+from drctl.report import run_document
 from drctl.runstate import Event, RunState
+from drctl.situation import kept_places
 
 SCHEMA = 1
 COUNTABLE = 1_000_000_000  # a restore raises revisions by at least this: no count of writes
@@ -215,6 +215,4 @@ def _revisions(state: RunState, taken: int) -> tuple[int | None, str]:
 def _kept(state: RunState) -> list[str]:
     if not (state.changed and state.unfinished) and state.state != "done":
         return []
-    facts = state.plan.get("facts", {})
-    plan = Plan(runbook=state.runbook, cluster=state.cluster, steps=(), facts=facts)
-    return kept_at(plan, state)
+    return kept_places(state.plan.get("facts", {}), state)

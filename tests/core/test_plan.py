@@ -214,12 +214,13 @@ def used_templates() -> set[str]:
         f"{name.removesuffix('/act')}/undo/{part}" for name in named for part in ("observe", "act")
     }
     for path in (folder.parent / "drctl").rglob("*.py"):
-        named |= set(re.findall(r"render(?:_script)?\(\s*f?\"([^\"]+)\"", path.read_text()))
+        named |= set(re.findall(r"render(?:_script|_html)?\(\s*f?\"([^\"]+)\"", path.read_text()))
         named |= {
             f"job/{name}"
             for name in re.findall(r'_(?:call|follow)\(host, "(\w+)"', path.read_text())
         }
     todo = {f"{name.removesuffix('.sh')}.sh.j2" for name in named}
+    todo |= {f"{name}.html.j2" for name in named}
     used: set[str] = set()
     while todo:
         name = todo.pop()
@@ -227,7 +228,7 @@ def used_templates() -> set[str]:
         if name in used or not path.is_file():
             continue
         used.add(name)
-        todo |= set(re.findall(r'{%\s*include\s+"([^"~]+)"\s*%}', path.read_text()))
+        todo |= set(re.findall(r'{%\s*(?:include|import|extends)\s+"([^"~]+)"', path.read_text()))
     return used
 
 
