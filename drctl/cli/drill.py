@@ -6,10 +6,19 @@ from pathlib import Path
 
 import click
 
-from drctl.cli.common import FOLDER, Options, output_option, print_json
-from drctl.cli.lab import driver_option, etcd_option, say
+from drctl.cli.common import (
+    FOLDER,
+    Options,
+    default_state_dir,
+    output_option,
+    print_json,
+    state_dir_option,
+)
+from drctl.cli.lab import etcd_option, say
 from drctl.console import print_table
 from drctl.errors import NotProven
+
+SUMMARY = ("scenario", "verdict", "RTO s", "RPO s", "keys lost", "reason")
 
 
 @click.group("drill", invoke_without_command=True)
@@ -21,51 +30,88 @@ def drill_group(context: click.Context) -> None:
 
 
 @drill_group.command("run")
-@driver_option
-@click.argument("scenario", default="majority-data-lost")
+@click.argument("scenarios", metavar="[SCENARIO ...]", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Every scenario of `drctl drill list`.")
+@click.option(
+    "--driver",
+    type=click.Choice(["local", "docker"]),
+    default="local",
+    show_default=True,
+    help="Where the hosts live.",
+)
+@click.option("--flavour", type=click.Choice(["systemd", "static-pod"]), help="With Docker.")
+@click.option("--kubernetes", metavar="none|build|DIR", help="With Docker: what stands in front.")
 @click.option("--staged", is_flag=True, help="Restore in the staged order.")
 @etcd_option
 @click.option("--dir", "directory", type=FOLDER, help="The lab's folder [default: temporary].")
-@click.option("--keep", is_flag=True, help="Leave the lab running afterwards.")
+@click.option("--keep", is_flag=True, help="Leave the last lab running afterwards.")
+@state_dir_option
 @output_option
 @click.pass_obj
 def drill_run(
     options: Options,
-    scenario: str = "majority-data-lost",
+    scenarios: tuple[str, ...] = (),
+    every: bool = False,
+    driver: str = "local",
+    flavour: str | None = None,
+    kubernetes: str | None = None,
     staged: bool = False,
     etcd: Path | None = None,
     directory: Path | None = None,
     keep: bool = False,
 ) -> None:
-    """One drill, start to end; leaves nothing running."""
-    from drctl.lab.drill import run_drill
+    """Drill scenarios, start to end; leaves nothing running, and a record of each."""
+    from drctl.lab import drill, drivers, scenario
 
-    report = run_drill(
-        directory.absolute() if directory else None,
-        scenario=scenario,
-        staged=staged,
-        etcd=etcd,
+    names = tuple(scenario.shipped()) if every else scenarios or (scenario.DEFAULT,)
+    chosen = [scenario.load(name) for name in names]
+    game_day = drill.Drill(
+        driver=driver,
+        options=drivers.Options(flavour=flavour or "", kubernetes=kubernetes or "none", etcd=etcd),
+        state_dir=options.state_dir or default_state_dir(),
         say=say,
+        directory=directory.absolute() if directory else None,
+        staged=staged,
         keep=keep,
     )
+    records = game_day.run(chosen)
     if options.json:
-        print_json(report.document())
+        documents = [made.document() for made in records]
+        print_json(documents[0] if len(documents) == 1 else {"drills": documents})
     else:
-        for line in report.lines():
-            click.echo(line)
-    if not report.proven:
-        raise NotProven("the drill's proofs do not all hold", hint="look at the lines NOT PROVEN")
+        for made in records:
+            for line in drill.lines(made):
+                click.echo(line)
+        if len(records) > 1:
+            print_table(SUMMARY, (_row(made) for made in records))
+    failed = [made.scenario for made in records if made.verdict == "failed"]
+    if failed:
+        raise NotProven(
+            f"not as it must be: {', '.join(failed)}", hint="look at the lines NOT PROVEN above"
+        )
+    drill.outcome(records)
 
 
 @drill_group.command("list")
 @output_option
 @click.pass_obj
 def drill_list(options: Options) -> None:
-    """The scenarios."""
-    from drctl.lab import breaks
+    """The scenarios: what happens, and where each can be drilled."""
+    from drctl.lab import scenario
 
-    kinds = {name: kind.summary for name, kind in breaks.KINDS.items()}
+    known = scenario.catalogue()
     if options.json:
-        print_json(kinds)
-    else:
-        print_table(("scenario", "what happens"), kinds.items())
+        print_json([one.model_dump(mode="json") for one in known.values()])
+        return
+    rows = ((name, one.title, ", ".join(one.needs.places)) for name, one in known.items())
+    print_table(("scenario", "what happens", "where"), rows)
+
+
+def _row(made: object) -> tuple[str, ...]:
+    from drctl.lab.record import DrillRecord
+
+    assert isinstance(made, DrillRecord)
+    figures = (made.rto_seconds, made.rpo_seconds)
+    shown = ("" if seconds is None else f"{seconds:.1f}" for seconds in figures)
+    lost = "" if made.rpo_keys is None else str(made.rpo_keys)
+    return (made.scenario, made.verdict, *shown, lost, made.reason)

@@ -163,8 +163,10 @@ def lab_ssh(directory: Path, node: str) -> None:
 @lab_group.command("break")
 @_dir_option
 @click.argument("kind")
-def lab_break(directory: Path, kind: str) -> None:
-    """Break the lab's cluster, for real (majority-data-lost, all-data-lost, member-data-lost)."""
-    from drctl.lab import labs
+@click.option("--node", help="Strike this host [default: those that the kind or scenario strikes].")
+def lab_break(directory: Path, kind: str, node: str | None) -> None:
+    """Break the lab's cluster, for real: a scenario's damage (drctl drill list), or one kind."""
+    from drctl.lab import breaking, labs
 
-    labs.of(directory).break_(directory.absolute(), kind, say=say)
+    site = labs.of(directory).site(directory.absolute())
+    breaking.strike(site, kind, say=say, node=node)

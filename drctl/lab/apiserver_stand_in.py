@@ -239,11 +239,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--etcd", required=True, help="URL of the host's own member")
     for name in ("--ca", "--cert", "--key"):
         parser.add_argument(name, required=True, type=Path)
+    parser.add_argument("--user", type=Path, help="JSON, who to be in etcd; need not exist")
     arguments = parser.parse_args(argv)
 
     def connect(timeout: float) -> Gateway:
         tls = (arguments.ca, arguments.cert, arguments.key)
-        return Gateway(arguments.etcd, *tls, timeout=timeout)
+        return Gateway(arguments.etcd, *tls, timeout=timeout, user_file=arguments.user)
 
     cache = Cache()
     host, _, port = arguments.listen.rpartition(":")

@@ -18,7 +18,7 @@ from drctl.lab.layout import (
     Lab,
     LabHost,
 )
-from drctl.lab.processes import MARKER
+from drctl.lab.processes import MARKER, NODE_MARKER
 from drctl.render import render
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -50,6 +50,7 @@ def environment(lab: Lab, host: LabHost) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PATH": f"{host.bin_dir}:{_SYSTEM_PATH}",
         MARKER: lab.id,
+        NODE_MARKER: f"{lab.id}/{host.name}",
     }
 
 
@@ -67,9 +68,13 @@ def control(host: LabHost, verb: str, unit: str) -> list[str]:
 
 
 def _write_certificates(lab: Lab) -> None:
-    issued = certs.issue(list(lab.addresses.values()))
+    authority = certs.Authority.new()
+    cert, key = lab.authority
+    cert.write_bytes(authority.pair.cert)
+    certs.write_private(key, authority.pair.key)
+    issued = authority.issue("kubernetes", addresses=list(lab.addresses.values()))
     for host in lab.hosts:
-        host.ca.write_bytes(issued.ca)
+        host.ca.write_bytes(authority.pair.cert)
         host.cert.write_bytes(issued.cert)
         certs.write_private(host.key, issued.key)
 
@@ -106,6 +111,7 @@ def _lab_values(lab: Lab) -> dict[str, Any]:
         "cluster": f"lab-{lab.id[:8]}",
         "directory": lab.directory,
         "hosts": lab.hosts,
+        "separate_wal": lab.separate_wal,
         "user": user(),
         "python": shlex.quote(sys.executable),
         "control": f"{shlex.join(_CTL)} {lab.socket_of('{host}')}",
@@ -113,13 +119,14 @@ def _lab_values(lab: Lab) -> dict[str, Any]:
 
 
 def _host_values(lab: Lab, host: LabHost) -> dict[str, Any]:
-    paths = ("root", "socket", "fences", "data_dir", "log_dir", "run_dir", "home", "bin_dir")
+    paths = ("root", "etc", "socket", "fences", "data_dir", "log_dir", "run_dir", "home", "bin_dir")
     names = ("name", "address", "member_name", "ca", "cert", "key", "client_url", "peer_url")
     peers = [f"{peer.member_name}={peer.peer_url}" for peer in lab.hosts]
     return {
         **{name: getattr(host, name) for name in (*paths, *names)},
         "python": shlex.quote(sys.executable).replace("%", "%%"),
         "initial_cluster": ",".join(peers),
+        "wal_dir": host.wal_dir,
         "apiserver": f"{host.address}:{APISERVER_PORT}",
         "host_key": host.etc / "ssh_host_ed25519_key",
         "authorized_keys": host.etc / "authorized_keys",

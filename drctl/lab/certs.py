@@ -74,7 +74,7 @@ class Authority:
 
     def issue(
         self,
-        common_name: str,
+        common_name: str | None,
         *,
         organization: str | None = None,
         addresses: Sequence[str] = (),
@@ -130,7 +130,7 @@ def write_private(path: Path, content: bytes) -> None:
         stream.write(content)
 
 
-def _name(common_name: str, organization: str | None = None) -> x509.Name:
+def _name(common_name: str | None, organization: str | None = None) -> x509.Name:
     parts = [(NameOID.ORGANIZATION_NAME, organization), (NameOID.COMMON_NAME, common_name)]
     return x509.Name([x509.NameAttribute(kind, text) for kind, text in parts if text])
 

@@ -17,7 +17,7 @@ from drctl.lab.layout import APISERVER_PORT, LabHost
 
 PREFIX = "/registry/"
 NAMESPACE_KEY = "/registry/namespaces/kube-system"
-_ITEMS = "/registry/configmaps/lab"
+ITEMS = "/registry/configmaps/lab/"
 
 
 def gateway(host: LabHost, *, timeout: float = 10.0) -> Gateway:
@@ -31,16 +31,16 @@ def fill(target: Gateway, keys: int, value_size: int) -> int:
     return write_keys(target, "item", keys, value_size) or target.revision()
 
 
-def write_keys(target: Gateway, name: str, count: int, value_size: int) -> int:
+def write_keys(target: Gateway, name: str, count: int, value_size: int, under: str = ITEMS) -> int:
     """Write `count` items with random values of `value_size` bytes; returns the last revision."""
-    return target.put_all(items(name, count, value_size))
+    return target.put_all(items(name, count, value_size, under))
 
 
-def items(name: str, count: int, value_size: int) -> Iterator[Pair]:
+def items(name: str, count: int, value_size: int, under: str = ITEMS) -> Iterator[Pair]:
     """Pairs "/registry/configmaps/lab/NAME-000001" and so on; values do not compress well."""
     for number in range(1, count + 1):
         value = base64.b64encode(os.urandom(value_size * 3 // 4 + 3))[:value_size]
-        yield f"{_ITEMS}/{name}-{number:06d}", value
+        yield f"{under}{name}-{number:06d}", value
 
 
 def namespace(uid: str) -> bytes:
@@ -71,10 +71,15 @@ def stand_in_ready(host: LabHost) -> bool:
     return True
 
 
+def stand_in_path(key: str) -> str:
+    """Where a stand-in serves `key`."""
+    return f"/get?key={quote(key, safe='')}"
+
+
 def stand_in_value(host: LabHost, key: str) -> bytes | None:
     """What the host's stand-in serves for `key`, None when it answers that there is none."""
     try:
-        answer = ask_stand_in(host, f"/get?key={quote(key, safe='')}")
+        answer = ask_stand_in(host, stand_in_path(key))
     except OSError as error:
         if getattr(error, "code", None) == 404:
             return None

@@ -1,40 +1,43 @@
-"""The local drill: a lab, a backup, a disaster, a restore by the product's own command line, and
-the proof, taken from outside the product, that it is the old data and a new cluster.
-
-The lab is ended and removed whatever happens.
+"""Game days: labs, disasters, restores by the product's own command line, proofs from outside it,
+and a record of each. Labs are ended and removed whatever happens.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import getpass
 import os
+import platform
+import secrets
 import signal
-import subprocess
-import sys
+import socket
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from drctl.errors import Aborted, StepFailed
-from drctl.lab import breaks, data, layout, local, proofs
-from drctl.lab.layout import Lab
-from drctl.lab.proofs import Proof, Sight
+from drctl import __version__
+from drctl.errors import Aborted, DrctlError, Refused
+from drctl.lab import drivers, record, witness
+from drctl.lab.drivers import Options
+from drctl.lab.gateway import GatewayError
+from drctl.lab.operator import Operator, Say
+from drctl.lab.record import DrillRecord, Machine, TopologyNode, Versions
+from drctl.lab.rehearsal import LATER_KEYS, Rehearsal
+from drctl.lab.scenario import Needs, Scenario
+from drctl.lab.site import Site
+from drctl.lab.times import utc_now
 
-Say = Callable[[str], None]
-LATER_KEYS = 25
-_VALUE_BYTES = 256
-_COMMAND_SECONDS = 900
+__all__ = ["LATER_KEYS", "Drill", "StepTime", "lines", "split_by_phase"]
+_SINCE_BOOT = {"lab_of_its_own": False}
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """One (step, host) of the run, as `drctl runs show` told it; times in seconds."""
+    """One (step, host) of a run, as `drctl runs show` tells it; times in seconds."""
 
     id: str
     phase: str
@@ -44,130 +47,189 @@ class StepTime:
     seconds: float
 
 
-@dataclass(frozen=True)
-class DrillReport:
-    """What a drill found. RTO runs from the damage to the last proof, RPO from the backup to it."""
+@dataclass
+class Drill:
+    """A number of scenarios, one after the other, with one driver.
 
-    scenario: str
-    staged: bool
-    proven: bool
-    proofs: tuple[Proof, ...]
-    rto_seconds: float
-    restore_seconds: float  # the restore command's share of the RTO
-    phases: dict[str, float]  # phase -> seconds from its first step's start to its last one's end
-    rpo_seconds: float
-    rpo_revisions: int
-    rpo_keys: int
-    timeline: tuple[StepTime, ...]
-    run: str
-    directory: str
-
-    def document(self) -> dict[str, Any]:
-        """The report as JSON-able data."""
-        return asdict(self)
-
-    def lines(self) -> list[str]:
-        """The report for people."""
-        marks = {True: "proven", False: "NOT PROVEN"}
-        rows = [f"{marks[proof.ok]:>10}  {proof.what}: {proof.detail}" for proof in self.proofs]
-        split = [f"{seconds:10.1f}  {phase}" for phase, seconds in self.phases.items()]
-        return [
-            *rows,
-            f"RTO {self.rto_seconds:.1f} s from the damage to the last proof, "
-            f"of which the restore took {self.restore_seconds:.1f} s:",
-            *split,
-            f"RPO {self.rpo_seconds:.1f} s: {self.rpo_revisions} revisions and "
-            f"{self.rpo_keys} keys as written after the backup are lost",
-        ]
-
-
-@dataclass(frozen=True)
-class Product:
-    """The product, as an operator uses it: its command line in a process of its own."""
-
-    lab: Lab
-
-    @property
-    def state_dir(self) -> Path:
-        """Where its runs are kept: inside the lab, so that they go with it."""
-        return self.lab.directory / "state"
-
-    def call(self, *arguments: str) -> str:
-        """Run one command; what it tells the operator goes to our own stderr, live. Returns its
-        stdout; StepFailed when it fails."""
-        told = subprocess.run(
-            [sys.executable, "-m", "drctl", *arguments],
-            env=os.environ | {"DRCTL_STATE_DIR": str(self.state_dir)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=_COMMAND_SECONDS,
-        )
-        if told.returncode != 0:
-            raise StepFailed(
-                f"drctl {arguments[0]} ended with exit code {told.returncode}",
-                hint="what it said stands above; --keep leaves the lab for a look",
-            )
-        return told.stdout
-
-    def backup(self, folder: Path) -> Path:
-        """Take a backup into `folder`; returns the snapshot's file."""
-        self.call("backup", *self._inventory, "--to", str(folder))
-        found = sorted(folder.glob("*.db"))
-        if len(found) != 1:
-            raise StepFailed(f"drctl backup left {len(found)} snapshots in {folder}, not one")
-        return found[0]
-
-    def restore(self, snapshot: Path, *, staged: bool, quorum: bool) -> str:
-        """Restore `snapshot`, unattended; `quorum`: though the cluster still has one."""
-        options = ["--staged"] * staged + ["--replace-healthy"] * quorum
-        return self.call(
-            "restore", "--snapshot", str(snapshot), *self._inventory, *options, "--yes"
-        )
-
-    def last_run(self) -> dict[str, Any]:
-        """The latest run, as `runs show` tells it."""
-        shown: dict[str, Any] = json.loads(
-            self.call("runs", "show", *self._inventory, "--output", "json")
-        )
-        return shown
-
-    @property
-    def _inventory(self) -> tuple[str, str]:
-        return "--inventory", str(self.lab.inventory)
-
-
-def run_drill(
-    directory: Path | None,
-    *,
-    scenario: str = breaks.DEFAULT,
-    staged: bool,
-    etcd: Path | None,
-    say: Say,
-    members: int = 3,
-    keys: int = 200,
-    value_size: int = _VALUE_BYTES,
-    keep: bool = False,
-) -> DrillReport:
-    """Rehearse a restore in a lab of its own (in `directory`, else a temporary one).
-
-    A failed proof is in the report (`proven`); a command of the product that fails is StepFailed.
-    With `keep` the lab stays up afterwards.
+    A lab is used again by the next scenario that needs the same, unless the one before failed or
+    says that it leaves a lab to no other.
     """
-    place = directory or Path(tempfile.mkdtemp(prefix="drctl-drill-")) / "lab"
-    made = None if directory else place.parent
+
+    driver: str
+    options: Options
+    state_dir: Path
+    say: Say
+    directory: Path | None = None  # the lab's folder; None: a temporary one
+    staged: bool = False
+    keep: bool = False  # leave the last lab up
+
+    def __post_init__(self) -> None:
+        self.practice = drivers.practice(self.driver)
+        self._site: Site | None = None
+        self._needs: Needs | None = None
+
+    def run(self, scenarios: Sequence[Scenario]) -> list[DrillRecord]:
+        """Drill each; every record is saved as soon as it is there. A scenario that cannot be run
+        here is recorded as skipped. Raises Aborted; everything else is in the records."""
+        place = self.directory or Path(tempfile.mkdtemp(prefix="drctl-drill-")) / "lab"
+        made = None if self.directory else place.parent
+        try:
+            with _signals_as_errors():
+                try:
+                    return [self._drill(place, scenario) for scenario in scenarios]
+                finally:
+                    if not self.keep:
+                        self._down(place)
+        finally:
+            if made and not self.keep:
+                with contextlib.suppress(OSError):  # not empty when `down` has failed: it says so
+                    made.rmdir()
+
+    def _drill(self, place: Path, scenario: Scenario) -> DrillRecord:
+        made = _Making(self, as_asked(scenario, staged=self.staged))
+        reason = drivers.why_not(self.practice, scenario.needs, self.options)
+        if reason:
+            self.say(f"{scenario.scenario}: skipped: {reason}")
+            return self._saved(made.skipped(reason))
+        try:
+            site = self._lab_for(place, scenario.needs)
+        except Aborted:
+            raise
+        except DrctlError as error:
+            self.say(f"{scenario.scenario}: no lab: {error}")
+            return self._saved(made.failed(f"no lab: {error}"))
+        self.say(f"== {scenario.scenario}: {scenario.title}")
+        operator = Operator(site.inventory, site.directory / "state", self.say)
+        rehearsal = Rehearsal(site, made.scenario, operator, self.say)
+        versions = _versions(site)
+        rehearsal.run()
+        done = made.done(rehearsal, versions)
+        if done.verdict != "passed" or scenario.needs.lab_of_its_own:
+            self._needs = None  # the next one gets a lab of its own
+        return self._saved(done)
+
+    def _lab_for(self, place: Path, needs: Needs) -> Site:
+        wanted = needs.model_copy(update=_SINCE_BOOT)
+        if self._site is not None and self._needs == wanted:
+            return self._site
+        self._down(place)
+        self._site = drivers.up(self.practice, place, needs, self.options, self.say)
+        self._needs = wanted
+        return self._site
+
+    def _down(self, place: Path) -> None:
+        if self._site is not None:
+            self._site = self._needs = None
+            drivers.down(self.practice, place, self.say)
+
+    def _saved(self, made: DrillRecord) -> DrillRecord:
+        record.save(made, self.state_dir)
+        return made
+
+
+def as_asked(scenario: Scenario, *, staged: bool) -> Scenario:
+    """The scenario, its restores in the staged order if that is asked for."""
+    if not staged:
+        return scenario
+    items = tuple(
+        item.model_copy(update={"staged": True}) if item.type == "restore" else item
+        for item in scenario.restore
+    )
+    return scenario.model_copy(update={"restore": items})
+
+
+class _Making:
+    """A record in the making: what is known before the drill begins."""
+
+    def __init__(self, drill: Drill, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self._driver = drill.driver
+        self._flavour = drill.practice.flavour(drill.options)
+        self._started = utc_now()
+
+    def skipped(self, reason: str) -> DrillRecord:
+        return self._record(verdict="skipped", reason=reason)
+
+    def failed(self, reason: str) -> DrillRecord:
+        return self._record(verdict="failed", reason=reason)
+
+    def done(self, seen: Rehearsal, versions: Versions) -> DrillRecord:
+        """What the rehearsal came to."""
+        scene, clock = seen.scene, seen.clock
+        restored = self.scenario.restores and bool(clock.proven)
+        lost = witness.differences(scene.later.content, scene.before.content)
+        typed = [c for c in seen.commands if not c.typed.startswith("drctl backup")]
+        figures = {
+            "rto_seconds": clock.proven - clock.damaged,
+            "rpo_seconds": clock.damaged - clock.backed_up,
+            "rpo_revisions": scene.later.revision - scene.before.revision,
+            "rpo_keys": len(lost),
+        }
+        return self._record(
+            flavour=seen.site.flavour,
+            versions=versions,
+            topology=_topology(seen.site),
+            actions=tuple(seen.actions),
+            commands=tuple(seen.commands),
+            runs=tuple(scene.runs),
+            **(figures if restored else {}),
+            restore_seconds=sum(command.seconds for command in typed),
+            phases=split_by_phase(_timeline(scene.runs)),
+            proofs=tuple(seen.proofs),
+            not_tested=(*self.scenario.not_tested, *seen.not_tested),
+            verdict="failed" if seen.verdict else "passed",
+            reason=seen.verdict,
+            directory=str(seen.site.directory),
+        )
+
+    def _record(self, **known: Any) -> DrillRecord:
+        scenario = self.scenario
+        stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{scenario.scenario}-{secrets.token_hex(2)}"
+        nothing = dict.fromkeys(("rto_seconds", "rpo_seconds", "rpo_revisions", "rpo_keys"))
+        empty = dict.fromkeys(("topology", "actions", "commands", "runs", "proofs"), ())
+        fields: dict[str, Any] = {
+            "drill": stamp,
+            "scenario": scenario.scenario,
+            "title": scenario.title,
+            "story": scenario.story.strip(),
+            "driver": self._driver,
+            "flavour": self._flavour,
+            "staged": scenario.staged,
+            "operator": f"{getpass.getuser()}@{socket.gethostname()}",
+            "started": self._started,
+            "finished": utc_now(),
+            "machine": _machine(),
+            "versions": Versions(__version__, "", ""),
+            **empty,
+            **nothing,
+            "restore_seconds": 0.0,
+            "phases": {},
+            "rpo_objects": {},
+            "not_tested": scenario.not_tested,
+        }
+        return DrillRecord(**fields | known)
+
+
+def _machine() -> Machine:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    return Machine(system, os.cpu_count() or 0, memory, platform.python_version())
+
+
+def _versions(site: Site) -> Versions:
     try:
-        with _signals_as_errors():
-            local.up(place, members=members, etcd=etcd, keys=keys, value_size=value_size, say=say)
-            try:
-                return _rehearse(layout.require(place), scenario, staged, say)
-            finally:
-                if not keep:
-                    local.down(place, say)
-    finally:
-        if made and not keep:
-            with contextlib.suppress(OSError):  # not empty when `down` has failed: it says so
-                made.rmdir()
+        with witness.gateway(site, witness.members(site)[0]) as door:
+            etcd = str(door.status().get("version", ""))
+    except GatewayError:
+        etcd = ""
+    return Versions(__version__, etcd, "")
+
+
+def _topology(site: Site) -> tuple[TopologyNode, ...]:
+    return tuple(
+        TopologyNode(node.name, tuple(sorted(node.roles)), node.address, node.member_name)
+        for node in site.nodes
+    )
 
 
 @contextlib.contextmanager
@@ -188,53 +250,9 @@ def _signals_as_errors() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _rehearse(lab: Lab, scenario: str, staged: bool, say: Say) -> DrillReport:
-    product = Product(lab)
-    say("backing up")
-    before = proofs.look(lab.hosts[0])
-    snapshot = product.backup(lab.directory / "backup")
-    backed_up = time.monotonic()
-    later = _write_later(lab, say)
-    say(f"breaking the cluster: {scenario}")
-    damaged = time.monotonic()
-    struck = breaks.strike(lab, scenario, say=say)
-    say(f"restoring {snapshot.name}{' (staged)' if staged else ''}")
-    begun = time.monotonic()
-    product.restore(snapshot, staged=staged, quorum=2 * len(struck) < len(lab.hosts))
-    restored = time.monotonic()
-    found = proofs.prove(lab, before, later)
-    proven = time.monotonic()
-    run = product.last_run()
-    timeline = _timeline(run)
-    return DrillReport(
-        scenario=scenario,
-        staged=staged,
-        proven=all(proof.ok for proof in found),
-        proofs=found,
-        rto_seconds=proven - damaged,
-        restore_seconds=restored - begun,
-        phases=split_by_phase(timeline),
-        rpo_seconds=damaged - backed_up,
-        rpo_revisions=later.revision - before.revision,
-        rpo_keys=len(proofs.differences(later.content, before.content)),
-        timeline=timeline,
-        run=str(run["run"]),
-        directory=str(lab.directory),
-    )
-
-
-def _write_later(lab: Lab, say: Say) -> Sight:
-    """Change the data after the backup: new keys, and the namespace's object replaced."""
-    with data.gateway(lab.hosts[0]) as gateway:
-        data.write_keys(gateway, "later", LATER_KEYS, _VALUE_BYTES)
-        gateway.put_all([(data.NAMESPACE_KEY, data.namespace("written after the backup"))])
-    say(f"{LATER_KEYS} keys written and one changed after the backup")
-    return proofs.look(lab.hosts[0])
-
-
-def _timeline(run: dict[str, Any]) -> tuple[StepTime, ...]:
+def _timeline(runs: Sequence[Mapping[str, Any]]) -> tuple[StepTime, ...]:
     names = StepTime.__dataclass_fields__
-    steps = [StepTime(**{name: step[name] for name in names}) for step in run["steps"]]
+    steps = [StepTime(**{name: s[name] for name in names}) for run in runs for s in run["steps"]]
     return tuple(sorted(steps, key=lambda step: step.started))
 
 
@@ -248,3 +266,26 @@ def split_by_phase(timeline: Sequence[StepTime]) -> dict[str, float]:
         first, last = spans.get(step.phase, (begun, begun))
         spans[step.phase] = min(first, begun), max(last, begun + step.seconds)
     return {phase: last - first for phase, (first, last) in spans.items()}
+
+
+def lines(made: DrillRecord) -> list[str]:
+    """A record for people."""
+    marks = {True: "proven", False: "NOT PROVEN"}
+    rows = [f"{marks[proof.ok]:>10}  {proof.what}: {proof.detail}" for proof in made.proofs]
+    rows += [f"not tested  {what}" for what in made.not_tested]
+    if made.rto_seconds is not None:
+        rows += [
+            f"RTO {made.rto_seconds:.1f} s from the damage to the last proof, "
+            f"of which the restore took {made.restore_seconds:.1f} s:",
+            *(f"{seconds:10.1f}  {phase}" for phase, seconds in made.phases.items()),
+            f"RPO {made.rpo_seconds:.1f} s: {made.rpo_revisions} revisions and "
+            f"{made.rpo_keys} keys as written after the backup are lost",
+        ]
+    return [*rows, f"{made.scenario}: {made.verdict}{f': {made.reason}' if made.reason else ''}"]
+
+
+def outcome(records: Sequence[DrillRecord]) -> None:
+    """Refused where nothing was drilled at all: skipped is not passed."""
+    if records and all(made.verdict == "skipped" for made in records):
+        reasons = "; ".join(f"{made.scenario}: {made.reason}" for made in records)
+        raise Refused(f"nothing was drilled: {reasons}", hint="drctl drill list")

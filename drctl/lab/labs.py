@@ -11,6 +11,7 @@ from typing import Protocol, TypedDict, cast
 from drctl.errors import Refused, UsageError
 from drctl.lab import labfile
 from drctl.lab.layout import resolve
+from drctl.lab.site import Site
 
 Say = Callable[[str], None]
 # Imported only when asked for: Docker's SDK is no part of what the embedded lab needs.
@@ -62,8 +63,8 @@ class Driver(Protocol):
         """The command line of the system's ssh client for `node`."""
         ...
 
-    def break_(self, directory: Path, kind: str, *, say: Say) -> list[str]:
-        """Do the damage `kind`; returns the names of the hosts it struck."""
+    def site(self, directory: Path) -> Site:
+        """The running lab, as breaks, drills and proofs see it."""
         ...
 
     def is_up(self, directory: Path) -> bool:

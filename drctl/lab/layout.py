@@ -33,6 +33,7 @@ class LabHost:
     address: str
     root: Path
     socket: Path
+    separate_wal: bool = False
 
     @property
     def member_name(self) -> str:
@@ -73,6 +74,11 @@ class LabHost:
         return self.root / "var/lib/etcd"
 
     @property
+    def wal_dir(self) -> Path | None:
+        """Where etcd writes its WAL, if not in the data directory."""
+        return self.root / "var/lib/etcd-wal" if self.separate_wal else None
+
+    @property
     def work_dir(self) -> Path:
         return self.root / "var/lib/drctl"
 
@@ -106,6 +112,8 @@ class LabHost:
             path.mkdir(parents=True, mode=0o700)
         for path in (self.run_dir, self.home, self.bin_dir):
             path.mkdir(parents=True, mode=0o700)
+        if self.wal_dir:
+            self.wal_dir.mkdir(mode=0o700)
 
 
 @dataclass
@@ -117,6 +125,8 @@ class Lab:
     addresses: dict[str, str]
     state: str = "starting"
     sockets: str | None = None  # a short directory, where the lab's own path is too long
+    separate_wal: bool = False
+    ssh_server: str = ""  # the kind that answered, for a host that is started again
     processes: list[ProcessRecord] = field(default_factory=list)
 
     @property
@@ -137,6 +147,11 @@ class Lab:
     @property
     def known_hosts(self) -> Path:
         return self.directory / "known_hosts"
+
+    @property
+    def authority(self) -> tuple[Path, Path]:
+        """The certificate authority: certificate and private key."""
+        return self.directory / "ca.pem", self.directory / "ca-key.pem"
 
     @property
     def inventory(self) -> Path:
@@ -161,12 +176,14 @@ class Lab:
 
     def _host(self, name: str, address: str) -> LabHost:
         root = self.directory / "hosts" / name
-        return LabHost(name, address, root, self.socket_of(name))
+        return LabHost(name, address, root, self.socket_of(name), self.separate_wal)
 
 
-def create(directory: Path, lab_id: str, addresses: dict[str, str]) -> Lab:
+def create(
+    directory: Path, lab_id: str, addresses: dict[str, str], *, separate_wal: bool = False
+) -> Lab:
     """Claim `directory` (absent or empty) for a new lab and write its state file."""
-    lab = Lab(directory, lab_id, addresses)
+    lab = Lab(directory, lab_id, addresses, separate_wal=separate_wal)
     if any(len(str(host.socket)) > _LONGEST_SOCKET for host in lab.hosts):
         lab.sockets = tempfile.mkdtemp(prefix="drctl-lab-")
     labfile.claim(directory)

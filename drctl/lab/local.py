@@ -14,20 +14,11 @@ from functools import partial
 from pathlib import Path
 
 from drctl.errors import Aborted, DrctlError, Refused, StepFailed, UsageError
-from drctl.lab import (
-    addresses,
-    binaries,
-    breaks,
-    build,
-    data,
-    labs,
-    layout,
-    processes,
-    sshserver,
-)
+from drctl.lab import addresses, binaries, build, data, labs, layout, processes, sshserver
 from drctl.lab.gateway import GatewayError
 from drctl.lab.labs import LabStatus, NodeStatus, Say
 from drctl.lab.layout import Lab, LabHost
+from drctl.lab.site import Site
 from drctl.lab.waiting import until
 
 LONGEST_CLUSTER = 9
@@ -42,11 +33,12 @@ def up(
     etcd: Path | None = None,
     keys: int = 200,
     value_size: int = 256,
+    separate_wal: bool = False,
     say: Say,
     ssh_server: str = "auto",
 ) -> LabStatus:
     """Start a lab of `members` hosts in `directory` and fill it with `keys` values of
-    `value_size` bytes.
+    `value_size` bytes; with `separate_wal` every etcd keeps its WAL in a directory of its own.
 
     What an earlier lab left behind there is cleaned first; a lab that runs is Refused. When
     something fails everything is ended and removed again, and StepFailed shows the log's tail.
@@ -61,7 +53,7 @@ def up(
     labs.make_room(directory, say)
     names = [f"node-{number}" for number in range(1, members + 1)]
     chosen = addresses.pick(names, layout.PORTS)
-    lab = layout.create(directory, secrets.token_hex(16), chosen)
+    lab = layout.create(directory, secrets.token_hex(16), chosen, separate_wal=separate_wal)
     try:
         _start(lab, tools, say, ssh_server)
         _fill(lab, keys, value_size, say)
@@ -114,15 +106,18 @@ def ssh_argv(directory: Path, node: str) -> list[str]:
     return sshserver.client_argv(lab, host, client)
 
 
-def break_(
-    directory: Path, kind: str = breaks.DEFAULT, *, say: Say, node: str | None = None
-) -> list[str]:
-    """Do the damage `kind` to a running lab; returns the names of the hosts it struck.
+def site(directory: Path) -> Site:
+    """The running lab as breaks, drills and proofs see it."""
+    from drctl.lab.localsite import LocalSite  # it starts hosts by this very module
 
-    `node` is struck first. UsageError for a kind or a node that does not exist.
-    """
-    lab = layout.require(directory)
-    return breaks.strike(lab, kind, say=say, node=node)
+    return LocalSite(layout.require(directory).directory)
+
+
+def start_host(lab: Lab, host: LabHost) -> None:
+    """Start a host whose processes have all ended, as a machine boots. Waits for nothing."""
+    (kind, *_) = sshserver.candidates(lab, lab.ssh_server)
+    _start_units(lab, host)
+    _spawn(lab, host, "sshd", kind.argv(host))
 
 
 def is_up(directory: Path) -> bool:
@@ -138,7 +133,7 @@ def _node(host: LabHost) -> NodeStatus:
         "ssh_port": layout.SSH_PORT,
         "services": list(layout.UNITS),
         "data_dir": str(host.data_dir),
-        "wal_dir": None,
+        "wal_dir": str(host.wal_dir) if host.wal_dir else None,
     }
 
 
@@ -147,14 +142,18 @@ def _start(lab: Lab, tools: Path, say: Say, ssh_server: str) -> None:
     say(f"{len(lab.hosts)} hosts on {', '.join(lab.addresses.values())}, etcd {found}")
     build.write_files(lab, tools)
     for host in lab.hosts:
-        argv = [*build.SUPERVISORD, "-n", "-c", str(host.supervisord_conf)]
-        _spawn(lab, host, "supervisord", argv)
+        _start_units(lab, host)
     _start_ssh(lab, say, ssh_server)
     for host in lab.hosts:
         _await(lab, partial(_etcd_answers, host), f"{host.name}: etcd")
     say("etcd is healthy")
     for host in lab.hosts:
         _await(lab, partial(data.stand_in_ready, host), f"{host.name}: apiserver stand-in")
+
+
+def _start_units(lab: Lab, host: LabHost) -> None:
+    argv = [*build.SUPERVISORD, "-n", "-c", str(host.supervisord_conf)]
+    _spawn(lab, host, "supervisord", argv)
 
 
 def _start_ssh(lab: Lab, say: Say, ssh_server: str) -> None:
@@ -173,6 +172,8 @@ def _serve_ssh(lab: Lab, kind: sshserver.Kind, say: Say, *, seconds: float) -> N
         _spawn(lab, host, "sshd", kind.argv(host))
     for host in lab.hosts:
         _await(lab, partial(sshserver.answers, lab, host), f"{host.name}: sshd", seconds)
+    lab.ssh_server = kind.name
+    lab.save()
     say(f"ssh answers ({kind.name})")
 
 

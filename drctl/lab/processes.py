@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARKER = "DRCTL_LAB"
+NODE_MARKER = "DRCTL_LAB_NODE"
 TERM_SECONDS = 1.5
 KILL_SECONDS = 10.0
 _PROC = Path("/proc")
@@ -55,12 +56,13 @@ def started(pid: int) -> str:
     return f"{_boot_id()}:{fields[19]}"
 
 
-def belonging(records: Collection[ProcessRecord], lab_id: str) -> set[int]:
-    """The pids of everything alive that belongs to the lab, this process excepted."""
+def belonging(records: Collection[ProcessRecord], value: str, *, marker: str = MARKER) -> set[int]:
+    """The pids of everything alive that belongs to the lab (or, with NODE_MARKER, to one host of
+    it), this process excepted."""
     everyone = {int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()}
     parents = {pid: int(fields[1]) for pid in everyone if (fields := _stat(pid))}
     found = {record.pid for record in records if record.alive()}
-    found |= {pid for pid in parents if _carries(pid, lab_id)}
+    found |= {pid for pid in parents if _carries(pid, f"{marker}={value}")}
     grown = True
     while grown:
         children = {pid for pid, parent in parents.items() if parent in found}
@@ -98,6 +100,18 @@ def end_all(records: Collection[ProcessRecord], lab_id: str) -> set[int]:
     return left
 
 
+def kill_all(records: Collection[ProcessRecord], value: str, marker: str) -> None:
+    """SIGKILL to all that `belonging` finds, until nothing is left or KILL_SECONDS passed."""
+    deadline = time.monotonic() + KILL_SECONDS
+    while left := belonging(records, value, marker=marker):
+        _signal(left, signal.SIGKILL)
+        _reap(records)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    _reap(records)
+
+
 def _signal(pids: Iterable[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -120,12 +134,12 @@ def _stat(pid: int) -> list[str]:
     return text.rpartition(")")[2].split()
 
 
-def _carries(pid: int, lab_id: str) -> bool:
+def _carries(pid: int, variable: str) -> bool:
     try:
         environment = (_PROC / str(pid) / "environ").read_bytes()
     except OSError:
         return False
-    return f"{MARKER}={lab_id}".encode() in environment.split(b"\0")
+    return variable.encode() in environment.split(b"\0")
 
 
 def _boot_id() -> str:

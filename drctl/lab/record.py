@@ -56,7 +56,7 @@ class Action:
     kind: str  # "lose-data": a kind of `drctl.lab.breaks`
     summary: str  # the kind, in words
     node: str  # "" where no one node was struck
-    part: str  # "prepare", "break", "restore", "afterwards": the scenario's list it stands in
+    part: str  # prepare, meanwhile, damage, restore, afterwards: the scenario's list it stands in
     moment: str  # the moment of the run at which drctl was held for it; "" between commands
     at: str
     seconds: float

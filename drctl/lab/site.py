@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from drctl.lab.certs import Authority
+
 Flavour = Literal["local", "systemd", "static-pod"]
 Role = Literal["etcd", "control_plane", "worker", "spare"]
 Part = Literal["etcd", "apiserver", "controllers", "kubelet"]
@@ -68,6 +70,11 @@ class Site(Protocol):
 
     @property
     def etcd(self) -> Access: ...
+
+    @property
+    def authority(self) -> Authority:
+        """Who signed etcd's certificates, to have more of them: expired ones, or without a name."""
+        ...
 
     @property
     def etcd_tools(self) -> Path:

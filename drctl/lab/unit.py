@@ -28,6 +28,9 @@ _PR_SET_PDEATHSIG = 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Become the program, or return the status with which the unit failed."""
     arguments = _parser().parse_args(argv)
+    # Looked at before the stamp is locked: a start that is refused does not count as running.
+    if arguments.fence.exists():
+        return _refuse(FENCED, f"fenced by {arguments.fence}")
     _pause_between_starts(arguments.stamp)
     if arguments.fence.exists():
         return _refuse(FENCED, f"fenced by {arguments.fence}")

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from drctl.lab import build, data, drill, proofs
-from drctl.lab.drill import Product
-from drctl.lab.layout import LabHost
+from drctl.lab import build, claim, data, layout, local, proofs, scenario
+from drctl.lab.layout import Lab, LabHost
+from drctl.lab.operator import Answer, Operator
+from drctl.lab.record import Command
+from drctl.lab.rehearsal import LATER_KEYS, Rehearsal
 from drctl.lab.waiting import until
+from drctl.lab.witness import differences
 from tests.lab.conftest import quiet
 
 pytestmark = pytest.mark.lab
 
 
-class ByHand(Product):
+@dataclass(frozen=True)
+class ByHand(Operator):
     """The documented procedure, typed by an operator; `forgotten` names what is left out."""
 
-    forgotten = ""
+    lab: Lab = None  # type: ignore[assignment]  # the base's fields come first, without defaults
+    forgotten: str = ""
 
-    def backup(self, folder: Path) -> Path:
-        folder.mkdir()
-        host = self.lab.hosts[0]
-        tls: list[str | Path] = ["--cacert", host.ca, "--cert", host.cert, "--key", host.key]
-        argv = [host.bin_dir / "etcdctl", *tls, "--endpoints", host.client_url]
-        subprocess.run(
-            [*argv, "snapshot", "save", folder / "snap.db"], check=True, capture_output=True
-        )
-        return folder / "snap.db"
+    def types(self, *arguments: str, **how: Any) -> Answer:
+        if arguments[0] != "restore":
+            return super().types(*arguments, **how)
+        self._restore(Path(arguments[2]))
+        return Answer(Command("by hand", "", 1.0, 0, 0, "", ""), "")
 
-    def restore(self, snapshot: Path, *, staged: bool, quorum: bool) -> str:
+    def runs(self) -> list[str]:
+        return []
+
+    def _restore(self, snapshot: Path) -> None:
         units = ["etcd"]
         if "restart" not in self.forgotten:
             units.insert(0, "kube-apiserver-stand-in")
@@ -46,10 +52,6 @@ class ByHand(Product):
             self._everywhere("start", unit)
         for host in self.lab.hosts:
             until(partial(data.stand_in_ready, host), 30, host.name)
-        return ""
-
-    def last_run(self) -> dict[str, Any]:
-        return {"run": "by-hand", "steps": []}
 
     def _everywhere(self, verb: str, unit: str) -> None:
         for host in self.lab.hosts:
@@ -77,28 +79,28 @@ class ByHand(Product):
         )
 
 
-@pytest.mark.parametrize(
-    ("members", "forgotten", "unproven"),
-    [
-        (3, "", set()),
-        (1, "token, restart", {"a new cluster", "every apiserver stand-in serves it"}),
-    ],
-)
+@pytest.fixture(params=[(3, ""), (1, "token, restart")], ids=["whole", "half"])
+def by_hand(request: pytest.FixtureRequest, tmp_path: Path, etcd_dir: Path) -> Iterator[ByHand]:
+    members, forgotten = request.param
+    directory = tmp_path / "lab"
+    local.up(directory, members=members, etcd=etcd_dir, keys=20, say=quiet)
+    lab = layout.require(directory)
+    yield ByHand(lab.inventory, tmp_path / "state", quiet, lab, forgotten)
+    local.down(directory, quiet)
+
+
 def test_drill_tells_a_whole_restore_from_half_a_one(
-    members: int,
-    forgotten: str,
-    unproven: set[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    by_hand: ByHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ByHand, "forgotten", forgotten)
-    monkeypatch.setattr(drill, "Product", ByHand)
-    monkeypatch.setattr(proofs, "_PATIENCE_SECONDS", 1.0 if forgotten else 30.0)
+    half = by_hand.forgotten
+    monkeypatch.setattr(claim, "PATIENCE_SECONDS", 1.0 if half else 30.0)
     monkeypatch.setattr(proofs, "CAN_BUMP", (99,))  # this operator does not bump
-    report = drill.run_drill(
-        tmp_path / "lab", members=members, staged=False, etcd=None, say=quiet, keys=20
-    )
-    assert {proof.what for proof in report.proofs if not proof.ok} == unproven
-    assert report.proven is not bool(unproven)
-    assert report.rpo_keys == drill.LATER_KEYS + 1
-    assert not (tmp_path / "lab").exists()
+    site = local.site(by_hand.lab.directory)
+    seen = Rehearsal(site, scenario.load("majority-data-lost"), by_hand, quiet)
+    seen.run()
+    unproven = {"a new cluster", "every apiserver stand-in serves it"} if half else set()
+    assert {proof.what for proof in seen.proofs if not proof.ok} == unproven
+    assert bool(seen.verdict) is bool(half)
+    assert len(seen.not_tested) == 2, seen.not_tested
+    lost = differences(seen.scene.later.content, seen.scene.before.content)
+    assert len(lost) == LATER_KEYS + 1

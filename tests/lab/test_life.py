@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from drctl.errors import StepFailed, UsageError
-from drctl.lab import data, labfile, layout, local, processes
+from drctl.lab import breaking, data, labfile, layout, local, processes
 from drctl.lab.gateway import GatewayError
 from drctl.lab.waiting import until
 from tests.lab.conftest import quiet
@@ -35,17 +35,18 @@ def test_two_labs_break_apart_and_leave_nothing(place: Path) -> None:
     local.up(second, keys=10, say=quiet)
     labs = [layout.require(first), layout.require(second)]
     assert labs[1].sockets and Path(labs[1].sockets).is_dir()
-    assert local.break_(second, "majority-data-lost", say=quiet, node="node-2") == [
-        "node-2",
-        "node-1",
-    ]
+    site = local.site(second)
+    assert breaking.strike(site, "majority-data-lost", say=quiet) == ["node-1", "node-2"]
     assert not labs[1].host("node-2").data_dir.exists()
     with data.gateway(labs[1].host("node-3"), timeout=2) as gateway, pytest.raises(GatewayError):
         gateway.revision()
     with data.gateway(labs[0].hosts[0]) as gateway:
         assert len(gateway.read_all(data.PREFIX)) == 11
     with pytest.raises(UsageError, match="meteorite"):
-        local.break_(first, "meteorite", say=quiet)
+        breaking.strike(local.site(first), "meteorite", say=quiet)
+    with pytest.raises(UsageError, match="within a drill"):
+        breaking.strike(local.site(first), "snapshot-damaged", say=quiet)
+    assert breaking.strike(local.site(first), "lose-data", say=quiet, node="node-1") == ["node-1"]
     for lab in labs:
         local.down(lab.directory, quiet)
         assert not lab.directory.exists()
@@ -77,8 +78,10 @@ def test_a_lab_whose_up_was_killed_is_cleaned_by_the_next(place: Path) -> None:
 def test_a_drill_that_is_ended_by_a_signal_leaves_nothing(place: Path) -> None:
     directory = place / "lab"
     code = (
-        "import sys; from pathlib import Path; from drctl.lab.drill import run_drill;"
-        "run_drill(Path(sys.argv[1]), staged=False, etcd=None, say=lambda _: None, members=1)"
+        "import sys; from pathlib import Path; from drctl.lab import drill, drivers, scenario;"
+        "place = Path(sys.argv[1]); options = drivers.Options(keys=10);"
+        "day = drill.Drill('local', options, place.parent, lambda _: None, directory=place);"
+        "day.run([scenario.load('majority-data-lost')])"
     )
     argv = [sys.executable, "-c", code, str(directory)]
     ended = subprocess.Popen(argv, stderr=subprocess.PIPE)

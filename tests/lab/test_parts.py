@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,17 +16,27 @@ from drctl.lab import (
     binaries,
     data,
     drill,
+    drivers,
     gateway,
     labfile,
     layout,
     processes,
-    proofs,
+    record,
+    scenario,
     unit,
+    witness,
 )
 from drctl.lab.apiserver_stand_in import Cache
-from drctl.lab.drill import DrillReport, StepTime
+from drctl.lab.claim import Claim, Seen, judged
+from drctl.lab.drill import StepTime
+from drctl.lab.operator import Operator
 from drctl.lab.processes import ProcessRecord
-from drctl.lab.proofs import Proof
+from drctl.lab.record import Proof
+from drctl.lab.scene import Scene
+from tests.lab.site_stand_in import SiteStandIn
+from tests.lab.test_record import a_record
+
+NOBODY = Scene(SiteStandIn(), Operator(Path("none"), Path("none"), print), print)
 
 
 def test_a_recycled_pid_is_not_ours() -> None:
@@ -138,19 +148,18 @@ def test_the_stand_ins_cache_follows_events() -> None:
 
 def test_differences_are_lost_or_changed_keys() -> None:
     wanted = {"a": b"1", "b": b"2", "c": b"3"}
-    assert proofs.differences(wanted, {"a": b"1", "b": b"x", "d": b""}) == ["b", "c"]
+    assert witness.differences(wanted, {"a": b"1", "b": b"x", "d": b""}) == ["b", "c"]
 
 
-def test_no_answer_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proofs, "_PATIENCE_SECONDS", 0.0)
-
-    def silent() -> tuple[bool, str]:
+def test_no_answer_is_no_proof() -> None:
+    def silent(_: object) -> Seen:
         raise OSError("connection refused")
 
-    assert proofs._judged(silent) == (False, "connection refused")
+    proof = judged("silent", Claim("it speaks", silent), NOBODY, patience=0.0)
+    assert (proof.ok, proof.detail, proof.what) == (False, "connection refused", "it speaks")
 
 
-def test_rto_is_split_by_phase_and_the_report_is_json() -> None:
+def test_rto_is_split_by_phase() -> None:
     def step(phase: str, host: str, second: int, seconds: float) -> StepTime:
         at = f"2026-01-01T00:00:{second:02d}+00:00"
         return StepTime("x", phase, host, "done", at, seconds)
@@ -162,21 +171,27 @@ def test_rto_is_split_by_phase_and_the_report_is_json() -> None:
     )
     phases = drill.split_by_phase((*timeline, StepTime("y", "3 late", "a", "pending", "", 0)))
     assert phases == {"1 prepare": 4.0, "2 stop": 0.5}
-    proof = Proof("a new cluster", False, "id 1, before 1")
-    report = DrillReport(
-        "majority-data-lost",
-        False,
-        False,
-        (proof,),
-        9.0,
-        8.0,
-        phases,
-        2.0,
-        3,
-        25,
-        timeline,
-        "r",
-        "/d",
+
+
+def test_a_drill_that_ran_nowhere_has_not_passed(tmp_path: Path) -> None:
+    said: list[str] = []
+    game_day = drill.Drill("local", drivers.Options(), tmp_path, said.append)
+    made = game_day.run([scenario.load("disk-full"), scenario.load("network-cut")])
+    assert [one.verdict for one in made] == ["skipped", "skipped"]
+    assert all("docker" in one.reason for one in made)
+    assert record.load_all(tmp_path) == made
+    with pytest.raises(Refused, match="nothing was drilled"):
+        drill.outcome(made)
+
+
+def test_what_is_not_proven_stands_out() -> None:
+    made = replace(
+        a_record("one"),
+        proofs=(Proof("a new cluster", False, "id 1, before 1"),),
+        verdict="failed",
+        reason="not proven: a new cluster",
     )
-    assert json.loads(json.dumps(report.document()))["proofs"][0]["ok"] is False
-    assert "NOT PROVEN  a new cluster: id 1, before 1" in "\n".join(report.lines())
+    text = "\n".join(drill.lines(made))
+    assert "NOT PROVEN  a new cluster: id 1, before 1" in text
+    assert "not tested  real Kubernetes" in text
+    assert "failed: not proven: a new cluster" in text

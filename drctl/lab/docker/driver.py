@@ -14,7 +14,7 @@ from typing import Any
 from docker import DockerClient
 
 from drctl.errors import Refused, UsageError
-from drctl.lab import breaks, certs, labfile, labs, processes
+from drctl.lab import certs, labfile, labs, processes
 from drctl.lab.docker import contents, engine, flavours, images, kubeunits, pki, places
 from drctl.lab.docker import kubernetes as programs
 from drctl.lab.docker.layout import (
@@ -139,23 +139,6 @@ def ssh_argv(directory: Path, node: str) -> list[str]:
     flags = [flag for name, value in options.items() for flag in ("-o", f"{name}={value}")]
     where = ["-p", str(chosen.ssh_port), f"{USER}@127.0.0.1"]
     return [client, "-F", "/dev/null", "-i", str(lab.key), *flags, *where]
-
-
-def break_(directory: Path, kind: str, *, say: Say) -> list[str]:
-    """Lose the data of as many members as `kind` says; returns the names of those struck."""
-    if kind not in breaks.KINDS:
-        raise UsageError(
-            f"no such way to break a lab: {kind!r}", hint=f"there are {', '.join(breaks.KINDS)}"
-        )
-    place = site(directory)
-    members = [node.name for node in place.lab.having("etcd")]
-    struck = members[: breaks.KINDS[kind].victims(len(members))]
-    for name in struck:
-        # Gone with it is the unit's working directory: etcd cannot come back empty by itself.
-        place.sh(name, f"rm -rf {place.lab.data_dir}")
-        place.kill(name, "etcd")
-        say(f"{name}: {kind}")
-    return struck
 
 
 def site(directory: Path) -> DockerSite:

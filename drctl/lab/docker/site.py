@@ -9,7 +9,8 @@ from pathlib import Path
 
 from docker import DockerClient
 
-from drctl.lab.docker import flavours
+from drctl.lab.certs import Authority
+from drctl.lab.docker import flavours, pki
 from drctl.lab.docker.layout import APISERVER_PORT, DockerLab, Node
 from drctl.lab.docker.machine import Machine
 from drctl.lab.site import Access, Flavour, Part, Ran, SiteNode
@@ -52,6 +53,10 @@ class DockerSite:
     @property
     def etcd(self) -> Access:
         return self.lab.etcd
+
+    @property
+    def authority(self) -> Authority:
+        return pki.authority(self.lab)
 
     @property
     def etcd_tools(self) -> Path:

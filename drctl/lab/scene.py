@@ -1,0 +1,63 @@
+"""One drill in a running lab: who acts in it, and what has been seen so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from drctl.inventory import Inventory, load_inventory
+from drctl.inventory.resolved import Host, Member
+from drctl.lab import witness
+from drctl.lab.operator import Operator
+from drctl.lab.site import Site, SiteNode
+from drctl.lab.witness import Sight
+from drctl.render import render
+
+Say = Callable[[str], None]
+_NOTHING = Sight("", 0, {})
+
+
+@dataclass
+class Scene:
+    """What breaks and proofs know. `before` is what the backup holds, `later` what was there when
+    the disaster struck; `down` the hosts that are switched off."""
+
+    site: Site
+    operator: Operator
+    say: Say
+    snapshot: Path = Path()
+    before: Sight = _NOTHING
+    later: Sight = _NOTHING
+    written: frozenset[str] = frozenset()  # keys that the drill itself wrote after the backup
+    footprints: dict[str, str] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def members(self) -> tuple[SiteNode, ...]:
+        """The members whose hosts are switched on."""
+        return tuple(node for node in witness.members(self.site) if node.name not in self.down)
+
+    @property
+    def inventory(self) -> Inventory:
+        return load_inventory(self.operator.inventory)
+
+    def sh(self, node: SiteNode, template: str, **values: Any) -> str:
+        """Run `templates/lab/TEMPLATE.sh.j2` on the host; returns its output."""
+        inventory = self.inventory
+        known: dict[str, Member | Host] = {"host": inventory.hosts[node.name]}
+        if node.name in {member.host for member in inventory.members}:
+            known["member"] = inventory.member(node.name)
+        text = render(f"lab/{template}.sh", node=node, **known, **values)
+        return self.site.sh(node.name, text).output
+
+    def footprint(self) -> dict[str, str]:
+        """What drctl can have left on each member's host: every path of its own."""
+        return {node.name: self.sh(node, "footprint") for node in self.members}
+
+    @property
+    def bump(self) -> int:
+        """By how much the last run raised the revision."""
+        return int((self.runs[-1]["values"].get("bump") if self.runs else 0) or 0)
