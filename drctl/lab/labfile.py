@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from drctl.errors import Refused
 
 STATE_FILE = "lab.json"
+_PART = "lab.part"
 
 
 def read(directory: Path) -> dict[str, Any] | None:
@@ -40,13 +42,44 @@ def damaged(directory: Path, why: object) -> Refused:
 
 def write(directory: Path, body: dict[str, Any]) -> None:
     """Replace the record; a reader sees the old or the new one, never half of it."""
-    path = directory / STATE_FILE
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(body, indent=2) + "\n")
-    part.replace(path)
+    part = directory / _PART
+    part.write_text(_text(body))
+    part.replace(directory / STATE_FILE)
 
 
-def claim(directory: Path) -> None:
-    """Make `directory` ours. Two `up` at the same time: only one gets past here."""
+def claim(directory: Path, body: dict[str, Any]) -> None:
+    """Make `directory` ours by its first record. Of two `up` at the same time only one gets past
+    here (FileExistsError for the other); who is killed in here leaves a whole record or none."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(directory / STATE_FILE, os.O_CREAT | os.O_EXCL, 0o600))
+    part = directory / f"{os.getpid()}-{_PART}"
+    part.write_text(_text(body))
+    try:
+        os.link(part, directory / STATE_FILE)
+    finally:
+        part.unlink()
+
+
+def vacant(directory: Path) -> bool:
+    """Whether a lab may be made there: nothing, or what somebody left who was killed in `claim`."""
+    if not directory.exists():
+        return True
+    if not directory.is_dir():
+        return False
+    return all(path.name.endswith(_PART) for path in directory.iterdir())
+
+
+def remove(directory: Path) -> None:
+    """Remove the directory, the record last: who is killed in here can be followed by another."""
+    for path in directory.iterdir():
+        if path.name == STATE_FILE:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    (directory / STATE_FILE).unlink()
+    directory.rmdir()
+
+
+def _text(body: dict[str, Any]) -> str:
+    return json.dumps(body, indent=2) + "\n"

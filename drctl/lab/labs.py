@@ -100,7 +100,7 @@ def of(directory: Path) -> Driver:
 def make_room(directory: Path, say: Say) -> None:
     """Refuse a directory that is not a lab's or whose lab runs; clean what a dead lab left."""
     if labfile.read(directory) is None:
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        if not labfile.vacant(directory):
             raise Refused(
                 f"{directory} is not empty and holds no lab",
                 hint="choose another directory with --dir",

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from drctl.errors import Refused, UsageError
 from drctl.lab import labfile
@@ -159,14 +160,18 @@ class Lab:
 
     def save(self) -> None:
         """Write the record."""
-        body = asdict(self) | {"directory": str(self.directory), "driver": DRIVER}
-        labfile.write(self.directory, body)
+        labfile.write(self.directory, self.body)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The record as JSON has it."""
+        return asdict(self) | {"directory": str(self.directory), "driver": DRIVER}
 
     def remove_files(self) -> None:
         """Remove the lab's directory and its sockets."""
         if self.sockets:
             shutil.rmtree(self.sockets, ignore_errors=True)
-        shutil.rmtree(self.directory)
+        labfile.remove(self.directory)
 
     def socket_of(self, name: str) -> Path:
         """Where the supervisor of the host `name` (or of "{host}", in a pattern) listens."""
@@ -186,8 +191,7 @@ def create(
     lab = Lab(directory, lab_id, addresses, separate_wal=separate_wal)
     if any(len(str(host.socket)) > _LONGEST_SOCKET for host in lab.hosts):
         lab.sockets = tempfile.mkdtemp(prefix="drctl-lab-")
-    labfile.claim(directory)
-    lab.save()
+    labfile.claim(directory, lab.body)
     return lab
 
 

@@ -163,7 +163,6 @@ def _kubernetes(wanted: str, base: str, say: Say) -> str | None:
 
 def _claimed(client: DockerClient, directory: Path, shape: Shape, tools: Path) -> DockerLab:
     subnet = places.free_subnet(engine.subnets(client))
-    labfile.claim(directory)
     lab = DockerLab(
         directory=directory,
         id=secrets.token_hex(4),
@@ -173,7 +172,7 @@ def _claimed(client: DockerClient, directory: Path, shape: Shape, tools: Path) -
         tools=str(tools),
         maker=ProcessRecord("drctl lab up", os.getpid(), processes.started(os.getpid())),
     )
-    lab.save()
+    labfile.claim(directory, lab.body)
     return lab
 
 
@@ -287,4 +286,4 @@ def _node_status(lab: DockerLab, node: Node) -> NodeStatus:
 
 def _remove(client: DockerClient, lab: DockerLab) -> None:
     engine.remove(client, lab)
-    shutil.rmtree(lab.directory)
+    labfile.remove(lab.directory)

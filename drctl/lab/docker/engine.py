@@ -113,7 +113,7 @@ def subnets(client: DockerClient) -> list[str]:
 
 def runs(client: DockerClient, lab: DockerLab) -> bool:
     """Whether any machine of the lab is switched on."""
-    return bool(client.containers.list(filters={"label": _label(lab.project)}))
+    return bool(client.containers.list(ignore_removed=True, filters={"label": _label(lab.project)}))
 
 
 def remove(client: DockerClient, lab: DockerLab) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from drctl.errors import Refused, UsageError
 from drctl.lab import labfile
@@ -141,8 +141,12 @@ class DockerLab:
 
     def save(self) -> None:
         """Write the record."""
-        body = asdict(self) | {"directory": str(self.directory), "driver": DRIVER}
-        labfile.write(self.directory, body)
+        labfile.write(self.directory, self.body)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The record as JSON has it."""
+        return asdict(self) | {"directory": str(self.directory), "driver": DRIVER}
 
     def _access(self, name: str) -> Access:
         return Access(self.pki / "ca.pem", self.pki / f"{name}.pem", self.pki / f"{name}-key.pem")
