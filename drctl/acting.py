@@ -79,7 +79,7 @@ class Acting:
             attempt = self._session.state.of(step.id, host).attempts + 1
             self._claims.claim_missed(host)
             self._session.note("intent", step=step.id, host=host, attempt=attempt, seen=before)
-            self._upload(step, host, task, before)
+            self.send(step, host, task, before)
             result = self._session.jobs.perform(
                 host,
                 job_id(step.id, attempt),
@@ -99,18 +99,32 @@ class Acting:
                     host=host,
                     hint="look at that node, then resume",
                 )
-        self._session.note("result", step=step.id, host=host, state="done", seen=before)
+        self._session.note(
+            "result",
+            step=step.id,
+            host=host,
+            state="done",
+            seen=before,
+            detail=before.get("note", ""),
+        )
 
-    def _upload(self, step: PlannedStep, host: str, task: Task, before: Mapping[str, str]) -> None:
+    def send(self, step: PlannedStep, host: str, task: Task, seen: Mapping[str, str]) -> None:
+        """Put the task's local file, if it has one, where the task or its observation says."""
         if task.source is None:
             return
+        base = self._session.jobs.base_env(host)
+        own = f"{base['DRCTL_WORK']}/{base['DRCTL_RUN']}/{task.target}"
 
         def progress(done: int, total: int) -> None:
             self._session.check_stop()
             self._session.listener.progress(step, host, done, total)
 
         self._session.transport.upload(
-            host, Path(task.source), before["target"], deadline=step.deadline, progress=progress
+            host,
+            Path(task.source),
+            own if task.target else seen["target"],
+            deadline=step.deadline,
+            progress=progress,
         )
 
     def _observe(self, step: PlannedStep, host: str, task: Task) -> dict[str, str]:

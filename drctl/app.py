@@ -34,6 +34,7 @@ from drctl.rundata import (
     rollback_plan,
     say_what_to_type,
     snapshot_facts,
+    tool_facts,
 )
 from drctl.runstate import RunState, fold
 from drctl.session import Session
@@ -94,7 +95,10 @@ class App:
     ) -> Planner:
         return Planner(
             inventory=inventory,
-            facts={"snapshot": dict(snapshot)} if snapshot else {},
+            facts={
+                **({"snapshot": dict(snapshot)} if snapshot else {}),
+                **tool_facts(inventory),
+            },
             options=options,
             source=snapshot["path"] if snapshot else None,
             judges=frozenset(JUDGES),
@@ -205,9 +209,12 @@ class App:
     @staticmethod
     def _snapshot_now(state: RunState, given: Path | None) -> dict[str, Any]:
         """The snapshot's digest as it is now; a file already sent everywhere may be gone."""
-        path = given or Path(state.plan["facts"]["snapshot"]["path"])
+        recorded = state.plan["facts"]["snapshot"]["path"]
+        path = given or Path(recorded)
         sent = [
-            s["id"] for s in state.plan["steps"] if any(t["source"] for t in s["tasks"].values())
+            step["id"]
+            for step in state.plan["steps"]
+            if any(task["source"] == recorded for task in step["tasks"].values())
         ]
         if not path.exists() and given is None and all(step in state.steps_done for step in sent):
             return {}

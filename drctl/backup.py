@@ -15,6 +15,7 @@ from drctl.etcd.sidecar import write_sidecar
 from drctl.etcd.snapshot import inspect_snapshot, sidecar_of
 from drctl.inventory import Inventory
 from drctl.jobs import fields
+from drctl.planner import host_context
 from drctl.render import render_script
 from drctl.runbook import load_runbook
 from drctl.transport import Transport
@@ -76,7 +77,7 @@ def _save_and_fetch(
 ) -> dict[str, str]:
     run = f"backup-{secrets.token_hex(4)}"
     env = {"DRCTL_RUN": run, "DRCTL_WORK": inventory.hosts[host].work_dir, "DRCTL_HOST": host}
-    save = render_script("backup/save", None, member=inventory.member(host))
+    save = render_script("backup/save", None, **host_context(inventory, host))
     try:
         result = transport.run(host, save, env, deadline=SAVE_SECONDS)
         if not result.ok:

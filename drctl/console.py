@@ -107,7 +107,7 @@ class Watch:
             return
         mark, style = _MARKS.get(state, ("?", "yellow"))
         seconds = time.monotonic() - self._begun.get((step.id, host), time.monotonic())
-        detail = f"  {body.get('detail', '')}" if state != "done" else ""
+        detail = f"  {body['detail']}" if body.get("detail") else ""
         self.say(f"    {mark} {host:<12} {human_seconds(seconds)}{detail}", style)
 
     def _on_step_done(self, body: Mapping[str, Any]) -> None:

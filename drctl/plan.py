@@ -28,7 +28,8 @@ class Task:
     observe: Script | None = None
     act: Script | None = None
     env: Mapping[str, str] = field(default_factory=dict)
-    source: str | None = None  # local file sent before `act`, to the path observed as `target`
+    source: str | None = None  # local file sent beforehand, to the path observed as `target` or
+    target: str = ""  # to this one, below the run's own folder on the node
     seen_of: str = ""  # the step whose first observation answers `seen`; "" = this step
     undo: Task | None = None
 
@@ -106,12 +107,18 @@ def undo_steps(
     forward: Plan, begun: Mapping[str, frozenset[str]], phase: str
 ) -> Iterator[PlannedStep]:
     """The steps that take `forward` back, last one first. `begun` maps a step's id to the hosts
-    on which a change was intended; steps whose action leaves nothing behind have no undo."""
+    on which a change was intended; steps whose action leaves nothing behind have no undo. What was
+    done twice is taken back once: the first step saw how it was."""
+    first: dict[tuple[str, str, str], str] = {}
+    for step in forward.steps:
+        for host in step.tasks:
+            if host in begun.get(step.id, frozenset()):
+                first.setdefault((step.resource, step.action, host), step.id)
     for step in reversed(forward.steps):
         tasks = {
             host: task.undo
             for host, task in step.tasks.items()
-            if task.undo and host in begun.get(step.id, frozenset())
+            if task.undo and first.get((step.resource, step.action, host)) == step.id
         }
         if tasks:
             yield replace(

@@ -16,15 +16,19 @@ from drctl.inventory import Inventory, Member, Service
 from drctl.plan import Plan, PlannedStep, StepKind, Task
 from drctl.render import has_template, render_script
 from drctl.runbook import Phase, Runbook, Step
+from drctl.transport import Script
 
 UPLOADS = {"snapshot": "stage/snapshot"}  # what `upload:` sends -> the action that receives it
 
 
 class _Names:
-    """Given to a template as `value` and `seen`; remembers what the template asked for."""
+    """Given to a template as `value`, `seen` and `sent`; remembers what the template asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, tools: Mapping[str, Mapping[str, str]]) -> None:
+        self._tools = tools
         self.env: dict[str, str] = {}
+        self.source: str | None = None
+        self.target = ""
 
     def _variable(self, kind: str, name: str) -> str:
         prefix = "DRCTL_SEEN_" if kind == "seen" else "DRCTL_"
@@ -37,6 +41,18 @@ class _Names:
 
     def seen(self, name: str) -> str:
         return self._variable("seen", name)
+
+    def sent(self, tool: str) -> Mapping[str, str]:
+        """A program that is sent before the script runs; `target` is below the run's folder."""
+        found = {**self._tools[tool], "target": f"tools/{tool}"}
+        self.source, self.target = found["path"], found["target"]
+        return found
+
+    def given(self) -> dict[str, Any]:
+        return {"value": self.value, "seen": self.seen, "sent": self.sent}
+
+    def task(self, observe: Script, act: Script | None = None) -> Task:
+        return Task(observe, act, env=self.env, source=self.source, target=self.target)
 
 
 Undo = Callable[[str], Iterator[PlannedStep]]
@@ -93,6 +109,8 @@ class Planner:
         meaning = dict(self.inventory.meaning())
         if snapshot := self.facts.get("snapshot"):
             meaning["snapshot.sha256"] = snapshot["sha256"]
+        for tool, sent in self.facts.get("tools", {}).items():
+            meaning[f"{tool}.sha256"] = sent["sha256"]
         changes = [step for step in steps if step.kind == "act"]
         meaning["steps"] = " ".join(step.id for step in changes)
         for step in changes:
@@ -178,30 +196,24 @@ class Planner:
             known = ", ".join(sorted(self.judges))
             raise InvalidInput(f"no judge {', '.join(unknown)}; there are {known}")
         if kind == "gather":
-            names = _Names()
-            script = render_script(action, None, value=names.value, seen=names.seen, **context)
-            return Task(observe=script, env=names.env)
-        task = _action_task(action, context)
+            names = _Names(facts.get("tools", {}))
+            return names.task(render_script(action, None, **names.given(), **context))
+        tools = facts.get("tools", {})
+        task = _action_task(action, context, tools)
         if step.upload:
             task = replace(task, source=self.source)
         if has_template(f"{action}/undo/act.sh"):
-            undo = replace(_action_task(f"{action}/undo", context), seen_of=step.id)
+            undo = replace(_action_task(f"{action}/undo", context, tools), seen_of=step.id)
             task = replace(task, undo=undo)
         return task
 
     def _context(
         self, host: str, service: Service | None, facts: Mapping[str, Any]
     ) -> dict[str, Any]:
-        members = {m.host: m for m in self.inventory.members}
         return {
-            "host": self.inventory.hosts[host],
-            "member": members.get(host),
-            "members": self.inventory.members,
+            **host_context(self.inventory, host),
             "service": service,
-            "services": [s for s in self.inventory.services.values() if host in s.hosts],
             "units": service.units if service else (),
-            "etcd_unit": self.inventory.services["etcd"].units[0],
-            "settle": self.inventory.settle_seconds,
             "snapshot": facts.get("snapshot", {}),
         }
 
@@ -227,13 +239,27 @@ class Planner:
             known |= set(step.yields)
 
 
-def _action_task(action: str, context: Mapping[str, Any]) -> Task:
-    names = _Names()
-    scripts = [
-        render_script(f"{action}/{part}", None, value=names.value, seen=names.seen, **context)
+def _action_task(action: str, context: Mapping[str, Any], tools: Mapping[str, Any]) -> Task:
+    names = _Names(tools)
+    observe, act = (
+        render_script(f"{action}/{part}", None, **names.given(), **context)
         for part in ("observe", "act")
-    ]
-    return Task(observe=scripts[0], act=scripts[1], env=names.env)
+    )
+    return names.task(observe, act)
+
+
+def host_context(inventory: Inventory, host: str) -> dict[str, Any]:
+    """What every template may know of the host it is for."""
+    members = {m.host: m for m in inventory.members}
+    return {
+        "host": inventory.hosts[host],
+        "kubernetes": inventory.kubernetes[host],
+        "member": members.get(host),
+        "members": inventory.members,
+        "services": [s for s in inventory.services.values() if host in s.hosts],
+        "etcd_unit": inventory.services["etcd"].units[0],
+        "settle": inventory.settle_seconds,
+    }
 
 
 def inventory_facts(inventory: Inventory) -> dict[str, Any]:

@@ -123,7 +123,9 @@ def restore_summary(plan: Plan, state: RunState) -> str:
     values = state.values
     members = plan.facts["members"]
     snapshot = plan.facts.get("snapshot")
-    stops = [f"{step.action.split()[0]} on {', '.join(step.hosts)}" for step in fencing(plan)]
+    stops = dict.fromkeys(
+        f"{step.action.split()[0]} on {', '.join(step.hosts)}" for step in fencing(plan)
+    )
     lines = [
         f"cluster    {plan.cluster}",
         *(snapshot_lines(snapshot) if snapshot else ()),

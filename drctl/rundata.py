@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import time
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from drctl import __version__
-from drctl.errors import DrctlError, Drifted, LockHeld, UsageError
+from drctl.errors import DrctlError, Drifted, InvalidInput, LockHeld, UsageError
 from drctl.etcd.identity import predict
 from drctl.etcd.snapshot import inspect_snapshot
+from drctl.inventory import Inventory
 from drctl.journal import Journal, now
 from drctl.plan import Plan, undo_steps
 from drctl.planner import Planner
@@ -29,6 +31,23 @@ def snapshot_facts(path: Path) -> dict[str, Any]:
     snapshot = inspect_snapshot(path.absolute())
     plain: dict[str, Any] = json.loads(json.dumps(snapshot.as_facts(time.time())))
     return plain
+
+
+def tool_facts(inventory: Inventory) -> dict[str, Any]:
+    """The programs that are sent to nodes, each with its digest; raises InvalidInput (exit 3)."""
+    paths = {member.tools.upload for member in inventory.members} - {None}
+    sent = {}
+    for path in paths:
+        try:
+            with Path(str(path)).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InvalidInput(
+                f"{path} cannot be read here: {error.strerror}",
+                hint=f"mend etcd.etcdutl in {inventory.path}",
+            ) from error
+        sent["etcdutl"] = {"path": str(path), "sha256": digest}
+    return {"tools": sent} if sent else {}
 
 
 def rollback_plan(planner: Planner, forward: Plan, state: RunState) -> Plan:

@@ -86,7 +86,7 @@ def _filled(
     yield _member_path(subject, member, "data_dir", "data_dir"), check_absolute, member.data_dir
     if member.wal_dir:
         yield _member_path(subject, member, "wal_dir", "wal_dir"), check_absolute, member.wal_dir
-    yield ("etcd", "bin_dir"), check_absolute, member.etcd
+    yield ("etcd", "bin_dir"), check_absolute, member.bin_dir
 
 
 def certificates(subject: Subject) -> Iterator[Finding]:
@@ -170,6 +170,35 @@ def even_members(subject: Subject) -> Iterator[Finding]:
         yield ("groups", "etcd"), f"{message}: an odd number is usual"
 
 
+def tools(subject: Subject) -> Iterator[Finding]:
+    """Where etcd's programs come from must be a place that has them."""
+    settings = subject.file.etcd
+    for member in subject.inventory.members[:1]:
+        if member.tools.upload and not member.tools.upload.is_file():
+            yield ("etcd", "etcdutl"), f"there is no file {settings.etcdutl} here"
+        pod = subject.inventory.services["etcd"].manager == "static-pod"
+        if member.tools.source == "image" and not (member.tools.image or pod):
+            yield (
+                ("etcd", "tools") if "tools" in settings.model_fields_set else ("layout",),
+                "tools come out of etcd's image, and no manifest names it where etcd is no static "
+                "pod: give etcd.image, or write 'tools: host'",
+            )
+
+
+def manifest_folders(subject: Subject) -> Iterator[Finding]:
+    """The kubelet runs what lies in its folder."""
+    services = subject.inventory.services.values()
+    pods = {host for s in services if s.manager == "static-pod" for host in s.hosts}
+    for name, host in subject.inventory.hosts.items():
+        folder = subject.inventory.kubernetes[name].manifests
+        if name in pods and host.work_dir != "/" and _overlap(host.work_dir, folder):
+            yield (
+                ("kubernetes", "manifests"),
+                f"on {name}: work_dir {host.work_dir} and the manifests folder {folder} overlap: "
+                "the kubelet would run what is parked there",
+            )
+
+
 FAULTS: tuple[Check, ...] = (
     has_members,
     overrides_of_members,
@@ -180,5 +209,7 @@ FAULTS: tuple[Check, ...] = (
     directories,
     work_dirs,
     root_work_dir,
+    tools,
+    manifest_folders,
 )
 WARNINGS: tuple[Check, ...] = (even_members,)

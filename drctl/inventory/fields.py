@@ -185,6 +185,8 @@ def _check_home(path: str) -> str:
 
 
 _LOCAL = _matching(_LOCAL_PATH, f"path (allowed: {_PATH_LETTERS}, '~')")
+_IMAGE = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}"
+ImageName = Annotated[str, _text(_IMAGE, "image name")]
 LocalPath = Annotated[str, Rule((_LOCAL, _check_home), _pattern(_LOCAL_PATH))]
 
 # --- etcd's URLs and names ----------------------------------------------------------------------

@@ -6,13 +6,14 @@ refers to what) is added by `resolve`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from drctl.inventory.fields import (
     Address,
     CommandLine,
+    ImageName,
     Jump,
     LocalPath,
     MemberName,
@@ -28,21 +29,9 @@ from drctl.inventory.fields import (
     User,
 )
 
-STATIC_POD = (
-    "is not yet supported: kubeadm runs etcd and the control plane as static pods of the kubelet, "
-    "which drctl cannot stop, fence and start yet; where etcd itself runs as a systemd unit, "
-    "write 'layout: none' and name its units under 'services'"
-)
-
-
-def _refuse_kubeadm(value: Any) -> Any:
-    if value in ("kubeadm", "static-pod"):
-        raise ValueError(f"{value!r} {STATIC_POD}")
-    return value
-
-
-Layout = Annotated[Literal["kubeasz", "none"], BeforeValidator(_refuse_kubeadm)]
-Manager = Annotated[Literal["systemd", "command"], BeforeValidator(_refuse_kubeadm)]
+Layout = Literal["kubeasz", "kubeadm", "none"]
+Manager = Literal["systemd", "static-pod", "command"]
+Tools = Literal["host", "image"]
 Become = Literal["none", "sudo"]
 Start = Literal["together", "one-by-one"]
 Names = Annotated[tuple[Name, ...], OneOrMany()]
@@ -110,6 +99,18 @@ class EtcdFile(Strict):
     bin_dir: NodePath = Field(
         "/usr/local/bin", description="where etcd, etcdctl and etcdutl are on the nodes"
     )
+    tools: Tools = Field(
+        "host",
+        description="etcd, etcdctl and etcdutl are on the host (in bin_dir), or in etcd's image",
+    )
+    image: ImageName | None = Field(
+        None, description="with tools: image; default: the image that etcd's manifest names"
+    )
+    etcdutl: LocalPath | None = Field(
+        None,
+        description="an etcdutl here that is sent to the nodes and removed again, whatever "
+        "`tools` says; relative to this file's folder",
+    )
     data_dir: NodePath = Field("/var/lib/etcd", description="etcd's --data-dir")
     wal_dir: NodePath | None = Field(None, description="etcd's --wal-dir, where it has its own")
     owner: Owner | None = Field(
@@ -121,6 +122,14 @@ class EtcdFile(Strict):
     tls: TlsFile | None = Field(None, description="client certificates; needed for https")
     members: dict[Name, Annotated[MemberFile, OrEmpty()]] = Field(
         default_factory=dict, description="what is different on one host, by host name"
+    )
+
+
+class KubernetesFile(Strict):
+    """Kubernetes' paths on the control plane. {host} and {address} are filled in."""
+
+    manifests: NodePath = Field(
+        "/etc/kubernetes/manifests", description="the kubelet's folder of static pods"
     )
 
 
@@ -183,6 +192,9 @@ class InventoryFile(Strict):
     )
     etcd: Annotated[EtcdFile, OrEmpty()] = Field(
         default_factory=lambda: EtcdFile(), description="where and how etcd runs"
+    )
+    kubernetes: Annotated[KubernetesFile, OrEmpty()] = Field(
+        default_factory=lambda: KubernetesFile(), description="where Kubernetes has its files"
     )
     services: dict[Name, ServiceFile | None] = Field(
         default_factory=dict,

@@ -1,4 +1,5 @@
-"""What each layout supplies by default. Sources: the documented procedure and kubeasz's roles."""
+"""What each layout supplies by default. Sources: the documented procedure, kubeasz's roles, and the
+manifests that kubeadm writes."""
 
 from __future__ import annotations
 
@@ -32,7 +33,45 @@ _READY = (
     "https://{address}:6443/readyz"
 )
 
+_PKI = "/etc/kubernetes/pki"
+# The certificate that kubeadm's apiserver shows to kubelets belongs to an administrator.
+_KUBEADM_READY = (
+    f"curl -fsk --max-time 5 --cert {_PKI}/apiserver-kubelet-client.crt "
+    f"--key {_PKI}/apiserver-kubelet-client.key https://{{address}}:6443/readyz"
+)
+
 PRESETS: Mapping[str, Preset] = {
+    "kubeadm": Preset(
+        etcd=EtcdFile(
+            tools="image",
+            member_name="{host}",
+            tls=TlsFile(
+                ca=f"{_PKI}/etcd/ca.crt",
+                cert=f"{_PKI}/etcd/healthcheck-client.crt",
+                key=f"{_PKI}/etcd/healthcheck-client.key",
+            ),
+        ),
+        services={
+            "etcd": _ETCD.model_copy(update={"manager": "static-pod"}),
+            "apiserver": ServiceFile(
+                hosts=("control_plane",),
+                units=("kube-apiserver",),
+                ports=(6443,),
+                start="one-by-one",
+                ready=_KUBEADM_READY,
+                manager="static-pod",
+            ),
+            "controllers": ServiceFile(
+                hosts=("control_plane",),
+                units=("kube-controller-manager", "kube-scheduler"),
+                manager="static-pod",
+            ),
+            "kubelet": ServiceFile(
+                hosts=("control_plane", "workers"), units=("kubelet",), manager="systemd"
+            ),
+        },
+        groups=("control_plane",),
+    ),
     "none": Preset(etcd=EtcdFile(), services={"etcd": _ETCD}, groups=()),
     "kubeasz": Preset(
         etcd=EtcdFile(

@@ -13,6 +13,7 @@ from drctl.inventory.model import (
     EtcdFile,
     HostFile,
     InventoryFile,
+    KubernetesFile,
     MemberFile,
     ReachFile,
     ServiceFile,
@@ -24,9 +25,11 @@ from drctl.inventory.resolved import (
     EtcdSettings,
     Host,
     Inventory,
+    Kubernetes,
     Member,
     Service,
     Tls,
+    Tools,
 )
 
 WORK_DIR = "/var/lib/drctl"
@@ -45,7 +48,7 @@ def resolve(file: InventoryFile, path: Path, warnings: tuple[str, ...] = ()) -> 
     hosts = {name: _host(name, host, file.defaults, path) for name, host in file.hosts.items()}
     etcd = over(PRESETS[file.layout].etcd, file.etcd)
     commands = Commands(**dict(file.commands)) if file.commands else None
-    members = _members(file, hosts, etcd)
+    members = _members(file, hosts, etcd, path)
     services = declared_services(file)
     if not services["etcd"].ports:
         services["etcd"] = services["etcd"].model_copy(update={"ports": _ports(members)})
@@ -58,6 +61,7 @@ def resolve(file: InventoryFile, path: Path, warnings: tuple[str, ...] = ()) -> 
         groups=file.groups,
         etcd=_settings(etcd),
         members=members,
+        kubernetes={name: _kubernetes(host, file.kubernetes) for name, host in hosts.items()},
         services={
             name: _service(name, service, file, hosts, commands)
             for name, service in services.items()
@@ -103,13 +107,27 @@ def _settings(etcd: EtcdFile) -> EtcdSettings:
     return EtcdSettings(**{name: getattr(etcd, name) for name in names}, tls=tls)
 
 
-def _member(host: Host, etcd: EtcdFile) -> Member:
+def _kubernetes(host: Host, file: KubernetesFile) -> Kubernetes:
+    values = {"host": host.name, "address": host.cluster_address}
+    return Kubernetes(manifests=expand(file.manifests, **values))
+
+
+def _tools(etcd: EtcdFile, inventory: Path) -> Tools:
+    upload = local_path(etcd.etcdutl, inventory)
+    return Tools(
+        source=etcd.tools,
+        etcdutl_source="upload" if upload else etcd.tools,
+        image=etcd.image,
+        upload=upload,
+    )
+
+
+def _member(host: Host, etcd: EtcdFile, inventory: Path) -> Member:
     own = etcd.members.get(host.name, MemberFile())
     values = {"host": host.name, "address": host.cluster_address}
     client_urls = _urls(own.client_urls or (etcd.client_url,), host)
     tls = etcd.tls if any(url.startswith("https") for url in client_urls) else None
     wal_dir = own.wal_dir if "wal_dir" in own.model_fields_set else etcd.wal_dir
-    bin_dir = expand(etcd.bin_dir, **values).rstrip("/")
     return Member(
         host=host.name,
         name=expand(own.name or etcd.member_name, **values),
@@ -121,15 +139,16 @@ def _member(host: Host, etcd: EtcdFile) -> Member:
         ca=expand(tls.ca, **values) if tls else None,
         cert=expand(tls.cert, **values) if tls else None,
         key=expand(tls.key, **values) if tls else None,
-        etcd=f"{bin_dir}/etcd",
-        etcdctl=f"{bin_dir}/etcdctl",
-        etcdutl=f"{bin_dir}/etcdutl",
+        bin_dir=expand(etcd.bin_dir, **values).rstrip("/"),
+        tools=_tools(etcd, inventory),
     )
 
 
-def _members(file: InventoryFile, hosts: dict[str, Host], etcd: EtcdFile) -> tuple[Member, ...]:
+def _members(
+    file: InventoryFile, hosts: dict[str, Host], etcd: EtcdFile, inventory: Path
+) -> tuple[Member, ...]:
     names = dict.fromkeys(file.groups.get("etcd", ()))
-    return tuple(_member(hosts[name], etcd) for name in names if name in hosts)
+    return tuple(_member(hosts[name], etcd, inventory) for name in names if name in hosts)
 
 
 def _ports(members: tuple[Member, ...]) -> tuple[int, ...]:

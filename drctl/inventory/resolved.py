@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -39,6 +40,18 @@ class Host(Resolved):
     work_dir: str
 
 
+class Tools(Resolved):
+    """Where a member's host has etcd's programs: each source is a template in `etcd/tool/`.
+
+    `image` None: the one that etcd's manifest names. `upload`: the etcdutl here that is sent.
+    """
+
+    source: Literal["host", "image"]
+    etcdutl_source: Literal["host", "image", "upload"]
+    image: str | None
+    upload: Path | None
+
+
 class Member(Resolved):
     """An etcd member. `owner` None: as the old data directory's. `ca` ... None: no TLS."""
 
@@ -52,9 +65,14 @@ class Member(Resolved):
     ca: str | None
     cert: str | None
     key: str | None
-    etcd: str
-    etcdctl: str
-    etcdutl: str
+    bin_dir: str
+    tools: Tools
+
+    @property
+    def certificate_folders(self) -> tuple[str, ...]:
+        """Where the certificates lie, for whoever must be shown them; each folder once."""
+        paths = (self.ca, self.cert, self.key)
+        return tuple(dict.fromkeys(posixpath.dirname(path) for path in paths if path))
 
 
 class Tls(Resolved):
@@ -76,6 +94,12 @@ class EtcdSettings(Resolved):
     client_url: str
     member_name: str
     tls: Tls | None
+
+
+class Kubernetes(Resolved):
+    """Kubernetes' paths on one host."""
+
+    manifests: str
 
 
 class Commands(Resolved):
@@ -103,7 +127,7 @@ class Service(Resolved):
     name: str
     hosts: tuple[str, ...]
     units: tuple[str, ...]
-    manager: Literal["systemd", "command"]
+    manager: Literal["systemd", "static-pod", "command"]
     ports: tuple[int, ...]
     start: Literal["together", "one-by-one"]
     ready: dict[str, str | None]
@@ -125,6 +149,7 @@ class Inventory(Resolved):
     groups: dict[str, tuple[str, ...]]
     etcd: EtcdSettings
     members: tuple[Member, ...]
+    kubernetes: dict[str, Kubernetes]
     services: dict[str, Service]
     commands: Commands | None
     settle_seconds: float

@@ -23,12 +23,13 @@ from tests.core.test_plan import planner
 from tests.model.harness import INVENTORY
 
 GOLDEN = Path(__file__).parent / "golden"
+KUBEADM = Path(__file__).parent / "kubeadm.yaml"
 NAMES = tuple(shipped_runbooks())
 
 
-def plan_of(name: str) -> Plan:
+def plan_of(name: str, inventory: Path = INVENTORY) -> Plan:
     """The plan; for `rollback` that of a restore which began everything."""
-    maker = planner(load_inventory(INVENTORY))
+    maker = planner(load_inventory(inventory))
     if name != "rollback":
         return maker.plan(load_runbook(name))
     forward, state = maker.plan(load_runbook("restore")), RunState()
@@ -116,5 +117,13 @@ def test_the_scripts_are_as_reviewed() -> None:
     compare(GOLDEN / "scripts.txt", "\n".join(bodies()).lstrip("\n") + "\n")
 
 
+def test_the_scripts_of_a_kubeadm_host_are_as_reviewed() -> None:
+    """Where they are not like everybody's: the manager's and the tools'."""
+    plan = plan_of("restore", KUBEADM)
+    steps = [plan.step(name).tasks["m1"] for name in ("stop-etcd", "live")]
+    texts = [f"######## {s.name}\n{s.body}" for task in steps for s in list(scripts(task))[-1:]]
+    compare(GOLDEN / "kubeadm.txt", "\n".join(texts))
+
+
 def test_every_runbook_has_its_golden_plan() -> None:
-    assert {path.stem for path in GOLDEN.glob("*.txt")} == {*NAMES, "scripts"}
+    assert {path.stem for path in GOLDEN.glob("*.txt")} == {*NAMES, "scripts", "kubeadm"}

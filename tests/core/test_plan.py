@@ -196,6 +196,9 @@ def test_both_orders_have_the_same_steps() -> None:
     assert all(by_id[step.id] == step for step in staged if step.id not in more)
 
 
+MANAGERS = ("systemd", "command", "static-pod")
+
+
 def used_templates() -> set[str]:
     """What runbooks and code name, and what that includes. `service/*` by manager and want."""
     folder = data_folder("templates")
@@ -204,7 +207,9 @@ def used_templates() -> set[str]:
         for want in ("fenced", "running", "restarted")
         for part in ("observe", "act")
     }
-    named |= {f"service/managers/{manager}" for manager in ("systemd", "command")}
+    named |= {f"service/managers/{manager}" for manager in MANAGERS}
+    named |= {f"service/installed/{manager}" for manager in MANAGERS}
+    named |= {f"etcd/tool/{source}" for source in ("host", "image", "upload")}
     for name in shipped_runbooks():
         for step in load_runbook(name).steps:
             assert step.verb in VERBS

@@ -44,6 +44,13 @@ ADVICE = {
     "the copy differs": "damaged on its way, or the disk is bad: resume sends it anew",
     "the service manager does not answer": "mend systemd (or the inventory's commands) there, "
     "resume",
+    "no kubelet runs here": "start it (`systemctl start kubelet`), see that it stays up, resume",
+    "there is no manifest of": "put it there (drctl never removes one: see `parked` and "
+    "`RUN/manifests` in its `work_dir`), resume",
+    "had come back with other content": "an upgrade or a configuration management did it: see "
+    "that it does not do so again, and compare the kept file afterwards",
+    "names an image": "name the image under `etcd.image` in the inventory",
+    "that was sent differs": "damaged on its way, or the disk is bad: resume sends it anew",
     "the swap has begun": "another session went further: `drctl runs show`, then resume",
     "nothing rebuilt at …": "the rebuilt data was taken away by somebody: roll back",
     "appeared after the old data was moved": "something started etcd or copied data there: look at "

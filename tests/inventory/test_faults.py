@@ -26,7 +26,7 @@ CHANGED = [
      ["1: cluster: the key 'cluster' is missing",
       "1: clustr: unknown key 'clustr', did you mean 'cluster'?"]),
     ("layout: kubeasz", "layout: kubespray",
-     ["2: layout: must be 'kubeasz' or 'none', not 'kubespray'"]),
+     ["2: layout: must be 'kubeasz', 'kubeadm' or 'none', not 'kubespray'"]),
     ("layout: kubeasz", "layout: none",
      ["1: etcd.tls: certificate paths are missing: https needs tls: {ca, cert, key}, "
       "absolute paths on the nodes"]),
@@ -246,22 +246,34 @@ def test_services_and_the_rest(faults: Faults, lines: str, expected: list[str]) 
     assert faults(f"{GOOD}{lines}\n") == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "start"),
-    [
-        (GOOD.replace("kubeasz", "kubeadm"), "2: layout: 'kubeadm' is not yet supported"),
-        (f"{GOOD}service_manager: static-pod\n", "13: service_manager: 'static-pod' is not yet"),
-        (
-            f"{GOOD}services: {{etcd: {{manager: static-pod}}}}\n",
-            "13: services.etcd.manager: 'static-pod' is not yet supported",
-        ),
-    ],
-)
-def test_static_pods_are_refused_with_a_way_out(faults: Faults, text: str, start: str) -> None:
-    (fault,) = faults(text)
-    assert fault.startswith(start)
-    assert "static pods of the kubelet" in fault
-    assert "write 'layout: none'" in fault
+KUBEADM = [
+    # lines after the good inventory's, with layout: kubeadm -> all faults that follow
+    ("etcd: {tools: docker}",
+     ["13: etcd.tools: must be 'host' or 'image', not 'docker'"]),
+    ("etcd: {image: '-x'}", ["13: etcd.image: must not begin with '-': '-x'"]),
+    ("etcd: {image: 'a b'}", ["13: etcd.image: 'a b' is no image name"]),
+    ("etcd: {etcdutl: ./no/such}", ["13: etcd.etcdutl: there is no file ./no/such here"]),
+    ("etcd: {etcdutl: .}", ["13: etcd.etcdutl: there is no file . here"]),
+    ("services: {etcd: {manager: systemd}}",
+     ["2: layout: tools come out of etcd's image, and no manifest names it where etcd is no static "
+      "pod: give etcd.image, or write 'tools: host'"]),
+    ("etcd: {tools: image}\nservices: {etcd: {manager: systemd}}",
+     ["13: etcd.tools: tools come out of etcd's image, and no manifest names it where etcd is no "
+      "static pod: give etcd.image, or write 'tools: host'"]),
+    ("kubernetes: {manifests: etc}",
+     ["13: kubernetes.manifests: must be an absolute path on the node, not 'etc'"]),
+    ("kubernetes: {manifests: /var/lib/drctl/x}",
+     ["13: kubernetes.manifests: on m1: work_dir /var/lib/drctl and the manifests folder "
+      "/var/lib/drctl/x overlap: the kubelet would run what is parked there"]),
+    ("kubernetes: {manifests: /var}",
+     ["13: kubernetes.manifests: on m1: work_dir /var/lib/drctl and the manifests folder "
+      "/var overlap: the kubelet would run what is parked there"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "expected"), KUBEADM)
+def test_static_pods_and_tools(faults: Faults, lines: str, expected: list[str]) -> None:
+    assert faults(f"{GOOD.replace('kubeasz', 'kubeadm')}{lines}\n") == expected
 
 
 MANY = """\

@@ -31,10 +31,13 @@ def test_the_example_is_complete() -> None:
     assert inventory.hosts["worker-2"].address == "worker-2"
 
 
-def test_everything_the_example_offers_in_comments_is_valid(write: Write) -> None:
+def test_everything_the_example_offers_in_comments_is_valid(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "etcdutl").touch()
     text = (ROOT / "inventory.example.yaml").read_text()
     text = text.replace("\n  dependents: null", "")
-    option = re.compile(r"^( *)# (?!kubeasz:|none:)( *(?:[a-z_]+|etcd-2):(?: |$).*)", re.MULTILINE)
+    option = re.compile(
+        r"^( *)# (?!kubeasz:|kubeadm:|none:)( *(?:[a-z_]+|etcd-2):(?: |$).*)", re.MULTILINE
+    )
     inventory = load_inventory(write(option.sub(r"\1\2", text)))
     assert inventory.members[1].name == "etcd2"
     assert inventory.members[0].wal_dir == "/var/lib/etcd-wal"
@@ -57,7 +60,7 @@ def test_a_short_kubeasz_inventory_says_everything(write: Write) -> None:
         "/etc/kubernetes/ssl/kubernetes.pem",
         "/etc/kubernetes/ssl/kubernetes-key.pem",
     )
-    assert member.etcdutl == "/usr/local/bin/etcdutl"
+    assert (member.bin_dir, member.tools.source) == ("/usr/local/bin", "host")
     assert inventory.warnings == ()
 
 
@@ -75,6 +78,37 @@ def test_the_kubeasz_services(write: Write) -> None:
     assert services["etcd"].ports == (2379, 2380)
     assert services["apiserver"].start == "one-by-one"
     assert "https://10.0.0.12:6443/readyz" in str(services["apiserver"].ready["m2"])
+
+
+def test_a_short_kubeadm_inventory_says_everything(write: Write) -> None:
+    inventory = load_inventory(write(GOOD.replace("kubeasz", "kubeadm")))
+    member, services = inventory.members[0], inventory.services
+    assert (member.name, member.data_dir) == ("m1", "/var/lib/etcd")
+    assert (member.ca, member.cert) == (
+        "/etc/kubernetes/pki/etcd/ca.crt",
+        "/etc/kubernetes/pki/etcd/healthcheck-client.crt",
+    )
+    tools = member.tools
+    assert (tools.source, tools.etcdutl_source, tools.image) == ("image", "image", None)
+    assert member.certificate_folders == ("/etc/kubernetes/pki/etcd",)
+    assert inventory.kubernetes["m2"].manifests == "/etc/kubernetes/manifests"
+    assert {name: service.manager for name, service in services.items()} == {
+        "etcd": "static-pod",
+        "apiserver": "static-pod",
+        "controllers": "static-pod",
+        "kubelet": "systemd",
+        "dependents": "systemd",
+    }
+    assert services["kubelet"].units == ("kubelet",)
+    assert "https://10.0.0.12:6443/readyz" in str(services["apiserver"].ready["m2"])
+
+
+def test_where_the_tools_come_from(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "etcdutl").touch()
+    text = GOOD.replace("kubeasz", "kubeadm") + "etcd: {image: a.b/etcd:1, etcdutl: ./etcdutl}\n"
+    tools = load_inventory(write(text)).members[0].tools
+    assert (tools.source, tools.etcdutl_source) == ("image", "upload")
+    assert (tools.image, tools.upload) == ("a.b/etcd:1", tmp_path / "etcdutl")
 
 
 def test_a_service_keeps_what_the_file_does_not_say(write: Write) -> None:

@@ -12,6 +12,7 @@ from drctl.inventory import Inventory, load_inventory
 from drctl.plan import Plan, Task
 from drctl.planner import Planner
 from drctl.runbook import load_runbook
+from drctl.rundata import tool_facts
 from drctl.transport import Script
 from tests.templates.shells import Ran, Shell
 
@@ -128,7 +129,7 @@ class Node:
     def plan(self) -> Plan:
         book = load_runbook("restore")
         judges = frozenset(name for phase in book.phases for s in phase.steps for name in s.judge)
-        facts: dict[str, Any] = {"snapshot": {"sha256": self.sha256}}
+        facts: dict[str, Any] = {"snapshot": {"sha256": self.sha256}, **tool_facts(self.inventory)}
         return Planner(self.inventory, facts=facts, judges=judges).plan(book)
 
     def task(self, step: str) -> Task:

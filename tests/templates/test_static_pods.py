@@ -1,0 +1,304 @@
+"""service/* with the manager `static-pod`, over a stand-in for the kubelet."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drctl.etcd.reports import parse_report
+from drctl.render import render
+from tests.templates.node import HOST, RUN
+from tests.templates.pods import MANIFEST, PodNode
+from tests.templates.shells import Shell
+
+MARK = f'    drctl/run: "{RUN}"\n'
+
+
+def other_kubelet() -> bool:
+    """Whether a kubelet runs in this network, of somebody else."""
+    own = Path("/proc/self/ns/net").readlink()
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if comm.read_text() == "kubelet\n" and (comm.parent / "ns/net").readlink() == own:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+@pytest.fixture
+def still(shell: Shell, tmp_path: Path) -> Iterator[PodNode]:
+    """No kubelet runs yet."""
+    node = PodNode(tmp_path / "n", shell)
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def node(still: PodNode) -> PodNode:
+    still.kubelet()
+    return still
+
+
+@pytest.fixture
+def quick(dash: Shell, tmp_path: Path) -> Iterator[PodNode]:
+    """For what does not depend on the shell; a whole second of proof that it is gone."""
+    node = PodNode(tmp_path / "n", dash, settle=1)
+    node.kubelet()
+    yield node
+    node.close()
+
+
+def manifest(node: PodNode, unit: str) -> Path:
+    return node.manifests / f"{unit}.yaml"
+
+
+def annotated(node: PodNode, unit: str) -> str:
+    plain = MANIFEST.format(unit=unit, program=unit)
+    return plain.replace("  annotations:\n", f"  annotations:\n{MARK}")
+
+
+def test_parked_and_gone(node: PodNode) -> None:
+    before = manifest(node, node.one).read_bytes()
+    seen = node.observe("stop-apiserver")
+    assert seen["state"] == "before" and seen["was"] == f"{node.one}:active,{node.two}:active,"
+    assert node.act("stop-apiserver").status == 0
+    assert node.state("stop-apiserver") == "after"
+    assert node.visible() == {f"{node.etcd}.yaml"}
+    assert not node.pids(node.one) and not node.pids(node.two) and node.pids(node.etcd)
+    parked = node.root / "work/parked" / node.one / f"{node.one}.yaml"
+    assert parked.read_bytes() == before and parked.stat().st_mode & 0o777 == 0o600
+    assert node.act("stop-apiserver").status == 0
+
+
+def test_started_as_another_pod(node: PodNode) -> None:
+    """The same bytes would be the same pod, which has to wait."""
+    assert node.act("stop-etcd").status == 0
+    assert node.state("start-etcd") == "before"
+    assert node.act("start-etcd").status == 0
+    assert node.state("start-etcd") == "after"
+    assert manifest(node, node.etcd).read_text() == annotated(node, node.etcd)
+    assert manifest(node, node.etcd).stat().st_mode & 0o777 == 0o600
+    assert not (node.root / "work/parked" / node.etcd).exists()
+    assert not [line for line in node.log() if line.startswith("back-off")]
+    assert len(node.pids(node.etcd)) == 1
+
+
+def test_a_start_of_what_is_down_in_its_place_makes_another_pod(quick: PodNode) -> None:
+    node = quick
+    node.act("stop-etcd")
+    node.act("start-etcd")
+    for pid in node.pids(node.etcd):
+        subprocess.run(["kill", "-9", pid], check=True)
+    assert node.state("start-etcd") == "before"
+    assert node.act("start-etcd").status == 0
+    assert f'drctl/run: "{RUN}.' in manifest(node, node.etcd).read_text()
+
+
+def test_the_undo_brings_back_the_very_bytes(node: PodNode) -> None:
+    before = {path.name: path.read_bytes() for path in node.manifests.iterdir()}
+    seen = node.observe("stop-etcd")
+    node.act("stop-etcd")
+    assert node.state("undo stop-etcd", seen) == "before"
+    node.act("start-etcd")
+    assert node.act("undo start-etcd").status == 0
+    assert node.state("undo start-etcd") == "after" and not node.pids(node.etcd)
+    assert node.act("undo stop-etcd", seen).status == 0
+    assert node.state("undo stop-etcd", seen) == "after"
+    assert {path.name: path.read_bytes() for path in node.manifests.iterdir()} == before
+    assert node.act("undo stop-etcd", seen).status == 0
+    assert {path.name: path.read_bytes() for path in node.manifests.iterdir()} == before
+
+
+def test_a_manifest_that_returns_is_noticed_and_never_lost(node: PodNode) -> None:
+    seen = node.observe("stop-apiserver")
+    original = manifest(node, node.one).read_text()
+    node.act("stop-apiserver")
+    node.write(node.one, more="# upgraded\n")
+    node.wait_for(lambda: node.pids(node.one))
+    found = node.observe("stop-apiserver")
+    assert found["state"] == "before"
+    news = f"the manifest of {node.one}, which is parked, is back in {node.manifests}"
+    assert news == found["note"].strip() and news in found["why"]
+    ran = node.act("stop-apiserver")
+    assert ran.status == 0 and "had come back with other content: kept as" in ran.err
+    assert node.state("stop-apiserver") == "after"
+    (kept,) = (node.root / "work" / RUN / "returned").rglob("*.yaml.1")
+    assert kept.read_text() == f"{original}# upgraded\n"
+    node.write(node.one, more="# upgraded\n")
+    assert node.act("undo stop-apiserver", seen).status == 0
+    assert manifest(node, node.one).read_text() == original
+    assert len(list((node.root / "work" / RUN / "returned").rglob("*.yaml.*"))) == 2
+
+
+def test_the_same_manifest_again_is_just_parked_again(quick: PodNode) -> None:
+    node = quick
+    node.act("stop-etcd")
+    node.write(node.etcd)
+    assert node.state("stop-etcd") == "before"
+    ran = node.act("stop-etcd")
+    assert (ran.status, ran.err) == (0, "")
+    assert node.state("stop-etcd") == "after"
+
+
+def test_a_manifest_that_returns_while_it_is_waited_for(quick: PodNode) -> None:
+    """Parked again at once: what is only stopped would start after we have gone."""
+    node = quick
+    keep = node.root / "late"
+    keep.write_text(manifest(node, node.etcd).read_text())
+    task = node.task("stop-etcd")
+    assert task.act
+    back = f"(sleep 0.7; mv '{keep}' '{manifest(node, node.etcd)}') >/dev/null 2>&1 &\n"
+    ran = node.shell.body(back + task.act.body, node.env(task, {}))
+    assert ran.status == 0
+    assert node.state("stop-etcd") == "after"
+    assert not keep.exists()
+
+
+def test_what_comes_back_once_is_waited_for(quick: PodNode) -> None:
+    """A pod sync that was under way."""
+    node = quick
+    (node.root / "comes-back").write_text(node.etcd)
+    assert node.act("stop-etcd").status == 0
+    assert "came back" in node.log() and not node.pids(node.etcd)
+    assert node.state("stop-etcd") == "after"
+
+
+def test_a_copy_in_the_folder_is_a_pod_too(quick: PodNode) -> None:
+    node = quick
+    node.write(node.etcd, name="etcd.yaml.bak", more="# old\n")
+    node.wait_for(lambda: len(node.pids(node.etcd)) == 2)
+    seen = node.observe("stop-etcd")
+    assert node.act("stop-etcd").status == 0
+    assert node.visible() == {f"{node.one}.yaml", f"{node.two}.yaml"}
+    assert node.act("undo stop-etcd", seen).status == 0
+    assert "etcd.yaml.bak" in node.visible()
+
+
+def test_without_a_kubelet_nothing_is_known(still: PodNode) -> None:
+    node = still
+    if other_kubelet():
+        pytest.skip("another kubelet runs on this machine")
+    for step in ("stop-etcd", "start-etcd", "undo stop-etcd", "restart-kubelet"):
+        seen = node.observe(step)
+        assert seen["state"] == "unknown" and seen["why"].startswith("no kubelet runs here"), step
+    assert facts(node)["manager"] == "the kubelet does not run"
+
+
+def facts(node: PodNode) -> dict[str, str]:
+    task = node.plan.step("facts").tasks[HOST]
+    assert task.observe
+    ran = node.shell.stdin(task.observe.body, node.env(task, {}))
+    assert ran.status == 0, ran
+    return parse_report(ran.out)
+
+
+def test_a_unit_needs_a_manifest(quick: PodNode) -> None:
+    node = quick
+    found = facts(node)
+    assert (found["manager"], found["units_missing"]) == ("ok", "")
+    node.act("stop-apiserver")
+    assert facts(node)["units_missing"] == ""
+    manifest(node, node.etcd).rename(node.root / "away.yaml")
+    assert facts(node)["units_missing"] == node.etcd
+    ran = node.act("start-etcd", tries=1)
+    assert ran.status == 1 and f"there is no manifest of {node.etcd} in" in ran.err
+
+
+def test_a_restart_is_another_process(quick: PodNode) -> None:
+    node = quick
+    seen = node.observe("restart-kubelet")
+    (first,) = node.pids(node.one)
+    assert node.act("restart-kubelet", seen).status == 0
+    assert node.state("restart-kubelet", seen) == "after"
+    assert node.pids(node.one) != [first]
+
+
+def test_a_process_in_another_network_is_another_pod(quick: PodNode) -> None:
+    """An etcd or apiserver that somebody runs as a workload of this cluster."""
+    node = quick
+    program = str(node.root / "bin" / node.etcd)
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("a network of its own needs root")
+    own_name = f"import os; os.execv({program!r}, [{node.etcd!r}, '1000'])"
+    other = subprocess.Popen(["unshare", "-n", sys.executable, "-c", own_name])
+    node.wait_for(lambda: len(node.pids(node.etcd)) == 2)
+    try:
+        assert node.act("stop-etcd").status == 0
+        assert node.state("stop-etcd") == "after" and other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_every_call(dash: Shell, tmp_path: Path, when: str) -> None:
+    """Fence, start, fence and undo: no manifest is ever lost, the next try goes on."""
+    node = PodNode(tmp_path / "n", dash)
+    node.kubelet()
+    original = manifest(node, node.etcd).read_text()
+    seen = node.observe("stop-etcd")
+    try:
+        for step in ("stop-etcd", "start-etcd", "undo start-etcd", "undo stop-etcd"):
+            for n in range(1, 40):
+                if not node.killed(step, f"{when} {n}", seen):
+                    break
+                texts = [p.read_text() for p in node.root.rglob(f"{node.etcd}.yaml")]
+                assert any(original in (t, t.replace(MARK, "")) for t in texts), (step, n)
+            assert node.state(step, seen) == "after", step
+        assert manifest(node, node.etcd).read_text() == original
+        assert not list((node.root / "work" / RUN).glob("returned/*"))
+    finally:
+        node.close()
+
+
+FORMS = {
+    "annotations:\n    a: b\n  name: x": 'annotations:\n    drctl/run: "R"\n    a: b\n  name: x',
+    "name: x": 'annotations:\n    drctl/run: "R"\n  name: x',
+    "annotations: {}\n  name: x": 'annotations:\n    drctl/run: "R"\n  name: x',
+    "annotations: {a: b}\n  name: x": 'annotations: {drctl/run: "R", a: b}\n  name: x',
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_annotation(shell: Shell, tmp_path: Path, form: str) -> None:
+    head, tail = "# a comment\nkind: Pod\nmetadata:\n  ", "\nspec:\n  annotations: mine\n"
+    file = tmp_path / "m.yaml"
+    file.write_text(f"{head}{form}{tail}")
+    script = render("service/annotated.sh")
+    once = shell.stdin(f"{script}\nannotated R {file}", {}).out
+    assert once == f"{head}{FORMS[form]}{tail}"
+    file.write_text(once)
+    assert shell.stdin(f"{script}\nannotated S {file}", {}).out == once.replace('"R"', '"S"')
+    plain = shell.stdin(f"{script}\nannotated '' {file}", {}).out
+    assert "drctl" not in plain and plain.endswith(tail)
+
+
+def test_what_is_not_written_in_blocks_stays_as_it_is(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "m.json"
+    file.write_text('{"metadata": {"name": "x"}}\n')
+    script = f"{render('service/annotated.sh')}\nannotated R {file}"
+    assert shell.stdin(script, {}).out == file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("lines", "program"),
+    [
+        ("  - command:\n    - /usr/bin/p\n    - --x\n", "p"),
+        ('    command: ["/bin/p", "--x"]\n', "p"),
+        ("    command: [p]\n", "p"),
+        ("    args: [x]\n", "u"),
+    ],
+)
+def test_the_program_of_a_pod(still: PodNode, lines: str, program: str) -> None:
+    text = f"metadata:\n  name: u\nspec:\n{lines}    image: i\n"
+    (still.manifests / "some-name.yaml").write_text(text)
+    task = still.task("stop-etcd")
+    assert task.act
+    head = task.act.body.split("units=", 1)[0]
+    ran = still.shell.stdin(f"{head}\nprogram u", still.env(task, {}))
+    assert ran.out == f"{program}\n"
