@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 
 from docker import DockerClient
 
-from drctl.errors import Refused, UsageError
+from drctl.errors import Refused, StepFailed, UsageError
 from drctl.lab import certs, labfile, labs, processes
 from drctl.lab.docker import contents, engine, flavours, images, kubeunits, pki, places
 from drctl.lab.docker import kubernetes as programs
@@ -66,6 +67,8 @@ def up(
     engine.check_compose()
     client = engine.connect()
     labs.make_room(directory, say)
+    for project in engine.orphans(client):
+        say(f"nobody's lab is still there: docker compose -p {project} down --volumes removes it")
     base = images.base(say)
     shape = replace(shape, kubernetes=_kubernetes(kubernetes, base, say))
     tools = images.etcd_tools(client, etcd, base, say)
@@ -83,9 +86,12 @@ def up(
             if attempt == _TRIES:
                 raise
             say("another one took our subnet or a port: trying again")
-        except BaseException:
+        except BaseException as error:
+            said = _with_logs(client, lab, error)
             _remove(client, lab)
-            raise
+            if said is error:
+                raise
+            raise said from error
     say(f"lab is up: {lab.inventory}")
     return status(directory)
 
@@ -218,6 +224,20 @@ def _bring_up(client: DockerClient, lab: DockerLab, base: str, say: Say) -> None
     chosen.start(lab, machines, say)
 
 
+def _with_logs(client: DockerClient, lab: DockerLab, error: BaseException) -> BaseException:
+    """The error to raise: a failure on a machine gets the end of that machine's log."""
+    if not isinstance(error, StepFailed):
+        return error
+    told = str(error)
+    tails = []
+    for node in lab.nodes:
+        if node.name in told:
+            with contextlib.suppress(StepFailed):
+                log = Machine(lab, node, client).sh("journalctl -q --no-pager -n 30")
+                tails.append(f"--- log of {node.name}\n{log.output.rstrip()}")
+    return StepFailed("\n".join([f"lab did not come up: {told}", *tails]), hint=error.hint)
+
+
 def _compose(lab: DockerLab) -> str:
     def mounts(node: Node) -> list[str]:
         limited = lab.shape.data_size if node.has("etcd") else None
@@ -236,12 +256,11 @@ def _compose(lab: DockerLab) -> str:
         }
         for node in lab.nodes
     ]
-    labels = {engine.LAB_LABEL: lab.id}
     return render(
         "lab/docker/compose.yaml",
         project=lab.project,
         subnet=lab.subnet,
-        labels=labels,
+        labels=engine.labels(lab),
         nodes=nodes,
     )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import docker
 from docker import DockerClient
@@ -17,9 +19,11 @@ from docker.models.containers import Container
 from drctl.errors import Refused, StepFailed
 from drctl.lab import processes
 from drctl.lab.docker.layout import DockerLab
+from drctl.lab.labfile import STATE_FILE
 
 PROJECT_LABEL = "com.docker.compose.project"
 LAB_LABEL = "drctl.lab"
+RECORD_LABEL = "drctl.lab.record"
 _ENGINE_SECONDS = 900  # how long one answer may take: a script in a machine is one
 _UP_SECONDS = 600
 _AT_ONCE = 8
@@ -109,6 +113,22 @@ def subnets(client: DockerClient) -> list[str]:
             if ":" not in config.get("Subnet", ":"):
                 found.append(str(config["Subnet"]))
     return found
+
+
+def labels(lab: DockerLab) -> dict[str, str]:
+    """On everything of the lab in the engine: which lab it is, and where its record lies."""
+    return {LAB_LABEL: lab.id, RECORD_LABEL: f"{socket.gethostname()}:{lab.directory}"}
+
+
+def orphans(client: DockerClient) -> list[str]:
+    """The projects of labs whose record is gone from this machine: no `lab down` finds them."""
+    found = set()
+    for volume in client.volumes.list(filters={"label": RECORD_LABEL}):
+        marks = volume.attrs["Labels"]
+        host, _, directory = marks[RECORD_LABEL].partition(":")
+        if host == socket.gethostname() and not (Path(directory) / STATE_FILE).exists():
+            found.add(marks[PROJECT_LABEL])
+    return sorted(found)
 
 
 def runs(client: DockerClient, lab: DockerLab) -> bool:

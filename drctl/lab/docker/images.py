@@ -17,7 +17,7 @@ from pathlib import Path
 from docker import DockerClient
 from docker.errors import BuildError, DockerException, ImageNotFound
 
-from drctl.errors import Refused, StepFailed
+from drctl.errors import InvalidInput, Refused, StepFailed
 from drctl.lab import binaries
 from drctl.lab.docker.kubernetes import cache_directory
 from drctl.lab.labs import Say
@@ -80,8 +80,14 @@ def etcd_tools(client: DockerClient, given: Path | None, base_tag: str, say: Say
     """A folder with etcd, etcdctl and etcdutl: the given one, else one found on this machine that
     is new enough, else fetched from a newer Debian and kept in the cache."""
     if given is not None:
-        return binaries.find(given)
-    with contextlib.suppress(Refused, StepFailed):
+        chosen = binaries.find(given)
+        if binaries.version(chosen / "etcd") < binaries.OLDEST:
+            raise InvalidInput(
+                f"{chosen / 'etcd'} does not run here, or is older than 3.5",
+                hint="leave --etcd out, and one is fetched",
+            )
+        return chosen
+    with contextlib.suppress(InvalidInput):  # none at all
         found = binaries.find(None)
         if binaries.version(found / "etcd") >= OLDEST_ETCD:
             return found
