@@ -50,7 +50,7 @@ def _only_docker(function: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.option(
             "--flavour",
-            type=click.Choice(["systemd"]),
+            type=click.Choice(["systemd", "static-pod"]),
             help="How the cluster is installed [docker only; default: systemd].",
         ),
         click.option(
@@ -58,6 +58,12 @@ def _only_docker(function: Callable[..., None]) -> Callable[..., None]:
             metavar="none|DIR|build",
             help="What stands in front of etcd: a stand-in, the Kubernetes programs of a folder, or"
             " those built once from Debian's source [docker only; default: none].",
+        ),
+        click.option(
+            "--etcd-tools",
+            type=click.Choice(["image", "host", "upload"]),
+            help="With static pods: etcdutl is run from etcd's image, is on the machines, or is"
+            " sent by whoever restores [docker only; default: image].",
         ),
         click.option("--workers", type=click.IntRange(0, 9), help="[docker only; default: 1]"),
         click.option(
@@ -112,7 +118,7 @@ def _up(driver: str, directory: Path, given: dict[str, Any]) -> LabStatus:
 
     wanted = {name: value for name, value in given.items() if value is not None}
     if driver == "local":
-        unknown = wanted.keys() & {"flavour", "kubernetes", "workers", "spares"}
+        unknown = wanted.keys() & {"flavour", "kubernetes", "etcd_tools", "workers", "spares"}
         if unknown:
             raise UsageError(
                 f"the driver local knows no {', '.join(sorted(unknown))}",

@@ -16,9 +16,9 @@ from drctl.errors import Refused
 from drctl.inventory import load_inventory
 from drctl.lab import labs
 from drctl.lab.docker import driver, engine
+from drctl.lab.docker.answers import etcd_answers
 from drctl.lab.docker.layout import DockerLab, require
 from drctl.lab.docker.site import DockerSite
-from drctl.lab.docker.systemd import etcd_answers
 from drctl.lab.waiting import until
 
 

@@ -16,7 +16,7 @@ from docker import DockerClient
 
 from drctl.errors import Refused, StepFailed, UsageError
 from drctl.lab import certs, labfile, labs, processes
-from drctl.lab.docker import contents, engine, flavours, images, kubeunits, pki, places
+from drctl.lab.docker import contents, engine, flavours, images, pki, places
 from drctl.lab.docker import kubernetes as programs
 from drctl.lab.docker.layout import (
     APISERVER_PORT,
@@ -24,6 +24,7 @@ from drctl.lab.docker.layout import (
     SSH_PORT,
     USER,
     DockerLab,
+    EtcdTools,
     Node,
     Shape,
     require,
@@ -50,6 +51,7 @@ def up(
     kubernetes: str = "none",
     data_size: str | None = None,
     separate_wal: bool = False,
+    etcd_tools: EtcdTools = "image",
     etcd: Path | None = None,
     keys: int = 200,
     value_size: int = 256,
@@ -62,15 +64,15 @@ def up(
     removed again.
     """
     directory = resolve(directory)
-    shape = Shape(members, workers, spares, flavour, None, data_size, separate_wal)
-    _check(shape)
+    shape = Shape(members, workers, spares, flavour, None, data_size, separate_wal, etcd_tools)
+    _check(shape, kubernetes)
     engine.check_compose()
     client = engine.connect()
     labs.make_room(directory, say)
     for project in engine.orphans(client):
         say(f"nobody's lab is still there: docker compose -p {project} down --volumes removes it")
     base = images.base(say)
-    shape = replace(shape, kubernetes=_kubernetes(kubernetes, base, say))
+    shape = replace(shape, kubernetes=_kubernetes(kubernetes, flavour, base, say))
     tools = images.etcd_tools(client, etcd, base, say)
     for attempt in range(1, _TRIES + 1):
         lab = _claimed(client, directory, shape, tools)
@@ -152,19 +154,23 @@ def site(directory: Path) -> DockerSite:
     return DockerSite(require(directory), engine.connect())
 
 
-def _check(shape: Shape) -> None:
-    flavours.way(shape.flavour)
+def _check(shape: Shape, kubernetes: str) -> None:
+    if flavours.way(shape.flavour).needs_kubernetes and kubernetes == "none":
+        raise UsageError(
+            f"there is no flavour {shape.flavour} without Kubernetes",
+            hint="add --kubernetes build, or --kubernetes DIR with a release's programs",
+        )
     if not 1 <= shape.members <= 9 or not 0 <= shape.spares <= 9 or not 0 <= shape.workers <= 9:
         raise UsageError("a lab has 1 to 9 members, and at most 9 workers and 9 spare machines")
 
 
-def _kubernetes(wanted: str, base: str, say: Say) -> str | None:
+def _kubernetes(wanted: str, flavour: str, base: str, say: Say) -> str | None:
     """The folder of Kubernetes' programs, None for none."""
     if wanted == "none":
         return None
     if wanted == "build":
         return str(programs.built(lambda: base, say).directory)
-    return str(programs.given(Path(wanted), kubeunits.PROGRAMS).directory)
+    return str(programs.given(Path(wanted), flavours.way(flavour).needs).directory)
 
 
 def _claimed(client: DockerClient, directory: Path, shape: Shape, tools: Path) -> DockerLab:
@@ -199,17 +205,23 @@ def _nodes(shape: Shape, network: str) -> tuple[Node, ...]:
         for name, _, roles in planned
     }
     outside = iter(places.free_ports(sum(map(len, inside.values()))))
+    member_name = flavours.way(shape.flavour).member_name
     return tuple(
-        Node(name, tuple(roles), address, {port: next(outside) for port in inside[name]})
+        Node(
+            name,
+            tuple(roles),
+            address,
+            ports={port: next(outside) for port in inside[name]},
+            member_name=member_name.format(host=name, address=address),
+        )
         for name, address, roles in planned
     )
 
 
 def _bring_up(client: DockerClient, lab: DockerLab, base: str, say: Say) -> None:
     chosen = flavours.way(lab.shape.flavour)
-    folder = Path(lab.shape.kubernetes) if lab.shape.kubernetes else None
     blank = images.machine(client, base, say)
-    carried = chosen.programs(Path(lab.tools), folder)
+    carried = chosen.programs(lab)
     lab.images = {"machine": blank, "node": images.node(client, blank, carried, say)}
     lab.save()
     lab.compose_file.write_text(_compose(lab))
@@ -287,9 +299,10 @@ def _inventory(lab: DockerLab, chosen: flavours.Way) -> str:
         "nodes": [node for node in lab.nodes if not node.has("spare")],
         "control_plane": [node.name for node in lab.having("control_plane")],
         "workers": [node.name for node in lab.having("worker")],
-        "wal_dir": lab.wal_dir,
     }
-    return render("lab/docker/inventory.yaml", **values, **chosen.inventory(lab))
+    own = chosen.inventory(lab)
+    wal = {"wal_dir": lab.wal_dir} if lab.wal_dir else {}
+    return render("lab/docker/inventory.yaml", **values | own | {"etcd": own["etcd"] | wal})
 
 
 def _node_status(lab: DockerLab, node: Node) -> NodeStatus:

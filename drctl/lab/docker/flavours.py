@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drctl.errors import UsageError
-from drctl.lab.docker import systemd
+from drctl.lab.docker import static_pods, systemd
 from drctl.lab.docker.layout import DockerLab, Node
 from drctl.lab.docker.machine import Machine
 from drctl.lab.labs import Say
@@ -20,7 +20,22 @@ class Way(Protocol):
     @property
     def name(self) -> Flavour: ...
 
-    def programs(self, etcd: Path, kubernetes: Path | None) -> Mapping[str, Path]:
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The programs that a folder of Kubernetes must hold for it."""
+        ...
+
+    @property
+    def needs_kubernetes(self) -> bool:
+        """Whether there is no such cluster without Kubernetes."""
+        ...
+
+    @property
+    def member_name(self) -> str:
+        """What an etcd member is called, with {host} and {address} to fill."""
+        ...
+
+    def programs(self, lab: DockerLab) -> Mapping[str, Path]:
         """What the nodes' image carries in /usr/local/bin: name -> file on this machine."""
         ...
 
@@ -42,7 +57,7 @@ class Way(Protocol):
         ...
 
 
-_WAYS: dict[str, Way] = {"systemd": systemd.Systemd()}
+_WAYS: dict[str, Way] = {"systemd": systemd.Systemd(), "static-pod": static_pods.StaticPods()}
 NAMES = tuple(_WAYS)
 
 

@@ -39,7 +39,7 @@ def cache() -> Path:
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
     """One process at a time makes the thing called `name`; the others wait and find it made."""
-    with (cache() / f"{name}.lock").open("w") as lock:
+    with (cache() / f"{name.replace('/', '-')}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -67,13 +67,13 @@ def base(say: Say) -> str:
 def machine(client: DockerClient, base_tag: str, say: Say) -> str:
     """The tag of a blank machine's image: systemd, sshd, containerd, and nothing of etcd."""
     files = {name: _template(name) for name in ("init", "containerd.toml")}
-    return _built(client, "drctl-lab-machine", "machine.Dockerfile", base_tag, files, say)
+    return built(client, "drctl-lab-machine", "machine.Dockerfile", base_tag, files, say)
 
 
 def node(client: DockerClient, machine_tag: str, programs: Mapping[str, Path], say: Say) -> str:
     """The tag of a machine that has `programs` (name -> file) in /usr/local/bin."""
     files = {f"bin/{name}": path for name, path in programs.items()}
-    return _built(client, "drctl-lab-node", "node.Dockerfile", machine_tag, files, say)
+    return built(client, "drctl-lab-node", "node.Dockerfile", machine_tag, files, say)
 
 
 def etcd_tools(client: DockerClient, given: Path | None, base_tag: str, say: Say) -> Path:
@@ -100,7 +100,7 @@ def etcd_tools(client: DockerClient, given: Path | None, base_tag: str, say: Say
 
 
 def _fetch_etcd(client: DockerClient, base_tag: str, kept: Path, say: Say) -> None:
-    tag = _built(
+    tag = built(
         client, "drctl-lab-etcd", "etcd.Dockerfile", base_tag, {}, say, {"SUITE": ETCD_SUITE}
     )
     container = client.containers.create(tag, "true")
@@ -121,7 +121,7 @@ def _fetch_etcd(client: DockerClient, base_tag: str, kept: Path, say: Say) -> No
         )
 
 
-def _built(
+def built(
     client: DockerClient,
     repository: str,
     recipe: str,

@@ -20,6 +20,7 @@ PLAIN_DATA_DIR = "/var/lib/etcd"
 SEPARATE_WAL_DIR = "/var/lib/etcd-wal"
 
 State = Literal["starting", "up"]
+EtcdTools = Literal["image", "host", "upload"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Node:
     roles: tuple[Role, ...]
     address: str
     ports: dict[int, int]
+    member_name: str  # the etcd member's
 
     def has(self, role: Role) -> bool:
         """Whether it plays that role."""
@@ -38,11 +40,6 @@ class Node:
     @property
     def ssh_port(self) -> int:
         return self.ports[SSH_PORT]
-
-    @property
-    def member_name(self) -> str:
-        """The etcd member's name, as kubeasz gives it."""
-        return f"etcd-{self.address}"
 
     @property
     def client_url(self) -> str:
@@ -62,6 +59,9 @@ class Shape:
     kubernetes: str | None = None  # the folder of its programs
     data_size: str | None = None
     separate_wal: bool = False
+    # With static pods: etcdutl is run from etcd's image, is installed on the machines, or is sent
+    # by whoever restores.
+    etcd_tools: EtcdTools = "image"
 
 
 @dataclass
@@ -120,7 +120,7 @@ class DockerLab:
     @property
     def etcd(self) -> Access:
         """etcd's client certificates on this machine."""
-        return self._access("kubernetes")
+        return self._access("etcd")
 
     @property
     def admin(self) -> Access | None:
@@ -149,7 +149,9 @@ class DockerLab:
         return asdict(self) | {"directory": str(self.directory), "driver": DRIVER}
 
     def _access(self, name: str) -> Access:
-        return Access(self.pki / "ca.pem", self.pki / f"{name}.pem", self.pki / f"{name}-key.pem")
+        own, common = self.pki / f"{name}-ca.pem", self.pki / "ca.pem"  # kubeadm's etcd has its own
+        ca = own if own.exists() else common
+        return Access(ca, self.pki / f"{name}.pem", self.pki / f"{name}-key.pem")
 
 
 def require(directory: Path) -> DockerLab:
@@ -179,4 +181,5 @@ def _node(raw: dict[str, object]) -> Node:
         roles=tuple(roles),
         address=str(raw["address"]),
         ports={int(inside): int(outside) for inside, outside in ports.items()},
+        member_name=str(raw["member_name"]),
     )

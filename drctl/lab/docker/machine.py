@@ -7,9 +7,12 @@ import shlex
 import socket
 import subprocess
 import tarfile
+import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
 from docker import DockerClient
 from docker.errors import APIError, NotFound
@@ -92,21 +95,33 @@ class Machine:
     def put(self, files: Mapping[str, File]) -> None:
         """Write files, by absolute path, owned by root. The engine's own archive call would not
         see what is mounted in the machine."""
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            for path, file in files.items():
-                info = tarfile.TarInfo(path.lstrip("/"))
-                info.size, info.mode = len(file.content), file.mode
-                archive.addfile(info, io.BytesIO(file.content))
+        with tempfile.TemporaryFile() as packed:
+            with tarfile.open(fileobj=packed, mode="w") as archive:
+                for path, file in files.items():
+                    info = tarfile.TarInfo(path.lstrip("/"))
+                    info.size, info.mode = len(file.content), file.mode
+                    archive.addfile(info, io.BytesIO(file.content))
+            packed.seek(0)
+            self._feed("tar -xp -C /", packed, 120)
+
+    def feed(self, script: str, source: Path, *, seconds: float) -> None:
+        """Run `script` as root with the file `source` on standard input; StepFailed for a status
+        other than 0."""
+        with source.open("rb") as stream:
+            self._feed(script, stream, seconds)
+
+    def _feed(self, script: str, source: IO[bytes], seconds: float) -> None:
         told = subprocess.run(
-            ["docker", "exec", "-i", self.container_name, "tar", "-xp", "-C", "/"],
+            ["docker", "exec", "-i", self.container_name, "sh", "-c", script],
             env=environment(self.lab),
-            input=packed.getvalue(),
-            capture_output=True,
-            timeout=120,
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=seconds,
         )
         if told.returncode:
-            raise StepFailed(f"files not written: {told.stderr.decode()}", host=self.name)
+            said = told.stdout.decode(errors="replace").strip()[-2000:]
+            raise StepFailed(f"{script.strip()[:200]} failed: {said}", host=self.name)
 
     def state(self, unit: str) -> str:
         """`active`, `inactive`, `failed`, ... as systemd calls it."""

@@ -24,11 +24,11 @@ def make(lab: DockerLab) -> Authority:
     authority = Authority.new()
     keep(lab, "ca", authority.pair)
     addresses = [SERVICE_ADDRESS, *(node.address for node in lab.nodes)]
-    keep(
-        lab,
-        "kubernetes",
-        authority.issue("kubernetes", organization="k8s", addresses=addresses, names=SERVICE_NAMES),
+    issued = authority.issue(
+        "kubernetes", organization="k8s", addresses=addresses, names=SERVICE_NAMES
     )
+    keep(lab, "kubernetes", issued)
+    keep(lab, "etcd", issued)  # kubeasz has one certificate for everything
     return authority
 
 

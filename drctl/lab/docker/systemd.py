@@ -12,12 +12,11 @@ from typing import Any
 from drctl.lab.binaries import TOOLS
 from drctl.lab.certs import Authority
 from drctl.lab.docker import kubeunits, pki
+from drctl.lab.docker.answers import apiserver_answers, etcd_answers
 from drctl.lab.docker.kubeunits import UNITS
 from drctl.lab.docker.layout import APISERVER_PORT, PEER_PORT, SSL, DockerLab, Node
 from drctl.lab.docker.machine import File, Machine
-from drctl.lab.gateway import Gateway, GatewayError
 from drctl.lab.labs import Say
-from drctl.lab.probe import fetch
 from drctl.lab.site import Flavour, Part
 from drctl.lab.waiting import until
 from drctl.render import render
@@ -37,12 +36,15 @@ class Systemd:
     """etcd and everything in front of it as units."""
 
     name: Flavour = "systemd"
+    needs = kubeunits.PROGRAMS
+    needs_kubernetes = False
+    member_name = "etcd-{address}"
 
-    def programs(self, etcd: Path, kubernetes: Path | None) -> Mapping[str, Path]:
-        """etcd's tools, and Kubernetes' own."""
-        programs = {tool: etcd / tool for tool in TOOLS}
-        if kubernetes is not None:
-            programs |= {name: kubernetes / name for name in kubeunits.PROGRAMS}
+    def programs(self, lab: DockerLab) -> Mapping[str, Path]:
+        """etcd's tools, and Kubernetes's own."""
+        programs = {tool: Path(lab.tools) / tool for tool in TOOLS}
+        if lab.shape.kubernetes is not None:
+            programs |= {name: Path(lab.shape.kubernetes) / name for name in kubeunits.PROGRAMS}
         return programs
 
     def start(self, lab: DockerLab, machines: Mapping[str, Machine], say: Say) -> None:
@@ -88,29 +90,7 @@ class Systemd:
                 },
                 "controllers": None,
             }
-        return {"services": services}
-
-
-def etcd_answers(lab: DockerLab, node: Node) -> bool:
-    """Whether the node's member answers a linearizable read, asked from this machine."""
-    access = lab.etcd
-    try:
-        with Gateway(node.client_url, access.ca, access.cert, access.key, timeout=5) as gateway:
-            return gateway.revision() > 0
-    except GatewayError:
-        return False
-
-
-def apiserver_answers(lab: DockerLab, node: Node) -> bool:
-    """Whether the node's real apiserver says that it is ready, asked from this machine."""
-    access = lab.admin
-    assert access is not None
-    url = f"https://127.0.0.1:{node.ports[APISERVER_PORT]}/readyz"
-    try:
-        fetch(url, str(access.ca), cert=str(access.cert), key=str(access.key))
-    except OSError:
-        return False
-    return True
+        return {"layout": "kubeasz", "etcd": {}, "services": services}
 
 
 def etcd_unit(lab: DockerLab, node: Node) -> File:

@@ -5,7 +5,7 @@ set -eu
 suite=bookworm
 packages=systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,procps,curl,ca-certificates,busybox
 # What a kubelet needs beside its own program; iptables also cuts the lab's network.
-packages=$packages,containerd,runc,iptables,openssl,socat,conntrack,ethtool
+packages=$packages,containerd,containernetworking-plugins,runc,iptables,openssl,socat,conntrack,ethtool
 tag=drctl-lab-base:$(sha256sum "$0" | cut -c1-12)
 
 made_here() {
