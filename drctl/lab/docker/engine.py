@@ -43,7 +43,7 @@ class PlaceTaken(StepFailed):
 def connect() -> DockerClient:
     """A client of the local engine; Refused when none answers."""
     try:
-        client = docker.from_env(timeout=_ENGINE_SECONDS)
+        client = docker.from_env(timeout=_ENGINE_SECONDS, environment=_where())
         client.ping()
     except DockerException as error:
         raise Refused(
@@ -51,6 +51,18 @@ def connect() -> DockerClient:
             hint="start Docker, or let this user use it (group docker); `docker version` tells",
         ) from error
     return client
+
+
+def _where() -> dict[str, str]:
+    """The environment by which the SDK finds the very engine that `docker` uses: the SDK knows
+    nothing of the command line's contexts."""
+    known = dict(os.environ)
+    if "DOCKER_HOST" not in known and shutil.which("docker"):
+        argv = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+        told = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+        if told.returncode == 0 and told.stdout.strip():
+            known["DOCKER_HOST"] = told.stdout.strip()
+    return known
 
 
 def check_compose() -> None:
