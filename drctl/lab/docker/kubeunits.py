@@ -68,10 +68,14 @@ def worker_files(lab: DockerLab, node: Node, authority: Authority) -> dict[str, 
         names=[node.name],
     )
     values = {"name": node.name, "address": node.address, "ssl": SSL, "version": found.version}
+    pods = f"10.244.{node.address.rpartition('.')[2]}.0/24"
     return {
         f"{SSL}/ca.pem": File(authority.pair.cert),
         **pair_files("kubelet", who),
         "/etc/kubernetes/kubelet.kubeconfig": _kubeconfig(pki.APISERVERS_NAME, "kubelet"),
+        "/etc/cni/net.d/10-lab.conflist": File(
+            render("lab/docker/static-pod/cni.json", pods=pods).encode()
+        ),
         "/etc/kubernetes/kubelet.yaml": File(
             render("lab/docker/systemd/kubelet.yaml", **values).encode()
         ),

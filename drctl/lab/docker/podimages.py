@@ -37,6 +37,14 @@ def etcd_tag(lab: DockerLab) -> str:
     return ".".join(map(str, binaries.version(Path(lab.tools) / "etcd"))) + "-0"
 
 
+def pause(machine: Machine, say: Say) -> Names:
+    """The image that holds a pod's namespaces; a container of it does nothing, which is enough
+    for the pods of a lab's deployments."""
+    parent = machine.lab.images["machine"]
+    made = images.built(machine.client, f"{REPOSITORY}/pause", "pause.Dockerfile", parent, {}, say)
+    return {made: (PAUSE,)}
+
+
 def make(machine: Machine, kubernetes: Kubernetes, say: Say) -> tuple[Names, Names]:
     """Build what the engine lacks; returns the images of a control plane and of a worker."""
     lab, client = machine.lab, machine.client
@@ -46,10 +54,9 @@ def make(machine: Machine, kubernetes: Kubernetes, say: Say) -> tuple[Names, Nam
         files = {f"bin/{name}": folder / name for name in names}
         return images.built(client, repository, "program.Dockerfile", parent, files, say)
 
-    pause = images.built(client, f"{REPOSITORY}/pause", "pause.Dockerfile", parent, {}, say)
     etcd = programs(f"{REPOSITORY}/etcd", Path(lab.tools), TOOLS)
     control_plane = programs(f"{REPOSITORY}/control-plane", kubernetes.directory, CONTROL_PLANE)
-    worker = {pause: (PAUSE,)}
+    worker = pause(machine, say)
     return {
         **worker,
         etcd: (f"{REPOSITORY}/etcd:{etcd_tag(lab)}",),

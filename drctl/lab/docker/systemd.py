@@ -11,8 +11,8 @@ from typing import Any
 
 from drctl.lab.binaries import TOOLS
 from drctl.lab.certs import Authority
-from drctl.lab.docker import kubeunits, pki
-from drctl.lab.docker.answers import apiserver_answers, etcd_answers
+from drctl.lab.docker import kubeunits, pki, podimages
+from drctl.lab.docker.answers import apiserver_answers, etcd_answers, node_is_ready
 from drctl.lab.docker.kubeunits import UNITS
 from drctl.lab.docker.layout import APISERVER_PORT, PEER_PORT, SSL, DockerLab, Node
 from drctl.lab.docker.machine import File, Machine
@@ -52,6 +52,9 @@ class Systemd:
         authority = pki.make(lab)
         if lab.shape.kubernetes:
             kubeunits.issue(lab, authority)
+            workers = [machines[node.name] for node in lab.having("worker")]
+            if workers:
+                podimages.give(podimages.pause(workers[0], say), workers)
         cluster = [node for node in lab.nodes if not node.has("spare")]
         with ThreadPoolExecutor(len(cluster)) as pool:
             list(pool.map(lambda node: _install(lab, machines[node.name], authority), cluster))
@@ -62,7 +65,9 @@ class Systemd:
             for node in lab.having("control_plane"):
                 ready = partial(apiserver_answers, lab, node)
                 until(ready, READY_SECONDS, f"{node.name}: kube-apiserver")
-            say("every kube-apiserver is ready")
+            for node in lab.having("worker"):
+                until(partial(node_is_ready, lab, node), READY_SECONDS, f"{node.name}: kubelet")
+            say("every kube-apiserver is ready, and so is every node")
 
     def control(self, lab: DockerLab, verb: str, part: Part) -> str:
         """`systemctl` on the part's units."""
