@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from drctl.app import App
-from drctl.errors import Aborted
+from drctl.errors import Aborted, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -91,6 +91,17 @@ def yes_option(command: F) -> F:
 
 def print_json(document: object) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page for people, readable by whoever may read what the operator makes."""
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}", hint="name another --html"
+        ) from error
+    click.echo(f"written: {path}", err=True)
 
 
 def agree(text: str, _cluster: str) -> str | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from drctl.cli.common import (
+    FILE,
     FOLDER,
     Options,
     default_state_dir,
     output_option,
     print_json,
     state_dir_option,
+    write_page,
 )
 from drctl.cli.lab import etcd_option, say
 from drctl.console import print_table
@@ -105,6 +109,61 @@ def drill_list(options: Options) -> None:
         return
     rows = ((name, one.title, ", ".join(one.needs.places)) for name, one in known.items())
     print_table(("scenario", "what happens", "where"), rows)
+
+
+@drill_group.command("report")
+@click.argument("drill", required=False)
+@click.option("--html", type=FILE, help="Write the page here: one file, for people.")
+@state_dir_option
+@output_option
+@click.pass_obj
+def drill_report(options: Options, drill: str | None, html: Path | None) -> None:
+    """What one drill proves, by default the latest. The page lies beside its record too."""
+    from drctl.evidence.drillpage import drill_page, drill_text
+    from drctl.lab import reporting
+
+    state_dir = options.state_dir or default_state_dir()
+    made = reporting.chosen(state_dir, drill, say)
+    document = reporting.document(made, state_dir, say)
+    if html:
+        write_page(html, drill_page(document))
+    if options.json:
+        print_json(document)
+    else:
+        click.echo(drill_text(document))
+
+
+HISTORY = ("started", "scenario", "lab", "verdict", "RTO s", "RPO s", "keys lost", "drill")
+
+
+@drill_group.command("history")
+@state_dir_option
+@output_option
+@click.pass_obj
+def drill_history(options: Options) -> None:
+    """Every drill on this machine, oldest first."""
+    from drctl.lab import reporting
+
+    points = reporting.history(options.state_dir or default_state_dir(), say)
+    if options.json:
+        print_json(points)
+        return
+    print_table(HISTORY, (_line(each) for each in points))
+
+
+def _line(each: Mapping[str, Any]) -> tuple[str, ...]:
+    lab = f"{each['driver']} {each['flavour']}" if each["driver"] == "docker" else each["driver"]
+    rto, rpo, keys = each["rto_seconds"], each["rpo_seconds"], each["rpo_keys"]
+    return (
+        each["started"][:19],
+        each["scenario"],
+        lab + " staged" * each["staged"],
+        each["verdict"],
+        "" if rto is None else f"{rto:.1f}",
+        "" if rpo is None else f"{rpo:.1f}",
+        "" if keys is None else str(keys),
+        each["drill"],
+    )
 
 
 def _row(made: object) -> tuple[str, ...]:

@@ -6,9 +6,16 @@ from pathlib import Path
 
 import click
 
-from drctl.cli.common import FILE, Options, output_option, print_json, state_dir_option
+from drctl.cli.common import (
+    FILE,
+    Options,
+    output_option,
+    print_json,
+    state_dir_option,
+    write_page,
+)
 from drctl.console import print_table
-from drctl.errors import Refused, UsageError
+from drctl.errors import Refused
 from drctl.evidence.document import run_evidence
 from drctl.evidence.page import run_page, run_text
 from drctl.inventory import load_inventory
@@ -124,14 +131,3 @@ def report(options: Options, run: str | None, inventory: Path | None, html: Path
         print_json(document)
     else:
         click.echo(run_text(document))
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write a page for people, readable by whoever may read what the operator makes."""
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {path}: {error.strerror}", hint="name another --html"
-        ) from error
-    click.echo(f"written: {path}", err=True)

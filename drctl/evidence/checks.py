@@ -97,7 +97,7 @@ class _Told:
         yield f"effect observed on {len(done)} of {self.planned} hosts{had}"
         for host, known in self.hosts.items():
             if known.state != "done":
-                yield _at(host, known.detail or f"{known.state}: no result was journalled")
+                yield _at(host, known.detail or "begun; no result was journalled")
             elif known.attempts > 1:
                 yield _at(host, f"done by attempt {known.attempts}")
 

@@ -46,16 +46,19 @@ def nice_step(end: float) -> float:
         power *= 10
 
 
-def lanes(session: Mapping[str, Any], phases: Mapping[str, str]) -> dict[str, Any]:
+def lanes(
+    session: Mapping[str, Any], phases: Mapping[str, str], hosts: Sequence[str]
+) -> dict[str, Any]:
     """One session drawn: its axis, a band a phase, and a lane a host with its bars."""
     axis = Axis(max(session["seconds"], 0.001))
-    hosts = list(dict.fromkeys(bar["host"] for bar in session["bars"]))
+    seen = {bar["host"] for bar in session["bars"]}
     return {
         "axis": axis,
         "bands": _bands(session["bars"], phases, axis),
         "hosts": [
             {"host": host, "bars": [_bar(b, axis) for b in session["bars"] if b["host"] == host]}
             for host in hosts
+            if host in seen
         ],
     }
 
@@ -88,11 +91,13 @@ def _bands(
     ]
 
 
-def by_step(session: Mapping[str, Any], phases: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The session's bars, grouped by step in order of their start, for the table under it."""
+def by_step(
+    session: Mapping[str, Any], phases: Mapping[str, str], hosts: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The session's bars, grouped by step in order of their start, hosts in their order."""
     axis = Axis(max(session["seconds"], 0.001))
     groups: dict[str, list[dict[str, Any]]] = {}
-    for bar in session["bars"]:
+    for bar in sorted(session["bars"], key=lambda bar: hosts.index(bar["host"])):
         groups.setdefault(bar["step"], []).append(_bar(bar, axis))
     return [
         {

@@ -55,7 +55,7 @@ def run_text(doc: Mapping[str, Any]) -> str:
         [
             f"run {doc['run']} of {doc['cluster']}: {verdict['title']}",
             *(f"  {line}" for line in verdict["detail"].splitlines()),
-            *(f"{each['label']:<20}{each['value']:<14}{each['note']}" for each in view["figures"]),
+            *(f"{each['label']:<21}{each['value']:<14}{each['note']}" for each in view["figures"]),
             view["loss"],
             "not tested:",
             *(f"  {line}" for line in doc["not_tested"]),
@@ -70,8 +70,8 @@ def run_view(doc: Mapping[str, Any]) -> dict[str, Any]:
         "sections": SECTIONS,
         "who": ", ".join(dict.fromkeys(session["who"] for session in doc["sessions"])),
         "loss": loss_words(doc["loss"]),
-        "checks": _by_phase(doc["checks"]),
-        "sessions": [_session(session, doc) for session in doc["sessions"]],
+        "checks": by_phase(doc["checks"]),
+        "sessions": [session_view(session, doc) for session in doc["sessions"]],
     }
 
 
@@ -135,11 +135,11 @@ def loss_words(loss: Mapping[str, Any]) -> str:
 # -- sections -----------------------------------------------------------------------------------
 
 
-def _by_phase(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def by_phase(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
     return [(phase, list(each)) for phase, each in groupby(checks, key=lambda c: c["phase"])]
 
 
-def _session(session: Mapping[str, Any], doc: Mapping[str, Any]) -> dict[str, Any]:
+def session_view(session: Mapping[str, Any], doc: Mapping[str, Any]) -> dict[str, Any]:
     checks = {check["step"]: check for check in doc["checks"]}
     phases = {step: check["phase"] for step, check in checks.items()}
     kinds = {step: check["kind"] for step, check in checks.items()}
@@ -147,13 +147,15 @@ def _session(session: Mapping[str, Any], doc: Mapping[str, Any]) -> dict[str, An
         **session,
         "bars": [{**bar, "kind": kinds.get(bar["step"], "gather")} for bar in session["bars"]],
     }
-    drawn = draw.lanes(session, phases)
+    hosts = [each["host"] for each in doc["topology"]]
+    hosts += sorted({bar["host"] for bar in session["bars"]} - set(hosts))
+    drawn = draw.lanes(session, phases, hosts)
     for lane in drawn["hosts"]:
         lane["words"] = _lane_words(lane)
     for band in drawn["bands"]:
         word = band["phase"].partition(" ")[0]
         band["short"] = word if word.isdigit() else ""
-    groups = draw.by_step(session, phases)
+    groups = draw.by_step(session, phases, hosts)
     for group in groups:
         group["title"] = checks[group["step"]]["title"] if group["step"] in checks else ""
     return {
@@ -207,6 +209,20 @@ def _mark(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
+def _clock(text: str) -> str:
+    """The time of day alone, where the day stands above."""
+    return datetime.fromisoformat(text).astimezone(UTC).strftime("%H:%M:%S")
+
+
+def _plain(value: Any) -> str:
+    """A measured value, be it a list or a mapping, in a few words."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(each)}" for name, each in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "none"
+    return str(value)
+
+
 def _percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %" if whole else ""
 
@@ -215,9 +231,12 @@ FUNCTIONS = SimpleNamespace(
     seconds=human_seconds,
     bytes=human_bytes,
     moment=moment,
+    clock=_clock,
+    plain=_plain,
     mark=_mark,
     words=_words,
     tone=lambda state: _TONES.get(state, "warn"),
     percent=_percent,
+    largest=lambda parts: max(part["seconds"] for part in parts),
     share=lambda part, whole: round(100 * part / whole, 3) if whole else 0,
 )

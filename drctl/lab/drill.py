@@ -21,7 +21,7 @@ from typing import Any
 
 from drctl import __version__
 from drctl.errors import Aborted, DrctlError, Refused
-from drctl.lab import drivers, record, witness
+from drctl.lab import drivers, record, reporting, witness
 from drctl.lab.drivers import Options
 from drctl.lab.gateway import GatewayError
 from drctl.lab.operator import Operator, Say
@@ -124,6 +124,8 @@ class Drill:
 
     def _saved(self, made: DrillRecord) -> DrillRecord:
         record.save(made, self.state_dir)
+        page = reporting.write_page(made, self.state_dir, self.say)
+        self.say(f"report: {page}")
         return made
 
 
@@ -171,7 +173,7 @@ class _Making:
             topology=_topology(seen.site),
             actions=tuple(seen.actions),
             commands=tuple(seen.commands),
-            runs=tuple(scene.runs),
+            runs=tuple(seen.reports),
             **(figures if restored else {}),
             restore_seconds=sum(command.seconds for command in typed),
             phases=split_by_phase(_timeline(scene.runs)),

@@ -116,6 +116,11 @@ class Operator:
         shown: dict[str, Any] = self.asks("runs", "show", run)
         return shown
 
+    def report(self, run: str) -> dict[str, Any]:
+        """What one run proves, as `runs report` tells it: without its values."""
+        told: dict[str, Any] = self.asks("runs", "report", run)
+        return told
+
     @property
     def on(self) -> tuple[str, str]:
         return "--inventory", str(self.inventory)

@@ -114,7 +114,7 @@ class DrillRecord:
     topology: tuple[TopologyNode, ...]
     actions: tuple[Action, ...]
     commands: tuple[Command, ...]
-    runs: tuple[Mapping[str, Any], ...]  # `drctl runs show --output json` of each run, in order
+    runs: tuple[Mapping[str, Any], ...]  # `drctl runs report --output json` of each run
     rto_seconds: float | None
     restore_seconds: float  # the commands' share of the RTO
     phases: Mapping[

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from drctl.errors import Aborted, DrctlError, NotProven
 from drctl.lab import breaks, data, proofs, witness
@@ -46,6 +47,7 @@ class Rehearsal:
     commands: list[Command] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
     not_tested: list[str] = field(default_factory=list)
+    reports: list[dict[str, Any]] = field(default_factory=list)
     trouble: str = ""
 
     def __post_init__(self) -> None:
@@ -68,6 +70,17 @@ class Rehearsal:
         except TROUBLE as error:
             self.trouble = str(error)
             self.say(f"the drill ends here: {error}")
+        self._report()
+
+    def _report(self) -> None:
+        """What the runs' journals prove, as long as they are there: they go with the lab."""
+        for run in self.operator.runs():
+            if run in self._old_runs:
+                continue
+            try:
+                self.reports.append(self.operator.report(run))
+            except TROUBLE as error:
+                self.not_tested.append(f"what run {run} proves: {error}")
 
     @property
     def verdict(self) -> str:

@@ -1,0 +1,57 @@
+"""The records of drills as reports: the page beside each record, and the history of all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from drctl.errors import InvalidInput, Refused
+from drctl.evidence.drill import drill_evidence, point
+from drctl.evidence.drillpage import drill_page
+from drctl.lab import record
+from drctl.lab.record import DrillRecord
+from drctl.lab.times import utc_now
+
+Say = Callable[[str], None]
+
+
+def records(state_dir: Path, say: Say) -> list[DrillRecord]:
+    """All records that can be read, oldest first; `say` hears of those that cannot."""
+    found = []
+    for path in sorted(record.folder(state_dir).glob("*.json")):
+        try:
+            found.append(record.load(path))
+        except InvalidInput as error:
+            say(f"warning: {error}")
+    return found
+
+
+def chosen(state_dir: Path, drill: str | None, say: Say) -> DrillRecord:
+    """The drill of that id, by default the latest; Refused where there is none."""
+    found = [made for made in records(state_dir, say) if drill in (None, made.drill)]
+    if not found:
+        what = f"no drill {drill!r}" if drill else "no drills yet"
+        raise Refused(what, hint="drctl drill history")
+    return found[-1]
+
+
+def document(made: DrillRecord, state_dir: Path, say: Say) -> dict[str, Any]:
+    """The record with all that follows from it and from the drills before it."""
+    drills = [each.document() for each in records(state_dir, say)]
+    return drill_evidence(made.document(), drills, made_at=utc_now())
+
+
+def write_page(made: DrillRecord, state_dir: Path, say: Say) -> Path:
+    """The page beside the record, for the same eyes."""
+    path = record.folder(state_dir) / f"{made.drill}.html"
+    page = drill_page(document(made, state_dir, say))
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+        file.write(page)
+    return path
+
+
+def history(state_dir: Path, say: Say) -> list[dict[str, Any]]:
+    """Every drill in a line, oldest first."""
+    return [point(made.document()) for made in records(state_dir, say)]
