@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Literal
 
-from drctl.lab import certs, witness
+from drctl.lab import certs, kubeworld, witness
 from drctl.lab.scene import Scene
 from drctl.lab.site import Part, SiteNode
 from drctl.lab.waiting import until
@@ -82,6 +82,10 @@ def mend(scene: Scene, _node: SiteNode) -> None:
 
 def delete_namespace(scene: Scene, node: SiteNode) -> None:
     """Everything of one namespace is deleted, in good order, by someone with the right to."""
+    if scene.site.kubernetes:
+        with kubeworld.api(scene.site, node) as api:
+            kubeworld.delete_namespace(api)
+        return
     with witness.gateway(scene.site, node) as door:
         door.delete_all(witness.prefix(scene.site))
 

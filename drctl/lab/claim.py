@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from drctl.lab.gateway import GatewayError
+from drctl.errors import StepFailed
 from drctl.lab.record import Proof
 from drctl.lab.scene import Scene
 
@@ -43,7 +43,7 @@ def judged(name: str, claim: Claim, scene: Scene, patience: float | None = None)
     while True:
         try:
             seen = claim.ask(scene)
-        except (GatewayError, OSError) as error:
+        except (StepFailed, OSError) as error:
             seen = Seen(False, str(error))
         if seen.ok or time.monotonic() > deadline:
             return Proof(claim.what, seen.ok, seen.detail, name, dict(seen.measured))

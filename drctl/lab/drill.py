@@ -21,9 +21,10 @@ from typing import Any
 
 from drctl import __version__
 from drctl.errors import Aborted, DrctlError, Refused
-from drctl.lab import drivers, record, reporting, witness
+from drctl.lab import drivers, kubeworld, record, reporting, witness
 from drctl.lab.drivers import Options
 from drctl.lab.gateway import GatewayError
+from drctl.lab.kubeapi import KubeError
 from drctl.lab.operator import Operator, Say
 from drctl.lab.record import DrillRecord, Machine, TopologyNode, Versions
 from drctl.lab.rehearsal import LATER_KEYS, Rehearsal
@@ -175,6 +176,7 @@ class _Making:
             commands=tuple(seen.commands),
             runs=tuple(seen.reports),
             **(figures if restored else {}),
+            rpo_objects=scene.kube_lost if restored else {},
             restore_seconds=sum(command.seconds for command in typed),
             phases=split_by_phase(_timeline(scene.runs)),
             proofs=tuple(seen.proofs),
@@ -224,7 +226,17 @@ def _versions(site: Site) -> Versions:
             etcd = str(door.status().get("version", ""))
     except GatewayError:
         etcd = ""
-    return Versions(__version__, etcd, "")
+    return Versions(__version__, etcd, _kubernetes_version(site))
+
+
+def _kubernetes_version(site: Site) -> str:
+    if site.kubernetes is None:
+        return ""
+    try:
+        with kubeworld.api(site, witness.members(site)[0]) as door:
+            return str(door.get("/version")["gitVersion"])
+    except KubeError:
+        return ""
 
 
 def _topology(site: Site) -> tuple[TopologyNode, ...]:

@@ -10,6 +10,7 @@ from drctl.etcd.answers import version_tuple
 from drctl.lab import data, probe, witness
 from drctl.lab.claim import SHOWN, Claim, NotHere, Seen
 from drctl.lab.gateway import GatewayError
+from drctl.lab.kubeproofs import KUBE_PROOFS
 from drctl.lab.scene import Scene
 from drctl.lab.site import SiteNode
 
@@ -253,6 +254,7 @@ def ask_stand_in(scene: Scene, node: SiteNode, path: str) -> bytes:
 
 
 PROOFS: Mapping[str, Claim] = {
+    **KUBE_PROOFS,
     "members-answer": Claim("every member answers", members_answer),
     "new-cluster": Claim("a new cluster", new_cluster),
     "old-data-back": Claim("data from before the backup is back", old_data_back),
@@ -280,6 +282,7 @@ BUNDLES: Mapping[str, tuple[str, ...]] = {
         "revision-ahead",
         "watch-compacted",
         "stand-ins-serve",
+        *KUBE_PROOFS,
         "nothing-staged",
     ),
 }

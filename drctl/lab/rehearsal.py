@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from drctl.errors import Aborted, DrctlError, NotProven
-from drctl.lab import breaks, data, proofs, witness
+from drctl.lab import breaks, data, kubeworld, proofs, witness
 from drctl.lab.claim import NotHere, judged
 from drctl.lab.operator import Operator, Say
 from drctl.lab.record import Action, Command, Proof
@@ -93,6 +93,7 @@ class Rehearsal:
     def _before(self) -> None:
         for act in self.scenario.prepare:
             self._act(act, "prepare")
+        self._write_before()
         self.say("backing up")
         answer, made = self.operator.backup(self.site.directory / "backup")
         self.clock.backed_up = time.monotonic()
@@ -112,15 +113,30 @@ class Rehearsal:
         for act in self.scenario.damage:
             self._act(act, "damage")
 
+    def _write_before(self) -> None:
+        """What only real Kubernetes can hold: a lab's bare etcd was filled when it came up."""
+        scene = self.scene
+        if self.site.kubernetes is None:
+            return
+        with kubeworld.api(self.site, scene.members[0]) as door:
+            kubeworld.write_before(door, scene.name)
+            scene.kube_before = kubeworld.look(door)
+        self.say(f"{len(scene.kube_before.uids)} Kubernetes objects, {scene.kube_before.counts()}")
+
     def _write_later(self) -> None:
         """Change the data after the backup: new keys, and one object replaced."""
         scene, site = self.scene, self.site
-        under, name = witness.prefix(site), f"later-{time.time_ns()}"
+        pairs = list(
+            data.items(f"later-{scene.name}", LATER_KEYS, _VALUE_BYTES, witness.prefix(site))
+        )
         with witness.gateway(site, scene.members[0]) as door:
-            pairs = list(data.items(name, LATER_KEYS, _VALUE_BYTES, under))
             door.put_all(pairs)
             if site.kubernetes is None:
                 door.put_all([(data.NAMESPACE_KEY, data.namespace("after the backup"))])
+        if site.kubernetes:
+            with kubeworld.api(site, scene.members[0]) as api:
+                kubeworld.write_later(api, scene.name)
+                scene.kube_later = kubeworld.look(api)
         scene.written = frozenset(key for key, _ in pairs)
         scene.later = witness.look(site, scene.members[0])
         self.say(f"{LATER_KEYS} keys written after the backup")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from drctl.inventory import Inventory, load_inventory
 from drctl.inventory.resolved import Host, Member
 from drctl.lab import witness
+from drctl.lab.kubeworld import KubeSight, new_name
 from drctl.lab.operator import Operator
 from drctl.lab.site import Site, SiteNode
 from drctl.lab.witness import Sight
@@ -31,6 +33,9 @@ class Scene:
     before: Sight = _NOTHING
     later: Sight = _NOTHING
     written: frozenset[str] = frozenset()  # keys that the drill itself wrote after the backup
+    name: str = field(default_factory=new_name)  # in the names of all that the drill writes
+    kube_before: KubeSight = field(default_factory=KubeSight)
+    kube_later: KubeSight = field(default_factory=KubeSight)
     footprints: dict[str, str] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
     runs: list[dict[str, Any]] = field(default_factory=list)
@@ -43,6 +48,12 @@ class Scene:
     @property
     def inventory(self) -> Inventory:
         return load_inventory(self.operator.inventory)
+
+    @property
+    def kube_lost(self) -> dict[str, int]:
+        """Kubernetes objects written after the backup, by kind."""
+        lost = self.kube_later.missing_from(self.kube_before)
+        return dict(sorted(Counter(kind for kind, _, _ in lost).items()))
 
     def sh(self, node: SiteNode, template: str, **values: Any) -> str:
         """Run `templates/lab/TEMPLATE.sh.j2` on the host; returns its output."""

@@ -34,6 +34,7 @@ class Node:
     file: bool = False
     new: str | None = None  # the token of the rebuilt data
     kept: str | None = None  # what lies in `old`
+    alarm: bool = False  # NOSPACE, which the snapshot holds
     moved_out: bool = False
     moved_in: bool = False
     pids: Counter[str] = field(default_factory=Counter)
@@ -100,6 +101,7 @@ class SimulatedCluster(FakeTransport):
             ("etcd/restore", self._is_rebuilt, self._rebuild),
             ("etcd/swap", self._is_swapped, self._swap),
             ("etcd/swap/undo", self._is_swapped_back, self._swap_back),
+            ("etcd/disarm", self._is_disarmed, self._disarm),
         ):
             self.handlers[f"{action}/observe"] = self._observer(observe)
             self.acts[f"{action}/act"] = act
@@ -354,7 +356,14 @@ class SimulatedCluster(FakeTransport):
         assert node.kept is None
         node.effects["swap"] += 1
         node.kept, node.live, node.new = node.live, node.new, None
-        node.moved_out = node.moved_in = True
+        node.moved_out = node.moved_in = node.alarm = True
+
+    def _is_disarmed(self, node: Node, _script: Script, _env: Env) -> str:
+        return f"state={'before' if node.alarm else 'after'}\n"
+
+    def _disarm(self, node: Node, _script: Script, _env: Env) -> None:
+        assert node.services["etcd"], "nobody to disarm an alarm of"
+        node.alarm = False
 
     def _is_swapped_back(self, node: Node, _script: Script, env: Env) -> str:
         if node.moved_out or node.moved_in or node.kept:

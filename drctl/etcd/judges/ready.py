@@ -224,7 +224,9 @@ def _snapshot_warnings(evidence: Evidence) -> Iterator[str]:
     if not snapshot:
         return
     if alarms := sorted({alarm["kind"] for alarm in snapshot.get("alarms", ())}):
-        yield f"the snapshot holds the alarm {', '.join(alarms)}: it comes back with the data"
+        yield f"the snapshot holds the alarm {', '.join(alarms)}: it comes back with the data" + (
+            ", and is disarmed after a defragmentation" if alarms == ["NOSPACE"] else ""
+        )
     if snapshot.get("auth_enabled"):
         yield (
             "the snapshot has authentication enabled: its users and passwords come back, and "
