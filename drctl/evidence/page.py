@@ -143,15 +143,20 @@ def session_view(session: Mapping[str, Any], doc: Mapping[str, Any]) -> dict[str
     checks = {check["step"]: check for check in doc["checks"]}
     phases = {step: check["phase"] for step, check in checks.items()}
     kinds = {step: check["kind"] for step, check in checks.items()}
-    session = {
-        **session,
-        "bars": [{**bar, "kind": kinds.get(bar["step"], "gather")} for bar in session["bars"]],
-    }
     hosts = [each["host"] for each in doc["topology"]]
     hosts += sorted({bar["host"] for bar in session["bars"]} - set(hosts))
+    short = short_names(hosts)
+    session = {
+        **session,
+        "bars": [
+            {**bar, "kind": kinds.get(bar["step"], "gather"), "short": short[bar["host"]]}
+            for bar in session["bars"]
+        ],
+    }
     drawn = draw.lanes(session, phases, hosts)
     for lane in drawn["hosts"]:
         lane["words"] = _lane_words(lane)
+        lane["short"] = short[lane["host"]]
     for band in drawn["bands"]:
         word = band["phase"].partition(" ")[0]
         band["short"] = word if word.isdigit() else ""
@@ -165,6 +170,13 @@ def session_view(session: Mapping[str, Any], doc: Mapping[str, Any]) -> dict[str
         "groups": groups,
         "count": len(session["bars"]),
     }
+
+
+def short_names(hosts: Sequence[str]) -> dict[str, str]:
+    """Names without their domain, for drawings, where that tells the hosts apart."""
+    first = {host: host.partition(".")[0] for host in hosts}
+    apart = len(set(first.values())) == len(first) and not any(map(str.isdigit, first.values()))
+    return first if apart else {host: host for host in hosts}
 
 
 def _session_title(session: Mapping[str, Any], doc: Mapping[str, Any]) -> str:
