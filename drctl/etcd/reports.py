@@ -29,6 +29,13 @@ etcd.writes_and_reads
     probe (ok, or what went wrong), probe_read (what was read back)
 kube.serves
     ready.<service> (ok, or what it said)
+kube.settings_fit
+    member_ca, etcd_ca (a digest per certificate); and where there is a kube-apiserver:
+    etcd_servers, etcd_prefix, etcd_overrides (the flags' values), apiserver_from
+    (written|running), encryption (a digest, none or unreadable), account_keys, account_signing,
+    controller_signing (digests)
+kube.reads_secrets
+    secrets_status (of HTTP, or 'not asked'), secrets_read (how many), secrets_said
 """
 
 from __future__ import annotations

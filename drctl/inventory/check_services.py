@@ -80,11 +80,21 @@ def unstopped_kubernetes(subject: Subject) -> Iterator[Finding]:
         )
 
 
+def administrator(subject: Subject) -> Iterator[Finding]:
+    """A certificate without its key, or without the CA to know the apiserver by, opens nothing."""
+    for found in list(subject.inventory.kubernetes.values())[:1]:
+        given = {name: getattr(found, name) for name in ("ca", "cert", "key")}
+        missing = [name for name, value in given.items() if value is None]
+        if (found.cert or found.key) and missing:
+            yield ("kubernetes",), f"ca, cert and key go together; missing: {', '.join(missing)}"
+
+
 FAULTS: tuple[Check, ...] = (
     layout_groups,
     service_hosts,
     complete_services,
     etcd_service,
     commands_given,
+    administrator,
 )
 WARNINGS: tuple[Check, ...] = (unstopped_kubernetes,)

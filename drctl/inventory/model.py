@@ -131,6 +131,12 @@ class KubernetesFile(Strict):
     manifests: NodePath = Field(
         "/etc/kubernetes/manifests", description="the kubelet's folder of static pods"
     )
+    url: Url = Field("https://{address}:6443", description="each host's own apiserver")
+    ca: NodePath | None = Field(None, description="CA certificate of the apiservers")
+    cert: NodePath | None = Field(
+        None, description="certificate of an administrator, to see that Secrets can be read"
+    )
+    key: NodePath | None = Field(None, description="the key to that certificate")
 
 
 class ServiceFile(Strict):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from drctl.inventory.model import EtcdFile, ServiceFile, TlsFile
+from drctl.inventory.model import EtcdFile, KubernetesFile, ServiceFile, TlsFile
 
 STANDARD_SERVICES = ("etcd", "apiserver", "controllers", "kubelet", "dependents")
 """Names that the shipped runbooks use. An inventory always has them; some may have no host."""
@@ -21,6 +21,7 @@ class Preset:
     etcd: EtcdFile
     services: Mapping[str, ServiceFile]
     groups: tuple[str, ...]
+    kubernetes: KubernetesFile
 
 
 _ETCD = ServiceFile(hosts=("etcd",), units=("etcd",))  # its ports follow from the URLs
@@ -35,10 +36,12 @@ _READY = (
 
 _PKI = "/etc/kubernetes/pki"
 # The certificate that kubeadm's apiserver shows to kubelets belongs to an administrator.
-_KUBEADM_READY = (
-    f"curl -fsk --max-time 5 --cert {_PKI}/apiserver-kubelet-client.crt "
-    f"--key {_PKI}/apiserver-kubelet-client.key https://{{address}}:6443/readyz"
+_ADMIN = KubernetesFile(
+    ca=f"{_PKI}/ca.crt",
+    cert=f"{_PKI}/apiserver-kubelet-client.crt",
+    key=f"{_PKI}/apiserver-kubelet-client.key",
 )
+_KUBEADM_READY = f"curl -fsk --max-time 5 --cert {_ADMIN.cert} --key {_ADMIN.key} https://{{address}}:6443/readyz"
 
 PRESETS: Mapping[str, Preset] = {
     "kubeadm": Preset(
@@ -70,9 +73,12 @@ PRESETS: Mapping[str, Preset] = {
                 hosts=("control_plane", "workers"), units=("kubelet",), manager="systemd"
             ),
         },
+        kubernetes=_ADMIN,
         groups=("control_plane",),
     ),
-    "none": Preset(etcd=EtcdFile(), services={"etcd": _ETCD}, groups=()),
+    "none": Preset(
+        etcd=EtcdFile(), services={"etcd": _ETCD}, groups=(), kubernetes=KubernetesFile()
+    ),
     "kubeasz": Preset(
         etcd=EtcdFile(
             bin_dir="/usr/local/bin",
@@ -100,6 +106,7 @@ PRESETS: Mapping[str, Preset] = {
                 hosts=("control_plane", "workers"), units=("kubelet", "kube-proxy")
             ),
         },
+        kubernetes=KubernetesFile(ca=f"{_SSL}/ca.pem"),
         groups=("control_plane",),
     ),
 }

@@ -47,6 +47,7 @@ def resolve(file: InventoryFile, path: Path, warnings: tuple[str, ...] = ()) -> 
     """Fill in everything that the file leaves to its layout and to the defaults."""
     hosts = {name: _host(name, host, file.defaults, path) for name, host in file.hosts.items()}
     etcd = over(PRESETS[file.layout].etcd, file.etcd)
+    kubernetes = over(PRESETS[file.layout].kubernetes, file.kubernetes)
     commands = Commands(**dict(file.commands)) if file.commands else None
     members = _members(file, hosts, etcd, path)
     services = declared_services(file)
@@ -61,7 +62,7 @@ def resolve(file: InventoryFile, path: Path, warnings: tuple[str, ...] = ()) -> 
         groups=file.groups,
         etcd=_settings(etcd),
         members=members,
-        kubernetes={name: _kubernetes(host, file.kubernetes) for name, host in hosts.items()},
+        kubernetes={name: _kubernetes(host, kubernetes) for name, host in hosts.items()},
         services={
             name: _service(name, service, file, hosts, commands)
             for name, service in services.items()
@@ -109,7 +110,13 @@ def _settings(etcd: EtcdFile) -> EtcdSettings:
 
 def _kubernetes(host: Host, file: KubernetesFile) -> Kubernetes:
     values = {"host": host.name, "address": host.cluster_address}
-    return Kubernetes(manifests=expand(file.manifests, **values))
+    return Kubernetes(
+        manifests=expand(file.manifests, **values),
+        url=expand_url(file.url, host=host.name, address=host.cluster_address),
+        ca=file.ca and expand(file.ca, **values),
+        cert=file.cert and expand(file.cert, **values),
+        key=file.key and expand(file.key, **values),
+    )
 
 
 def _tools(etcd: EtcdFile, inventory: Path) -> Tools:

@@ -97,9 +97,13 @@ class EtcdSettings(Resolved):
 
 
 class Kubernetes(Resolved):
-    """Kubernetes' paths on one host."""
+    """Kubernetes' paths on one host, and its apiserver. `cert` None: Secrets are not looked at."""
 
     manifests: str
+    url: str
+    ca: str | None
+    cert: str | None
+    key: str | None
 
 
 class Commands(Resolved):

@@ -20,6 +20,8 @@ READ_ONLY = {
     "etcd/state",
     "etcd/restored",
     "kube/health",
+    "kube/settings",
+    "kube/secrets",
     "close",
 }
 """What a dry run or a check may call. (etcd/probe writes a key.)"""

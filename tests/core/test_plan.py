@@ -112,7 +112,8 @@ def test_taking_back_is_rollbacks_alone(inventory: Inventory) -> None:
 
 def test_checks_end_before_the_first_change(inventory: Inventory) -> None:
     plan = planner(inventory).plan(load_runbook("restore-staged"))
-    assert [s.id for s in plan.checks().steps] == ["machine", "facts", "nobody-else", "live"]
+    checks = ["machine", "facts", "settings", "nobody-else", "live"]
+    assert [s.id for s in plan.checks().steps] == checks
 
 
 def test_hosts_are_owned_in_one_order(inventory: Inventory) -> None:
@@ -209,6 +210,7 @@ def used_templates() -> set[str]:
     }
     named |= {f"service/managers/{manager}" for manager in MANAGERS}
     named |= {f"service/installed/{manager}" for manager in MANAGERS}
+    named |= {f"kube/written/{manager}" for manager in MANAGERS}
     named |= {f"etcd/tool/{source}" for source in ("host", "image", "upload")}
     for name in shipped_runbooks():
         for step in load_runbook(name).steps:

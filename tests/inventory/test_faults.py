@@ -260,6 +260,11 @@ KUBEADM = [
     ("etcd: {tools: image}\nservices: {etcd: {manager: systemd}}",
      ["13: etcd.tools: tools come out of etcd's image, and no manifest names it where etcd is no "
       "static pod: give etcd.image, or write 'tools: host'"]),
+    ("kubernetes: {key: null}",
+     ["13: kubernetes: ca, cert and key go together; missing: key"]),
+    ("kubernetes: {url: 'https://{address}:6443/'}",
+     ["13: kubernetes.url: must be https://host:port with nothing after it, not "
+      "'https://a:6443/'"]),
     ("kubernetes: {manifests: etc}",
      ["13: kubernetes.manifests: must be an absolute path on the node, not 'etc'"]),
     ("kubernetes: {manifests: /var/lib/drctl/x}",

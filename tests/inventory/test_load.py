@@ -91,7 +91,13 @@ def test_a_short_kubeadm_inventory_says_everything(write: Write) -> None:
     tools = member.tools
     assert (tools.source, tools.etcdutl_source, tools.image) == ("image", "image", None)
     assert member.certificate_folders == ("/etc/kubernetes/pki/etcd",)
-    assert inventory.kubernetes["m2"].manifests == "/etc/kubernetes/manifests"
+    kubernetes = inventory.kubernetes["m2"]
+    assert kubernetes.manifests == "/etc/kubernetes/manifests"
+    assert (kubernetes.url, kubernetes.ca) == (
+        "https://10.0.0.12:6443",
+        "/etc/kubernetes/pki/ca.crt",
+    )
+    assert kubernetes.key == "/etc/kubernetes/pki/apiserver-kubelet-client.key"
     assert {name: service.manager for name, service in services.items()} == {
         "etcd": "static-pod",
         "apiserver": "static-pod",

@@ -83,6 +83,8 @@ class SimulatedCluster(FakeTransport):
             "etcd/restored": self._restored,
             "etcd/probe": lambda h, _s, _e: f"probe={'ok' if self._serves(h) else 'no answer'}",
             "kube/health": self._health,
+            "kube/settings": self._settings,
+            "kube/secrets": lambda _h, _s, _e: "secrets_status=not asked\n",
             "job/claim": self._claim,
             "job/start": self._start,
             "job/wait": self._wait,
@@ -224,6 +226,11 @@ class SimulatedCluster(FakeTransport):
             f"ready.{s.name}={'ok' if all(node.services[u] for u in s.units) else 'down'}\n"
             for s in asked
         )
+
+    def _settings(self, host: str, _script: Script, _env: Env) -> str:
+        urls = ",".join(url for member in self.inventory.members for url in member.client_urls)
+        keys = "etcd_ca=ca\nencryption=none\naccount_keys=key\n"
+        return f"member_ca=ca\netcd_servers={urls}\n{keys}"
 
     # -- jobs -------------------------------------------------------------------------------
 

@@ -1,0 +1,45 @@
+"""Can every apiserver read what only the right encryption key opens?"""
+
+from __future__ import annotations
+
+from drctl.etcd.judges.common import reports
+from drctl.verdict import Evidence, Problem, Verdict
+
+NOT_ASKED = "not asked"
+
+
+def reads_secrets(evidence: Evidence) -> Verdict:
+    """Proves that every host's apiserver listed its Secrets, each of which it had to decrypt.
+
+    A host reports `secrets_status` (of HTTP) and `secrets_read` (how many); never a Secret. Where
+    the inventory gives no administrator's certificate nothing was asked, and that is said.
+    """
+    found, problems = reports(evidence, "unproven")
+    asked = {h: r for h, r in found.items() if r.get("secrets_status") != NOT_ASKED}
+    for host, report in asked.items():
+        status, count = report.get("secrets_status", ""), report.get("secrets_read", "")
+        if status != "200" or not count.isdigit():
+            said = report.get("secrets_said") or "no answer"
+            problems.append(
+                Problem(
+                    f"its apiserver does not read Secrets: status {status or 'none'}: {said}",
+                    host,
+                    "compare --encryption-provider-config with that of the time of the snapshot",
+                    "unproven",
+                )
+            )
+    if not asked and not problems:
+        why = "the inventory names no administrator's certificate (kubernetes.cert)"
+        return Verdict(findings=(f"no Secret was read: {why}",))
+    return Verdict(problems=tuple(problems), findings=_findings(evidence, asked, problems))
+
+
+def _findings(
+    evidence: Evidence, asked: dict[str, dict[str, str]], problems: list[Problem]
+) -> tuple[str, ...]:
+    if problems:
+        return ()
+    least = min(int(report["secrets_read"]) for report in asked.values())
+    encryption = str(evidence.values.get("encryption", ""))
+    how = {"": "", "none": ", not encrypted"}.get(encryption, f", encrypted by {encryption[:12]}")
+    return (f"{least} Secrets read through each of {len(asked)} apiservers{how}",)

@@ -1,0 +1,203 @@
+"""Do the apiservers belong to the etcd that is restored, and to each other?
+
+kube-apiserver's flags as its documentation has them. Of files that hold secrets a host reports
+digests, and only those are compared.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from drctl.etcd.judges.common import expected_members, reports, spelled
+from drctl.etcd.reports import words
+from drctl.verdict import Evidence, Problem, Verdict
+
+DEFAULT_PREFIX = "/registry"
+
+Report = Mapping[str, str]
+Reports = Mapping[str, Report]
+
+
+def settings_fit(evidence: Evidence) -> Verdict:
+    """Proves that every apiserver found uses members of this etcd, under one prefix, with a CA of
+    theirs, and that encryption and service-account keys are the same on all control planes.
+
+    Yields `encryption`: the configuration's digest, "none", or "" where no apiserver was found.
+    """
+    found, problems = reports(evidence)
+    apiservers = {host: report for host, report in found.items() if report.get("etcd_servers")}
+    problems += [p for host, report in apiservers.items() for p in _servers(evidence, host, report)]
+    problems += _authorities(found, apiservers)
+    problems += _differing(apiservers)
+    warnings = [*_unseen(evidence, found, apiservers), *_accounts(found, apiservers)]
+    warnings += _others(evidence, apiservers)
+    settings = {report.get("encryption", "") for report in apiservers.values()}
+    return Verdict(
+        values={"encryption": settings.pop() if len(settings) == 1 else ""},
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+        findings=_findings(apiservers),
+    )
+
+
+# -- which etcd -----------------------------------------------------------------------------------
+
+
+def _urls(report: Report) -> list[str]:
+    given = report.get("etcd_servers", "").split(",")
+    return [url.strip().rstrip("/").lower() for url in given if url.strip()]
+
+
+def _member_urls(evidence: Evidence) -> dict[str, set[str]]:
+    members = expected_members(evidence)
+    return {
+        host: {str(url).rstrip("/").lower() for url in member["client_urls"]}
+        for host, member in members.items()
+    }
+
+
+def _is_known(evidence: Evidence, host: str, url: str) -> bool:
+    """A member's URL, or this host's own member by a loopback address."""
+    members = _member_urls(evidence)
+    if any(url in urls for urls in members.values()):
+        return True
+    parts = urlsplit(url)
+    own = {urlsplit(known).port for known in members.get(host, ())}
+    return _is_loopback(parts.hostname or "") and parts.port in own
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _strangers(evidence: Evidence, host: str, report: Report) -> list[str]:
+    return [url for url in _urls(report) if not _is_known(evidence, host, url)]
+
+
+def _servers(evidence: Evidence, host: str, report: Report) -> Iterator[Problem]:
+    strangers = [
+        url
+        for url in _strangers(evidence, host, report)
+        if _is_address(urlsplit(url).hostname or "") or urlsplit(url).hostname == "localhost"
+    ]
+    if strangers:
+        yield Problem(
+            f"its apiserver uses an etcd that is no member here: {', '.join(strangers)}",
+            host,
+            "correct --etcd-servers there, or the members in the inventory",
+        )
+
+
+def _authorities(found: Reports, apiservers: Reports) -> Iterator[Problem]:
+    known = {digest for report in found.values() for digest in words(dict(report), "member_ca")}
+    for host, report in apiservers.items():
+        trusted = set(words(dict(report), "etcd_ca"))
+        secure = any(url.startswith("https:") for url in _urls(report))
+        if known and secure and not trusted & known:
+            yield Problem(
+                "its apiserver trusts another CA than the one that signs this etcd's certificates",
+                host,
+                "correct --etcd-cafile there, or etcd.tls.ca in the inventory",
+            )
+
+
+# -- the same on all control planes ---------------------------------------------------------------
+
+_SAME = (
+    ("etcd_prefix", "--etcd-prefix", "they would not see each other's objects"),
+    (
+        "encryption",
+        "the file of --encryption-provider-config",
+        "one cannot read the other's Secrets",
+    ),
+    ("account_keys", "the keys of --service-account-key-file", "one refuses the other's tokens"),
+)
+
+
+def _value(report: Report, name: str) -> str:
+    text = " ".join(report.get(name, "").split())
+    return text or (DEFAULT_PREFIX if name == "etcd_prefix" else "none")
+
+
+def _differing(apiservers: Reports) -> Iterator[Problem]:
+    for name, what, why in _SAME:
+        values = {host: _value(report, name) for host, report in apiservers.items()}
+        if unreadable := [host for host, value in values.items() if "unreadable" in value]:
+            yield Problem(
+                f"{what} cannot be read on {', '.join(unreadable)}", None, "put the file there"
+            )
+        elif len(set(values.values())) > 1:
+            yield Problem(
+                f"the apiservers differ in {what}, so {why} ({spelled(_short(values))})",
+                None,
+                "copy the right one to every control plane",
+            )
+
+
+def _short(values: Mapping[str, str]) -> dict[str, str]:
+    """Digests as people compare them: by their first characters."""
+    return {
+        host: " ".join(word[:12] if len(word) == 64 else word for word in value.split())
+        for host, value in values.items()
+    }
+
+
+# -- worth saying ---------------------------------------------------------------------------------
+
+
+def _unseen(evidence: Evidence, found: Reports, apiservers: Reports) -> Iterator[str]:
+    services: Mapping[str, Any] = evidence.facts.get("services", {})
+    hosts = services.get("apiserver", {}).get("hosts", ())
+    missing = [host for host in hosts if host in found and host not in apiservers]
+    if missing and apiservers:
+        yield f"no flags of a kube-apiserver were found on {', '.join(missing)}: not compared"
+
+
+def _accounts(found: Reports, apiservers: Reports) -> Iterator[str]:
+    for name, who in (("account_signing", "apiservers"), ("controller_signing", "controllers")):
+        values = {
+            host: _value(report, name)
+            for host, report in found.items()
+            if host in apiservers and report.get(name, "").strip()
+        }
+        if len(set(values.values())) > 1:
+            yield f"the {who} sign service-account tokens with different keys: " + spelled(
+                _short(values)
+            )
+
+
+def _others(evidence: Evidence, apiservers: Reports) -> Iterator[str]:
+    for host, report in sorted(apiservers.items()):
+        named = [
+            url
+            for url in _strangers(evidence, host, report)
+            if not _is_address(urlsplit(url).hostname or "")
+            and urlsplit(url).hostname != "localhost"
+        ]
+        if named:
+            yield f"{host}: is {', '.join(named)} a member of this etcd? Its apiserver uses it"
+        if overrides := report.get("etcd_overrides", "").strip():
+            yield f"{host}: its apiserver keeps some objects in another etcd: {overrides}"
+
+
+def _findings(apiservers: Reports) -> tuple[str, ...]:
+    if not apiservers:
+        return ("no kube-apiserver was found, so no settings were compared",)
+    prefixes = {_value(report, "etcd_prefix") for report in apiservers.values()}
+    encrypted = any(_value(r, "encryption") != "none" for r in apiservers.values())
+    how = "Secrets are encrypted" if encrypted else "Secrets are not encrypted"
+    return (f"{len(apiservers)} apiservers, prefix {', '.join(sorted(prefixes))}, {how}",)
