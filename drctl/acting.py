@@ -119,6 +119,7 @@ class Acting:
             self._session.check_stop()
             self._session.listener.progress(step, host, done, total)
 
+        self._session.jobs.still_ours(host)
         self._session.transport.upload(
             host,
             Path(task.source),

@@ -218,6 +218,16 @@ class Jobs:
             hint="resume when the host answers: it attaches to what still runs there",
         )
 
+    def still_ours(self, host: str) -> None:
+        """Raise LockHeld where the node belongs to another run, or to a newer session of this one.
+
+        A job asks by itself; a file that is sent does not.
+        """
+        answer = self._call(host, "owned", {"DRCTL_EPOCH": str(self._epoch)}, ANSWER_SECONDS)
+        if answer.status == NOT_OWNER:
+            raise self._held(host, fields(answer.stdout))
+
     def release(self, host: str, record: str, *, deadline: float) -> None:
         """Give the node back and leave `record` (JSON) in the run's folder there."""
-        self._call(host, "release", {"DRCTL_RECORD": record}, deadline)
+        env = {"DRCTL_RECORD": record, "DRCTL_EPOCH": str(self._epoch)}
+        self._call(host, "release", env, deadline)

@@ -15,6 +15,7 @@ from drctl.errors import Unreachable
 from drctl.inventory import load_inventory
 from drctl.runbook import load_runbook
 from drctl.runstate import UNFINISHED, Event
+from drctl.transport import CommandResult
 from tests.core.conftest import Bench
 from tests.core.rig import READ_ONLY
 from tests.core.test_plan import planner
@@ -331,3 +332,14 @@ def test_members_on_hosts_of_their_own(down: Bench) -> None:
     down.rig.nodes["w1"].services = down.rig.nodes["m1"].services | {"etcd": False}
     assert down.restore().exit == 0
     assert down.state().findings["answers"] == ["w1: apiserver is ready"]
+
+
+def test_a_session_that_lost_its_nodes_sends_nothing(down: Bench) -> None:
+    """A newer session took the run over while this one slept, just before it sends the file."""
+    theirs = "run=r\nepoch=9\nwho=bob@lap\nsince=now\n"
+    down.rig.trouble("job/owned", CommandResult(75, theirs), host="m2")
+    ended = down.restore()
+    assert ended.exit == 7
+    assert "m2: the node belongs to r, claimed by bob@lap" in ended.err
+    assert ("m1", "upload") in down.rig.calls
+    assert ("m2", "upload") not in down.rig.calls

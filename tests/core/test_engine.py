@@ -619,3 +619,17 @@ def test_a_node_that_is_gone_at_the_end_does_not_spoil_it(stage: Stage) -> None:
     stage.first("job/release", GONE, host="c")
     assert stage.run(act("one")).state == "done"
     assert "unreleased" in stage.kinds()
+
+
+def test_looking_has_a_deadline_of_its_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that may take an hour does not wait an hour for a frozen peer's look."""
+    asked: dict[str, float] = {}
+    run = stage.transport.run
+
+    def noted(host: str, script: Script, *rest: Any, deadline: float) -> CommandResult:
+        asked[script.name] = deadline
+        return run(host, script, *rest, deadline=deadline)
+
+    monkeypatch.setattr(stage.transport, "run", noted)
+    assert stage.run(act("one", ("a",), deadline=3600.0)).state == "done"
+    assert asked["one/observe"] <= 120

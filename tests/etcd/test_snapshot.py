@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drctl.errors import InvalidInput
+from drctl.etcd import snapshot as reader
 from drctl.etcd.answers import Alarm
 from drctl.etcd.bolt import BoltError, Database, fnv64a
 from drctl.etcd.sidecar import Sidecar, read_sidecar, sidecar_path, write_sidecar
@@ -248,3 +249,19 @@ def test_an_unusable_sidecar_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_no_sidecar_is_no_mistake(tmp_path: Path) -> None:
     assert read_sidecar(tmp_path / "snap.db") is None
+
+
+def test_a_file_that_is_still_being_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody appends to it, or writes it anew, while it is read."""
+    path = write_snapshot(tmp_path)
+    read = vars(reader)["read_content"]
+
+    def meanwhile(database: Database) -> object:
+        os.utime(path, ns=(0, 1))
+        return read(database)
+
+    monkeypatch.setattr(reader, "read_content", meanwhile)
+    with pytest.raises(InvalidInput, match="changed while it was read"):
+        inspect_snapshot(path)

@@ -89,6 +89,7 @@ class SimulatedCluster(FakeTransport):
             "job/start": self._start,
             "job/wait": self._wait,
             "job/release": self._release,
+            "job/owned": self._owned,
         }
         self.acts: dict[str, Callable[[Node, Script, Env], None]] = {}
         for action, observe, act in (
@@ -256,10 +257,7 @@ class SimulatedCluster(FakeTransport):
         job = f"{env['DRCTL_RUN']}/{env['DRCTL_JOB']}"
         if job in node.jobs:
             return CommandResult(0, f"done {node.jobs[job]}\n")
-        if (node.owner.get("run"), node.owner.get("epoch")) != (
-            env["DRCTL_RUN"],
-            env["DRCTL_EPOCH"],
-        ):
+        if (node.owner.get("run"), node.owner.get("epoch")) != _session_of(env):
             return self._held(node)
         body = env["DRCTL_BODY"]
         self.acts[env["DRCTL_ACTION"]](node, Script(env["DRCTL_ACTION"], body), _assignments(body))
@@ -272,9 +270,15 @@ class SimulatedCluster(FakeTransport):
 
     def _release(self, host: str, _script: Script, env: Env) -> CommandResult:
         node = self.nodes[host]
-        if node.owner.get("run") == env["DRCTL_RUN"]:
+        newer = int(node.owner.get("epoch", "0")) > int(env["DRCTL_EPOCH"])
+        if node.owner.get("run") == env["DRCTL_RUN"] and not newer:
             node.owner = {}
         return CommandResult(0, "")
+
+    def _owned(self, host: str, _script: Script, env: Env) -> CommandResult:
+        node = self.nodes[host]
+        ours = (node.owner.get("run"), node.owner.get("epoch"))
+        return CommandResult(0, "") if ours == _session_of(env) else self._held(node)
 
     # -- services ---------------------------------------------------------------------------
 
@@ -383,6 +387,10 @@ class SimulatedCluster(FakeTransport):
         node.effects["swap back"] += 1
         node.live, node.new, node.kept = node.kept, node.live, None
         node.moved_out = node.moved_in = False
+
+
+def _session_of(env: Env) -> tuple[str, str]:
+    return env["DRCTL_RUN"], env["DRCTL_EPOCH"]
 
 
 def _units(script: Script) -> list[str]:

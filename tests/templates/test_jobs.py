@@ -16,7 +16,8 @@ from drctl.render import render_script
 from tests.templates.shells import Ran, Shell
 
 SCRIPTS = {
-    name: render_script(f"job/{name}").body for name in ("claim", "start", "wait", "release")
+    name: render_script(f"job/{name}").body
+    for name in ("claim", "start", "wait", "owned", "release")
 }
 
 
@@ -242,3 +243,26 @@ def test_missing_tools_are_named(shell: Shell, tmp_path: Path) -> None:
     ran = Desk(shell, tmp_path / "work")("claim")
     assert ran.status == 69 and "is not installed" in ran.err
     assert not (tmp_path / "work").exists()
+
+
+def test_a_session_that_wakes_up_late_neither_sends_nor_lets_others_in(
+    shell: Shell, desk: Desk
+) -> None:
+    assert desk("owned").status == 0
+    newer = Desk(shell, desk.work, epoch=2)
+    assert newer("claim").status == 0
+    late = desk("owned")
+    assert (late.status, late.fields["epoch"]) == (75, "2")
+    assert desk("release").status == 0
+    assert (desk.work / "owner").exists()
+    assert newer("owned").status == 0
+    assert newer("release").status == 0
+    assert not (desk.work / "owner").exists()
+    assert newer("owned").status == 75
+
+
+def test_a_node_that_a_newer_session_did_not_reach_is_given_back_too(
+    shell: Shell, desk: Desk
+) -> None:
+    assert Desk(shell, desk.work, epoch=3)("release").status == 0
+    assert not (desk.work / "owner").exists()

@@ -159,3 +159,15 @@ def test_no_log_is_no_identity(node: Node) -> None:
     assert restored_id(node) == ""
     shutil.rmtree(node.stage)
     assert restored_id(node) == ""
+
+
+def test_nothing_is_rebuilt_once_the_swap_has_begun(quick: Node) -> None:
+    """What is half moved in must not be made anew: a later session with other parameters, say."""
+    assert quick.act("rebuild").status == 0
+    made = sorted(quick.stage.rglob("*"))
+    (quick.stage / "in.list").write_text("etcd\n")
+    quick.values["token"] = "another"
+    ran = quick.act("rebuild")
+    assert ran.status == 1
+    assert "the swap has begun" in ran.err
+    assert sorted(quick.stage.rglob("*")) == sorted([*made, quick.stage / "in.list"])
