@@ -58,7 +58,7 @@ def run_evidence(
             "time": _time(state, events, steps),
             "loss": _loss(state),
             "checks": found,
-            "not_tested": not_tested(state, found),
+            "not_tested": [*_not_seen(events), *not_tested(state, found)],
             "kept": _kept(state),
             "values": sorted(name for name in state.values),
         }
@@ -135,11 +135,16 @@ def _snapshot(state: RunState) -> dict[str, Any] | None:
 
 
 def _people(events: Sequence[Event]) -> list[dict[str, str]]:
-    """What people decided: each answer to a question, each drift that was accepted."""
+    """What people decided: each adoption, each answer to a question, each drift accepted."""
     who = ""
     found = []
     for event in events:
-        if event.kind == "session":
+        if adopted := event.body.get("adopted"):
+            nodes = f"from the records on {', '.join(adopted['nodes'])}"
+            silent = f"; silent: {', '.join(adopted['silent'])}" if adopted["silent"] else ""
+            what = f"adopted the run {nodes}{silent}"
+            found.append({"at": event.at, "who": adopted["by"], "what": what})
+        elif event.kind == "session":
             who = event.body.get("who", "")
         elif event.kind == "confirmed":
             what = f"agreed ({event.body['step']}): {event.body['how']}"
@@ -148,6 +153,16 @@ def _people(events: Sequence[Event]) -> list[dict[str, str]]:
             what = f"accepted a change of {', '.join(event.body['fields'])}"
             found.append({"at": event.at, "who": who, "what": what})
     return found
+
+
+def _not_seen(events: Sequence[Event]) -> list[str]:
+    """What an adopted run's journal cannot tell."""
+    if not (events and events[0].body.get("adopted")):
+        return []
+    return [
+        "the journal was rebuilt from the nodes' own records: what was done before the run was "
+        "adopted is known from them alone, and how long it took is not"
+    ]
 
 
 def _time(

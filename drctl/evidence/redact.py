@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from shlex import quote
 from typing import Any
 
 SHORTEST = 6  # characters; a shorter value cannot be told from the text around it
@@ -31,12 +32,14 @@ def secret_names(plan: Mapping[str, Any]) -> set[str]:
 def redactor(secrets: Mapping[str, Any]) -> Redact:
     """A function that takes these values out of any plain data: `‹NAME›` stands where one was.
     What looks like a password, a token or a private key goes too."""
-    known = {(text, name) for name, value in secrets.items() for text in _texts(value)}
+    known = {(text, f"‹{name}›") for name, value in secrets.items() for text in _texts(value)}
+    # As typed: a short value is known by its name before it.
+    known |= {(f"{name}={quote(str(v))}", f"{name}=‹{name}›") for name, v in secrets.items()}
     longest_first = sorted(known, key=lambda pair: (-len(pair[0]), pair))
 
     def text(given: str) -> str:
-        for secret, name in longest_first:
-            given = given.replace(secret, f"‹{name}›")
+        for secret, instead in longest_first:
+            given = given.replace(secret, instead)
         for pattern, instead in _PATTERNS:
             given = pattern.sub(instead, given)
         return given
@@ -61,4 +64,4 @@ def _texts(value: Any) -> Iterator[str]:
         for each in value:
             yield from _texts(each)
     elif isinstance(value, str) and len(value) >= SHORTEST:
-        yield value
+        yield from {value, quote(value)}

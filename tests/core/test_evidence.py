@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from drctl.errors import Unreachable
+from drctl.evidence.document import run_evidence
+from drctl.evidence.page import run_page
 from drctl.journal import Reading
+from drctl.runstate import fold
 from drctl.transport import CommandResult
 from tests.core.conftest import Bench
 from tests.core.test_cli_resume import FAILED
@@ -212,6 +217,30 @@ def test_values_are_not_shown_and_nothing_is_markup(bench: Bench) -> None:
     assert "one &lt;i&gt;phase&lt;/i&gt;" in text
     assert "sweep &amp; go" in text
     assert "stage" in document["values"]
+
+
+@pytest.mark.parametrize("secret", ["7041", "it's a long one"])
+def test_values_are_not_shown_in_what_to_type(bench: Bench, secret: str) -> None:
+    book = bench.runbook(OWN)
+    given = ("--var", f"stage={secret}", "--var", "wal_stage=")
+    bench.rig.silent = {"m1"}
+    assert bench.drctl("run", book, "-i", bench.inventory, *given, "--yes").exit == 8
+    document = report(bench)
+    assert "stage=" in document["next"]
+    for shown in (str(document), html.unescape(page(bench))):
+        assert secret not in shown and shlex.quote(secret) not in shown
+
+
+def test_an_adopted_run_says_what_its_journal_cannot_know(down: Bench) -> None:
+    assert down.restore().exit == 0
+    events = list(reading(down).events)
+    adopted = {"by": "she@there", "nodes": {"m1": {}, "m2": {}}, "silent": {"m3": "no route"}}
+    events[0] = replace(events[0], body={**events[0].body, "adopted": adopted})
+    document = run_evidence(fold(events), events, made_at=events[-1].at)
+    assert document["people"][0]["who"] == "she@there"
+    assert "m1, m2; silent: m3" in document["people"][0]["what"]
+    assert "rebuilt from the nodes" in document["not_tested"][0]
+    assert "she@there" in run_page(document)
 
 
 def test_the_page_stands_alone(down: Bench) -> None:

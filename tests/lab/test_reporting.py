@@ -95,6 +95,15 @@ def test_a_drill_that_had_to_refuse_has_no_recovery_time() -> None:
     assert "Recovery time (RTO)" not in page
 
 
+def test_what_was_lost_is_counted_by_kind() -> None:
+    made = replace(a_record("one"), rpo_objects={"secrets": 2, "configmaps": 11})
+    page = drill_page(evidence(made))
+    lost = page[page.index('id="loss"') :]
+    for name, count in (("revisions", 26), ("keys", 26), ("configmaps", 11), ("secrets", 2)):
+        assert f'{name}</th><td class="n"><data value="{count}">' in lost
+    assert "11 configmaps" in drill_text(evidence(made))
+
+
 def test_no_kubernetes_is_said() -> None:
     made = a_record("one")
     assert "no real Kubernetes stood in front of etcd" in evidence(made)["not_tested"]
