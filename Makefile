@@ -15,13 +15,27 @@ $(READY): remake
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: setup drill test clean help remake
+.PHONY: setup drill drills test clean help remake
 
 setup: $(READY)  ## make .venv with drctl, the lab and the developers' tools
 	@echo "$(VENV)/bin/drctl is ready"
 
 drill: $(READY)  ## rehearse a whole restore against a local three-member cluster
 	@$(VENV)/bin/drctl drill
+
+# Records of what has passed; `make drills` goes on where it stopped. Folders that are given:
+# KUBERNETES=DIR (default: built once), ETCD=DIR (default: what each driver finds).
+DRILLS     ?= .drills
+KUBERNETES ?= build
+
+drills: $(READY)  ## every scenario: on loopback, on systemd machines and on static pods in Docker
+	@status=0; for how in "--driver local" \
+		"--driver docker --flavour systemd --kubernetes $(KUBERNETES)" \
+		"--driver docker --flavour static-pod --kubernetes $(KUBERNETES)"; do \
+		echo "== $$how"; \
+		$(VENV)/bin/drctl drill run --all --go-on $$how $(if $(ETCD),--etcd $(ETCD)) \
+			--state-dir $(DRILLS) || { ended=$$?; [ $$ended = 4 ] || status=$$ended; }; \
+	done; $(VENV)/bin/drctl drill history --state-dir $(DRILLS); exit $$status
 
 test: $(READY)  ## lint, types and all tests (PYTEST_ARGS="-k fence" for some)
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)

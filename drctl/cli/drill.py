@@ -46,6 +46,7 @@ def drill_group(context: click.Context) -> None:
 @click.option("--flavour", type=click.Choice(["systemd", "static-pod"]), help="With Docker.")
 @click.option("--kubernetes", metavar="none|build|DIR", help="With Docker: what stands in front.")
 @click.option("--staged", is_flag=True, help="Restore in the staged order.")
+@click.option("--go-on", is_flag=True, help="Leave out what has passed so before.")
 @etcd_option
 @click.option("--dir", "directory", type=FOLDER, help="The lab's folder [default: temporary].")
 @click.option("--keep", is_flag=True, help="Leave the last lab running afterwards.")
@@ -60,6 +61,7 @@ def drill_run(
     flavour: str | None = None,
     kubernetes: str | None = None,
     staged: bool = False,
+    go_on: bool = False,
     etcd: Path | None = None,
     directory: Path | None = None,
     keep: bool = False,
@@ -78,6 +80,8 @@ def drill_run(
         staged=staged,
         keep=keep,
     )
+    if go_on:
+        chosen = game_day.left_of(chosen)
     records = game_day.run(chosen)
     if options.json:
         documents = [made.document() for made in records]

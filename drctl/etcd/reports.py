@@ -13,7 +13,8 @@ etcd.can_restore
     restore_flags (space-separated, without dashes), data_kind, wal_kind
     (directory|symlink|mount|absent|other; wal_kind also none), data_owner (user:group),
     data_mode (octal), stage, wal_stage, data_free, wal_free (bytes), same_fs (yes|no|none),
-    certs_missing (space-separated paths), cert_not_after (ISO 8601, or as openssl prints it),
+    certs_missing, certs_expired (space-separated paths),
+    cert_not_after (ISO 8601, or as openssl prints it),
     units_missing (space-separated), manager (ok|missing)
 etcd.same_machine
     machine_id

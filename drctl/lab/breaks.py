@@ -19,6 +19,7 @@ from drctl.lab.site import Part, SiteNode
 from drctl.lab.waiting import until
 
 _SECONDS = 60.0
+_KUBEADM_CLIENT = "kube-apiserver-etcd-client"  # who kubeadm's apiservers are to etcd
 Deed = Callable[[Scene, SiteNode], None]
 On = Literal["first", "second", "last", "majority", "all", "spares", "nobody"]
 
@@ -113,11 +114,11 @@ def disarm(scene: Scene, node: SiteNode) -> None:
 
 
 def enable_auth(scene: Scene, node: SiteNode) -> None:
-    """etcd asks everybody who they are: `root`, and the user whose name the hosts' certificate
-    carries, which may do everything, as Kubernetes must."""
-    name, password = "kubernetes", "for-this-drill-only"
+    """etcd asks everybody who they are: `root`, and those whose names the certificates of its
+    clients carry, which may do everything, as Kubernetes must."""
+    name, password = certs.common_name(scene.site.etcd.cert), "for-this-drill-only"
     with witness.gateway(scene.site, node) as door:
-        for user in ("root", name):
+        for user in ("root", name, _KUBEADM_CLIENT):
             door.call("/v3/auth/user/add", {"name": user, "password": password})
             door.call("/v3/auth/user/grant", {"user": user, "role": "root"})
         door.call("/v3/auth/enable", {})
@@ -200,6 +201,16 @@ KINDS: Mapping[str, Kind] = {
     "expire-certificate": Kind("etcd's certificate ran out", "last", (expire_certificate,)),
     "renew-certificate": Kind(
         "etcd's certificate is renewed", "last", (shell("renew-certificate"), answering)
+    ),
+    "note-manifest": Kind(
+        "a configuration management knows the apiserver's manifest",
+        "last",
+        (shell("note-manifest"),),
+    ),
+    "manifest-returns": Kind(
+        "the configuration management puts the apiserver's manifest back: it is started",
+        "last",
+        (shell("manifest-returns"),),
     ),
     "old-data-returns": Kind(
         "the member comes back with the data from before the restore",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _VALID = timedelta(days=365)
+
+IssuerKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Authority:
     """A certificate authority that can go on issuing: keep its key as private as any."""
 
     cert: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: IssuerKey
 
     @classmethod
     def new(cls) -> Authority:
@@ -65,7 +67,7 @@ class Authority:
     def load(cls, pair: Pair) -> Authority:
         """The authority whose certificate and key these are."""
         key = load_pem_private_key(pair.key, password=None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)  # `new` makes no other
+        assert isinstance(key, IssuerKey)  # `new` makes elliptic ones, kubeadm others
         return cls(x509.load_pem_x509_certificate(pair.cert), key)
 
     @property
@@ -111,9 +113,16 @@ def new_key() -> tuple[bytes, bytes]:
     return private_pem(key), public
 
 
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def private_pem(key: IssuerKey) -> bytes:
     """The private key as unencrypted PKCS8 PEM."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def common_name(certificate: Path) -> str:
+    """The name in a certificate's subject, which etcd takes for the user's; "" for none."""
+    subject = x509.load_pem_x509_certificate(certificate.read_bytes()).subject
+    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else ""
 
 
 def new_ssh_key(path: Path) -> str:

@@ -69,6 +69,24 @@ class Drill:
         self._site: Site | None = None
         self._needs: Needs | None = None
 
+    def left_of(self, scenarios: Sequence[Scenario]) -> list[Scenario]:
+        """Those that have not passed yet with this drctl, driver and flavour, by the records."""
+        flavour = self.practice.flavour(self.options)
+        passed = {
+            (made.scenario, made.staged)
+            for made in record.load_all(self.state_dir)
+            if made.proven
+            and (made.driver, made.flavour) == (self.driver, flavour)
+            and made.versions.drctl == __version__
+        }
+        left = [
+            one
+            for one in scenarios
+            if (one.scenario, as_asked(one, staged=self.staged).staged) not in passed
+        ]
+        self.say(f"{len(scenarios) - len(left)} of {len(scenarios)} have passed before")
+        return left
+
     def run(self, scenarios: Sequence[Scenario]) -> list[DrillRecord]:
         """Drill each; every record is saved as soon as it is there. A scenario that cannot be run
         here is recorded as skipped. Raises Aborted; everything else is in the records."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from drctl.inventory import Inventory, load_inventory
-from drctl.inventory.resolved import Host, Member
 from drctl.lab import witness
 from drctl.lab.kubeworld import KubeSight, new_name
 from drctl.lab.operator import Operator
@@ -58,7 +57,10 @@ class Scene:
     def sh(self, node: SiteNode, template: str, **values: Any) -> str:
         """Run `templates/lab/TEMPLATE.sh.j2` on the host; returns its output."""
         inventory = self.inventory
-        known: dict[str, Member | Host] = {"host": inventory.hosts[node.name]}
+        known: dict[str, object] = {
+            "host": inventory.hosts[node.name],
+            "kubernetes": inventory.kubernetes[node.name],
+        }
         if node.name in {member.host for member in inventory.members}:
             known["member"] = inventory.member(node.name)
         text = render(f"lab/{template}.sh", node=node, **known, **values)

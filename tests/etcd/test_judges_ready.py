@@ -51,6 +51,7 @@ def test_good_hosts_pass_and_yield_what_later_steps_need() -> None:
         ({"tools_missing": "flock setsid"}, "lacks tools: flock, setsid"),
         ({"manager": "missing"}, "no service manager"),
         ({"certs_missing": "/a/ca.pem /a/key.pem"}, "/a/ca.pem, /a/key.pem"),
+        ({"certs_expired": "/a/server.crt"}, "expired: /a/server.crt"),
         ({"cert_not_after": "2020-01-01T00:00:00Z"}, "expired at 2020-01-01"),
         ({"cert_not_after": "notAfter=Nov  3 18:23:46 2020 GMT"}, "expired at 2020-11-03"),
         ({"cert_not_after": "soon"}, "cannot tell when its certificate expires"),

@@ -32,6 +32,7 @@ PROMISED = {
     "network-cut",
     "controller-killed",
     "certificates-expired",
+    "manifest-returns",
 }
 
 

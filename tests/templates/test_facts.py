@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from drctl.etcd.reports import parse_report
 from drctl.lab import binaries
+from drctl.lab.certs import Authority
 from drctl.render import render
 from tests.templates.node import HOST, RUN, Node
 from tests.templates.shells import Shell, needed
@@ -151,6 +153,11 @@ def test_certificates(shell: Shell, tmp_path: Path) -> None:
         (shell.bin / "openssl").symlink_to(needed("openssl"))
     found = facts(node)
     assert found["certs_missing"] == ""
+    assert found["certs_expired"] == ""
+    yesterday = Authority.new().issue("etcd", valid=timedelta(days=-1))
+    (pki / "server.crt").write_bytes(yesterday.cert)
+    (pki / "peer.crt").write_bytes((pki / "cert").read_bytes())
+    assert facts(node)["certs_expired"] == f"{pki}/server.crt"
     assert found["cert_not_after"].endswith(" GMT")
 
 

@@ -83,6 +83,8 @@ def _certificates(host: str, report: Report) -> Iterator[Problem]:
             host,
             "put the files there, or correct etcd.tls in the inventory",
         )
+    if paths := words(report, "certs_expired"):
+        yield Problem(f"expired: {', '.join(paths)}", host, "renew them first")
     if not (text := report.get("cert_not_after", "")):
         return
     expiry, now = _moment(text), _number(report.get("now", ""))

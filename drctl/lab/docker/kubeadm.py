@@ -154,8 +154,10 @@ class Kubeadm:
     def _keep_access(self) -> None:
         first = self.control_plane[0]
         self.lab.pki.mkdir(mode=0o700)
-        etcd = [f"{_PKI}/etcd/{name}" for name in ("ca.crt", "healthcheck-client.crt")]
-        ca, cert, key = _read(first, [*etcd, f"{_PKI}/etcd/healthcheck-client.key"]).values()
+        names = ("ca.crt", "ca.key", "healthcheck-client.crt", "healthcheck-client.key")
+        files = _read(first, [f"{_PKI}/etcd/{name}" for name in names])
+        ca, ca_key, cert, key = files.values()
+        pki.keep(self.lab, "ca", Pair(ca.content, ca_key.content))
         (self.lab.pki / "etcd-ca.pem").write_bytes(ca.content)
         pki.keep(self.lab, "etcd", Pair(cert.content, key.content))
         # From 1.29 on admin.conf is worth nothing until the apiserver has been told who that is.
