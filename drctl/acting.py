@@ -109,24 +109,21 @@ class Acting:
         )
 
     def send(self, step: PlannedStep, host: str, task: Task, seen: Mapping[str, str]) -> None:
-        """Put the task's local file, if it has one, where the task or its observation says."""
-        if task.source is None:
-            return
+        """Put the task's local files, if it has any, where they say or the observation says."""
         base = self._session.jobs.base_env(host)
-        own = f"{base['DRCTL_WORK']}/{base['DRCTL_RUN']}/{task.target}"
+        own = f"{base['DRCTL_WORK']}/{base['DRCTL_RUN']}"
 
         def progress(done: int, total: int) -> None:
             self._session.check_stop()
             self._session.listener.progress(step, host, done, total)
 
-        self._session.jobs.still_ours(host)
-        self._session.transport.upload(
-            host,
-            Path(task.source),
-            own if task.target else seen["target"],
-            deadline=step.deadline,
-            progress=progress,
-        )
+        for place, source in task.sources.items():
+            kind, _, name = place.partition(" ")
+            if target := f"{own}/{name}" if kind == "run" else seen.get(name):
+                self._session.jobs.still_ours(host)
+                self._session.transport.upload(
+                    host, Path(source), target, deadline=step.deadline, progress=progress
+                )
 
     def _observe(self, step: PlannedStep, host: str, task: Task) -> dict[str, str]:
         seen = fields(self.observe_text(step, host, task))

@@ -31,8 +31,11 @@ from drctl.rundata import (
     explained,
     manifest,
     new_run_id,
+    prepare_facts,
+    prepare_facts_again,
     rollback_plan,
     say_what_to_type,
+    sending_steps,
     snapshot_facts,
     tool_facts,
 )
@@ -86,17 +89,25 @@ class App:
         *,
         snapshot: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
+        prepare: Mapping[str, Any] | None = None,
     ) -> Plan:
-        return self._planner(inventory, snapshot, options or {}).plan(runbook)
+        """`prepare` are the facts of what is to be installed; by default they are read anew."""
+        if prepare is None:
+            prepare = prepare_facts(inventory, runbook)
+        return self._planner(inventory, snapshot, options or {}, prepare).plan(runbook)
 
     @staticmethod
     def _planner(
-        inventory: Inventory, snapshot: Mapping[str, Any] | None, options: Mapping[str, Any]
+        inventory: Inventory,
+        snapshot: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+        prepare: Mapping[str, Any],
     ) -> Planner:
+        facts = {"snapshot": snapshot, "prepare": prepare}
         return Planner(
             inventory=inventory,
             facts={
-                **({"snapshot": dict(snapshot)} if snapshot else {}),
+                **{name: dict(known) for name, known in facts.items() if known},
                 **tool_facts(inventory),
             },
             options=options,
@@ -192,7 +203,8 @@ class App:
             facts = {**facts, **self._snapshot_now(state, snapshot)}
         book = load_runbook(state.runbook)
         options = {**state.plan["options"], "accept_drift": list(accept_drift)}
-        plan = self.plan(inventory, book, snapshot=facts, options=options)
+        prepare = prepare_facts_again(inventory, book, state)
+        plan = self.plan(inventory, book, snapshot=facts, options=options, prepare=prepare)
         changed = drift(state.plan["meaning"], plan.meaning)
         refused = {name: pair for name, pair in changed.items() if name not in accept_drift}
         if refused:
@@ -211,11 +223,7 @@ class App:
         """The snapshot's digest as it is now; a file already sent everywhere may be gone."""
         recorded = state.plan["facts"]["snapshot"]["path"]
         path = given or Path(recorded)
-        sent = [
-            step["id"]
-            for step in state.plan["steps"]
-            if any(task["source"] == recorded for task in step["tasks"].values())
-        ]
+        sent = sending_steps(state.plan, recorded)
         if not path.exists() and given is None and all(step in state.steps_done for step in sent):
             return {}
         found = asdict(inspect_snapshot(path))
@@ -244,13 +252,15 @@ class App:
     def _rollback_plan(self, inventory: Inventory, state: RunState) -> Plan:
         if state.state == "rolled-back":
             raise UsageError(f"run {state.run} is rolled back already")
-        facts = state.plan["facts"].get("snapshot")
+        facts, prepare = (state.plan["facts"].get(name) for name in ("snapshot", "prepare"))
         book = load_runbook(state.runbook)
         options = state.plan["options"]
-        forward = self.plan(inventory, book, snapshot=facts, options=options)
+        prepare = prepare or {}
+        forward = self.plan(inventory, book, snapshot=facts, options=options, prepare=prepare)
         if changed := drift(state.plan["meaning"], forward.meaning):
             raise drifted(state.run, changed, "a rollback needs the run's inventory and runbook")
-        return rollback_plan(self._planner(inventory, facts, options), forward, state)
+        planner = self._planner(inventory, facts, options, prepare)
+        return rollback_plan(planner, forward, state)
 
     def _execute(
         self, inventory: Inventory, plan: Plan, journal: Journal, direction: str, done: str

@@ -22,14 +22,15 @@ ALWAYS = ("DRCTL_RUN", "DRCTL_WORK", "DRCTL_HOST")
 
 @dataclass(frozen=True)
 class Task:
-    """What one step does on one host. `env` maps a shell variable to its source:
-    `value NAME` or `seen NAME`."""
+    """What one step does on one host. `env` maps a shell variable to its source: `value NAME` or
+    `seen NAME`. `sources` are local files that are sent beforehand, by where they go: `seen NAME`,
+    the path observed under that name (where it tells none, nothing is sent), or
+    `run PATH`, below the run's own folder on the host."""
 
     observe: Script | None = None
     act: Script | None = None
     env: Mapping[str, str] = field(default_factory=dict)
-    source: str | None = None  # local file sent beforehand, to the path observed as `target` or
-    target: str = ""  # to this one, below the run's own folder on the node
+    sources: Mapping[str, str] = field(default_factory=dict)
     seen_of: str = ""  # the step whose first observation answers `seen`; "" = this step
     undo: Task | None = None
 
@@ -127,7 +128,7 @@ def undo_steps(
                 phase=phase,
                 title=f"take back: {step.title}",
                 action=f"undo {step.action}",
-                resource=f"undo {step.id}",
+                resource=f"undo {step.resource}",
                 tasks=tasks,
                 one_by_one=False,
                 each_session=False,

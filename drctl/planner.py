@@ -18,7 +18,8 @@ from drctl.render import has_template, render_script
 from drctl.runbook import Phase, Runbook, Step
 from drctl.transport import Script
 
-UPLOADS = {"snapshot": "stage/snapshot"}  # what `upload:` sends -> the action that receives it
+# what `upload:` sends -> the action that receives it
+UPLOADS = {"snapshot": "stage/snapshot", "installation": "prepare/install"}
 
 
 class _Names:
@@ -27,8 +28,7 @@ class _Names:
     def __init__(self, tools: Mapping[str, Mapping[str, str]]) -> None:
         self._tools = tools
         self.env: dict[str, str] = {}
-        self.source: str | None = None
-        self.target = ""
+        self.sources: dict[str, str] = {}
 
     def _variable(self, kind: str, name: str) -> str:
         prefix = "DRCTL_SEEN_" if kind == "seen" else "DRCTL_"
@@ -45,14 +45,14 @@ class _Names:
     def sent(self, tool: str) -> Mapping[str, str]:
         """A program that is sent before the script runs; `target` is below the run's folder."""
         found = {**self._tools[tool], "target": f"tools/{tool}"}
-        self.source, self.target = found["path"], found["target"]
+        self.sources[f"run {found['target']}"] = found["path"]
         return found
 
     def given(self) -> dict[str, Any]:
         return {"value": self.value, "seen": self.seen, "sent": self.sent}
 
     def task(self, observe: Script, act: Script | None = None) -> Task:
-        return Task(observe, act, env=self.env, source=self.source, target=self.target)
+        return Task(observe, act, env=self.env, sources=self.sources)
 
 
 Undo = Callable[[str], Iterator[PlannedStep]]
@@ -111,6 +111,7 @@ class Planner:
             meaning["snapshot.sha256"] = snapshot["sha256"]
         for tool, sent in self.facts.get("tools", {}).items():
             meaning[f"{tool}.sha256"] = sent["sha256"]
+        meaning |= _meaning_of_files(self.facts)
         changes = [step for step in steps if step.kind == "act"]
         meaning["steps"] = " ".join(step.id for step in changes)
         for step in changes:
@@ -201,11 +202,19 @@ class Planner:
         tools = facts.get("tools", {})
         task = _action_task(action, context, tools)
         if step.upload:
-            task = replace(task, source=self.source)
+            sources = self._sources(step.upload, host, facts)
+            task = replace(task, sources={**task.sources, **sources})
         if has_template(f"{action}/undo/act.sh"):
             undo = replace(_action_task(f"{action}/undo", context, tools), seen_of=step.id)
             task = replace(task, undo=undo)
         return task
+
+    def _sources(self, upload: str, host: str, facts: Mapping[str, Any]) -> dict[str, str]:
+        """What `upload` sends to `host`, as in `Task.sources`."""
+        if upload == "installation":
+            files = facts["prepare"]["hosts"][host]["files"]
+            return {f"seen target_{file['name']}": file["source"] for file in files}
+        return {"seen target": self.source} if self.source else {}
 
     def _context(
         self, host: str, service: Service | None, facts: Mapping[str, Any]
@@ -215,6 +224,7 @@ class Planner:
             "service": service,
             "units": service.units if service else (),
             "snapshot": facts.get("snapshot", {}),
+            **installed(facts, host),
         }
 
     def _undefined(self, runbook: Runbook, steps: list[PlannedStep]) -> Iterator[Fault]:
@@ -239,6 +249,14 @@ class Planner:
             known |= set(step.yields)
 
 
+def installed(facts: Mapping[str, Any], host: str) -> dict[str, Any]:
+    """What is installed on `host`, for its templates; nothing where it is not to be prepared."""
+    prepare = facts.get("prepare") or {"hosts": {}}
+    if host not in prepare["hosts"]:
+        return {}
+    return {**prepare["hosts"][host], "arch": prepare["arch"], "flags": prepare["flags"]}
+
+
 def _action_task(action: str, context: Mapping[str, Any], tools: Mapping[str, Any]) -> Task:
     names = _Names(tools)
     observe, act = (
@@ -260,6 +278,16 @@ def host_context(inventory: Inventory, host: str) -> dict[str, Any]:
         "etcd_unit": inventory.services["etcd"].units[0],
         "settle": inventory.settle_seconds,
     }
+
+
+def _meaning_of_files(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What is installed where, by the files' digests."""
+    prepare = facts.get("prepare") or {"hosts": {}, "flags": {}}
+    meaning = {f"prepare.flags.{name}": value for name, value in prepare["flags"].items()}
+    for host, what in prepare["hosts"].items():
+        for file in what["files"]:
+            meaning[f"prepare.{host}.{file['path']}"] = file["sha256"]
+    return meaning
 
 
 def inventory_facts(inventory: Inventory) -> dict[str, Any]:

@@ -8,6 +8,7 @@ filter.
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,11 @@ def data_folder(name: str) -> Path:
 def quote(value: object) -> str:
     """`value` as one word of POSIX shell."""
     return shlex.quote(str(value))
+
+
+def sha256(text: object) -> str:
+    """The digest of a text, in hex: of a file that a script writes itself."""
+    return hashlib.sha256(str(text).encode()).hexdigest()
 
 
 def hex_address(address: str) -> str:
@@ -53,6 +59,7 @@ def environment(folder: Path | None = None) -> Environment:
         keep_trailing_newline=True,
     )
     env.filters["q"] = quote
+    env.filters["sha256"] = sha256
     env.filters["hex_address"] = hex_address
     return env
 

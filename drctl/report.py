@@ -37,9 +37,7 @@ def human_seconds(seconds: float) -> str:
 
 
 def _commands(task: Task) -> list[str]:
-    commands = []
-    if task.source:
-        commands.append(f"upload {task.source}")
+    commands = [f"upload {source}" for source in task.sources.values()]
     script = task.act or task.observe
     if script:
         commands.append(script.body)
@@ -130,6 +128,7 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         f"cluster    {plan.cluster}",
         *(snapshot_lines(snapshot) if snapshot else ()),
         "restore to " + ", ".join(m["name"] for m in members.values()),
+        *prepare_lines(plan, state),
         "stops      " + "; ".join(stops),
     ]
     lines += [f"keeps      {where}" for where in kept_at(plan, state)]
@@ -157,6 +156,35 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         lines.append("now        no member of the old cluster answers")
     lines += [f"warning    {warning}" for warning in state.warnings]
     return "\n".join(lines)
+
+
+def prepare_lines(plan: Plan, state: RunState) -> list[str]:
+    """What is new: the hosts, what is installed there, and the addresses, the snapshot's and the
+    inventory's. Nothing where no host is to be prepared."""
+    prepare = plan.facts.get("prepare")
+    if not prepare:
+        return []
+    hosts = prepare["hosts"]
+    paths = {p: None for w in hosts.values() for p in (*(f["path"] for f in w["files"]), w["unit"])}
+    old = {m["name"]: m["peer_urls"] for m in (plan.facts.get("snapshot") or {}).get("members", ())}
+    new = {m["name"]: m["peer_urls"] for m in plan.facts["members"].values()}
+    lines = [
+        f"prepares   {', '.join(hosts)}: new, blank hosts; what is there already stays as it is",
+        f"           installs {', '.join(paths)}",
+    ]
+    if state.values.get("start_blank") == "yes":
+        lines.append(
+            "           and starts a blank cluster there first, to prove that all of it works"
+        )
+    if old != new:
+        lines.append(f"addresses  the snapshot's members were {_addresses(old) or 'unknown'}")
+        lines.append(f"           the restored members are    {_addresses(new)}")
+        lines.append("           whoever uses etcd (apiservers: --etcd-servers) must be told")
+    return lines
+
+
+def _addresses(members: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {','.join(urls)}" for name, urls in sorted(members.items()))
 
 
 def rollback_summary(plan: Plan, state: RunState) -> str:

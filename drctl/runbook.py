@@ -40,10 +40,12 @@ class Step(_Model):
     )
     yields: tuple[ValueName, ...] = Field((), description="values that the judge hands on")
     service: str | None = Field(None, description="a service of the inventory")
-    want: Literal["fenced", "running", "restarted"] | None = Field(
-        None, description="the state in which `service` shall be"
+    want: Literal["fenced", "running", "restarted", "blank"] | None = Field(
+        None, description="the state in which `service` shall be; blank: new and empty"
     )
-    upload: Literal["snapshot"] | None = Field(None, description="the file to send to each host")
+    upload: Literal["snapshot", "installation"] | None = Field(
+        None, description="what to send to each host: the one file, or what `prepare` installs"
+    )
     run: TemplateName | None = Field(None, description="template folder with observe and act")
     confirm: str | None = Field(
         None, description="a summary known to drctl, or the text of what a person must do by hand"
@@ -99,7 +101,7 @@ class Phase(_Model):
 class NewValue(_Model):
     """A value made by drctl at the start of a run."""
 
-    new: Literal["token", "cluster-id"]
+    new: Literal["token", "cluster-id", "blank-token", "blank-cluster-id"]
 
 
 class Runbook(_Model):
@@ -114,6 +116,11 @@ class Runbook(_Model):
     @property
     def steps(self) -> tuple[Step, ...]:
         return tuple(step for phase in self.phases for step in phase.steps)
+
+    @property
+    def prepares(self) -> bool:
+        """Whether it deals with the hosts of the inventory's section `prepare`."""
+        return any("prepare" in step.hosts for step in self.steps)
 
 
 def shipped_runbooks() -> dict[str, Path]:

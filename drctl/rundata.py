@@ -20,8 +20,9 @@ from drctl.inventory import Inventory
 from drctl.journal import Journal, now
 from drctl.plan import Plan, undo_steps
 from drctl.planner import Planner
+from drctl.prepare import installation
 from drctl.report import kept_at
-from drctl.runbook import load_runbook
+from drctl.runbook import Runbook, load_runbook
 from drctl.runstate import RunState
 from drctl.situation import situation
 
@@ -48,6 +49,25 @@ def tool_facts(inventory: Inventory) -> dict[str, Any]:
             ) from error
         sent["etcdutl"] = {"path": str(path), "sha256": digest}
     return {"tools": sent} if sent else {}
+
+
+def prepare_facts(inventory: Inventory, book: Runbook) -> dict[str, Any]:
+    """What is to be installed, where the runbook and the inventory speak of it; else {}. Raises
+    InvalidInput where the local files are no good (exit 3)."""
+    return installation(inventory) if book.prepares else {}
+
+
+def prepare_facts_again(inventory: Inventory, book: Runbook, state: RunState) -> dict[str, Any]:
+    """The same for an unfinished run. Files that were installed everywhere may be gone or expired
+    by now: then they are what they were."""
+    recorded: dict[str, Any] = state.plan["facts"].get("prepare", {})
+    installing = [s["id"] for s in state.plan["steps"] if s["action"] == "prepare/install"]
+    try:
+        return prepare_facts(inventory, book)
+    except InvalidInput:
+        if recorded and all(step in state.steps_done for step in installing):
+            return recorded
+        raise
 
 
 def rollback_plan(planner: Planner, forward: Plan, state: RunState) -> Plan:
@@ -102,6 +122,18 @@ def new_run_id() -> str:
     return f"{at:%Y%m%d-%H%M%S}-{at.microsecond // 1000:03x}{secrets.token_hex(2)[:3]}"
 
 
+def sending_steps(recorded: Mapping[str, Any], path: str) -> list[str]:
+    """The steps of a journalled plan that send the local file. (`source`: an older drctl's.)"""
+    return [
+        step["id"]
+        for step in recorded["steps"]
+        if any(
+            path in (task.get("source"), *task.get("sources", {}).values())
+            for task in step["tasks"].values()
+        )
+    ]
+
+
 def begin(journal: Journal, plan: Plan, *, run: str, runbook: str, inventory: str) -> None:
     """The first event of a run: the whole plan and the new values, in one record, so that no run
     exists without its token."""
@@ -120,11 +152,13 @@ def begin(journal: Journal, plan: Plan, *, run: str, runbook: str, inventory: st
 def new_values(plan: Plan, run: str) -> dict[str, str]:
     """The operator's `--var`s and the values that a runbook asks to be made new, journalled
     before their first use."""
-    token = f"{plan.cluster}-{run}"
+    token, blank = f"{plan.cluster}-{run}", f"{plan.cluster}-{run}-blank"
     members = {m["name"]: m["peer_urls"] for m in plan.facts["members"].values()}
     makers = {
         "token": lambda: token,
         "cluster-id": lambda: predict(members, token).cluster_hex,
+        "blank-token": lambda: blank,
+        "blank-cluster-id": lambda: predict(members, blank).cluster_hex,
     }
     made = {name: makers[kind]() for name, kind in plan.new_values.items()}
     return {**plan.options.get("vars", {}), **made}

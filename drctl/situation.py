@@ -29,6 +29,10 @@ SITUATIONS: Mapping[str, Meaning] = {
         "no service was stopped and no data touched; there are only new files beside the data",
         "leave it so as long as you like; a rollback removes the files",
     ),
+    "preparing": Meaning(
+        "new hosts are being prepared; no service was stopped and no data touched",
+        "leave it so as long as you like; a rollback takes away what was installed there",
+    ),
     "services-stopped": Meaning(
         "etcd was not stopped and its data not touched; other services are stopped and fenced",
         f"{WAIT}; do not start what is fenced by hand: both commands below do that",
@@ -173,7 +177,10 @@ def _before_the_exchange(steps: list[_Step]) -> str:
     fenced = [step for step in steps if step.action.endswith(" fenced") and step.touched]
     if any(step.action == "etcd fenced" for step in fenced):
         return "down-with-old-data"
-    return "services-stopped" if fenced else "beside"
+    if fenced:
+        return "services-stopped"
+    preparing = any(step.touched for step in steps if step.action == "prepare/install")
+    return "preparing" if preparing else "beside"
 
 
 def _after_the_exchange(state: RunState, steps: list[_Step]) -> str:

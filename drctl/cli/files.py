@@ -9,6 +9,7 @@ import click
 from drctl.cli.common import FILE, Options, output_option, print_json
 from drctl.console import print_table
 from drctl.inventory import inventory_schema, load_inventory
+from drctl.prepare import installation
 from drctl.runbook import load_runbook, runbook_path, runbook_schema, shipped_runbooks
 
 
@@ -24,6 +25,7 @@ def inventory_group() -> None:
 def validate_inventory(options: Options, file: Path) -> None:
     """Every mistake at once, each with file, line and path."""
     inventory = load_inventory(file)
+    installation(inventory)  # the local files that it names, as well
     if options.json:
         print_json({"cluster": inventory.cluster, "warnings": inventory.warnings})
         return

@@ -4,7 +4,10 @@ from drctl.etcd import judges
 from drctl.verdict import Judge
 
 JUDGES: dict[str, Judge] = {
+    "etcd.can_prepare": judges.can_prepare,
     "etcd.can_restore": judges.can_restore,
+    "etcd.is_prepared": judges.is_prepared,
+    "etcd.is_the_blank_cluster": judges.is_the_blank_cluster,
     "etcd.nobody_else": judges.nobody_else,
     "etcd.live_state": judges.live_state,
     "etcd.choose_bump": judges.choose_bump,

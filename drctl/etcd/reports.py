@@ -16,11 +16,18 @@ etcd.can_restore
     certs_missing, certs_expired (space-separated paths),
     cert_not_after (ISO 8601, or as openssl prints it),
     units_missing (space-separated), manager (ok|missing)
+etcd.is_prepared
+    as etcd.can_restore
+etcd.can_prepare
+    there.NAME (absent|same|other and a path) of each file and the unit, unit_elsewhere, drop_ins
+    (paths), holds (a path in the data or WAL directory), ports_taken (space-separated), arch (as
+    uname -m), owner_missing, owner_wrong; all but arch and there '' where there is nothing
 etcd.same_machine
     machine_id
 etcd.nobody_else
     owner_run, owner_who, owner_since ('' = free)
-etcd.live_state, etcd.is_the_planned_cluster, etcd.same_old_cluster, etcd.status
+etcd.live_state, etcd.is_the_planned_cluster, etcd.is_the_blank_cluster, etcd.same_old_cluster,
+etcd.status
     status_json, members_json, alarms_json, hashkv_json: one line each of `etcdctl -w json`
     against the member's own endpoint only; empty when it does not answer.
     hash_revision: the revision given to `endpoint hashkv --rev`, where one was given

@@ -24,6 +24,11 @@ def group_names(subject: Subject) -> Iterator[Finding]:
     for group in subject.file.groups:
         if group == "all":
             yield ("groups", group), "'all' always means every host: name the group otherwise"
+        if group == "prepare":
+            yield (
+                ("groups", group),
+                "'prepare' always means that section's hosts: name it otherwise",
+            )
         if group in subject.hosts:
             yield ("groups", group), f"{group!r} is the name of a host too: rename one of them"
 

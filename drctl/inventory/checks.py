@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from drctl.inventory import check_etcd, check_hosts, check_services
+from drctl.inventory import check_etcd, check_hosts, check_prepare, check_services
 from drctl.inventory.subject import Check, Finding, Subject
 from drctl.yamlfile import KeyPath
 
-_FAULTS = check_hosts.FAULTS + check_etcd.FAULTS + check_services.FAULTS
+_FAULTS = check_hosts.FAULTS + check_etcd.FAULTS + check_services.FAULTS + check_prepare.FAULTS
 _WARNINGS = check_etcd.WARNINGS + check_services.WARNINGS
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -111,6 +111,11 @@ def is_ipv6(text: str) -> bool:
     return _parses(ipaddress.IPv6Address, text)
 
 
+def is_address(text: str) -> bool:
+    """Whether this is an IP address, not a name."""
+    return is_ipv6(text) or _is_ipv4(text)
+
+
 def _is_ipv4(text: str) -> bool:
     return _parses(ipaddress.IPv4Address, text)
 
@@ -189,6 +194,18 @@ _IMAGE = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}"
 ImageName = Annotated[str, _text(_IMAGE, "image name")]
 LocalPath = Annotated[str, Rule((_LOCAL, _check_home), _pattern(_LOCAL_PATH))]
 
+
+def _check_local_template(path: str) -> str:
+    """A local path that may hold placeholders: judged as it looks once they are filled."""
+    _LOCAL(expand(path, host="h", address="a"))
+    return path
+
+
+_LOCAL_HOLES = rf"(?:[A-Za-z0-9._/~@+=-]|{_HOLE})+"
+LocalPathTemplate = Annotated[
+    str, Rule((_BOTH, _check_local_template, _check_home), _pattern(_LOCAL_HOLES))
+]
+
 # --- etcd's URLs and names ----------------------------------------------------------------------
 
 _URL = re.compile(r"(https?)://(\[[^]]*\]|[^:/\[\]@]+):([0-9]{1,5})")
@@ -228,6 +245,30 @@ _URL_PATTERN = r"https?://[^\s/@]+:[0-9]{1,5}"
 _MEMBER_NAME = rf"(?:[A-Za-z0-9._:-]|{_HOLE})+"
 Url = Annotated[str, Rule((_BOTH, _check_url_template), _pattern(_URL_PATTERN))]
 MemberName = Annotated[str, Rule((_BOTH, _check_name_template), _pattern(_MEMBER_NAME))]
+
+# --- etcd's flags -------------------------------------------------------------------------------
+
+# What a unit's ExecStart takes as it is: no blank, no quote, no '%', '$' or backslash.
+_FLAG_VALUE = r"[A-Za-z0-9._:/,@+=*\[\]-]{1,1000}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
+
+
+FlagName = Annotated[
+    str, _text(r"[a-z][a-z0-9-]{1,60}", "flag of etcd; write it without its dashes")
+]
+FlagValue = Annotated[
+    str,
+    BeforeValidator(_plain),
+    Rule(
+        (_matching(_FLAG_VALUE, "value for a flag (no blanks, quotes, '%' or '$')"),),
+        {"type": ["string", "integer", "boolean"]},
+    ),
+]
 
 # --- shell lines and lists ----------------------------------------------------------------------
 

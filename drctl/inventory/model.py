@@ -13,9 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from drctl.inventory.fields import (
     Address,
     CommandLine,
+    FlagName,
+    FlagValue,
     ImageName,
     Jump,
     LocalPath,
+    LocalPathTemplate,
     MemberName,
     Name,
     NodePath,
@@ -139,6 +142,32 @@ class KubernetesFile(Strict):
     key: NodePath | None = Field(None, description="the key to that certificate")
 
 
+class LocalCertificatesFile(Strict):
+    """Certificates in files here, for the paths on the nodes that `etcd.tls` names."""
+
+    ca: LocalPathTemplate = Field(description="CA certificate, PEM")
+    cert: LocalPathTemplate = Field(
+        description="a member's certificate (server, client and peer), PEM; its names cover the "
+        "member's URLs; {host} and {address} filled in"
+    )
+    key: LocalPathTemplate = Field(description="its private key, PEM, without a passphrase")
+
+
+class PrepareFile(Strict):
+    """New, blank hosts: what step 1 installs there. Local paths start at this file's folder."""
+
+    hosts: Names | None = Field(None, description="groups or hosts among the members; default all")
+    binaries: LocalPath = Field(
+        description="local folder with etcd, etcdctl and etcdutl for the hosts"
+    )
+    certificates: LocalCertificatesFile | None = Field(
+        None, description="local files; needed for https"
+    )
+    flags: dict[FlagName, FlagValue] = Field(
+        default_factory=dict, description="more flags of etcd, without their dashes"
+    )
+
+
 class ServiceFile(Strict):
     """Units that stop and start together, under a name that runbooks use."""
 
@@ -201,6 +230,9 @@ class InventoryFile(Strict):
     )
     kubernetes: Annotated[KubernetesFile, OrEmpty()] = Field(
         default_factory=lambda: KubernetesFile(), description="where Kubernetes has its files"
+    )
+    prepare: PrepareFile | None = Field(
+        None, description="hosts that are new and blank; leave it out where etcd is installed"
     )
     services: dict[Name, ServiceFile | None] = Field(
         default_factory=dict,

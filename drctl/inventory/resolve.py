@@ -15,6 +15,7 @@ from drctl.inventory.model import (
     InventoryFile,
     KubernetesFile,
     MemberFile,
+    PrepareFile,
     ReachFile,
     ServiceFile,
     Strict,
@@ -26,7 +27,9 @@ from drctl.inventory.resolved import (
     Host,
     Inventory,
     Kubernetes,
+    LocalCertificates,
     Member,
+    Prepare,
     Service,
     Tls,
     Tools,
@@ -63,6 +66,7 @@ def resolve(file: InventoryFile, path: Path, warnings: tuple[str, ...] = ()) -> 
         etcd=_settings(etcd),
         members=members,
         kubernetes={name: _kubernetes(host, kubernetes) for name, host in hosts.items()},
+        prepare=_prepare(file, members, path),
         services={
             name: _service(name, service, file, hosts, commands)
             for name, service in services.items()
@@ -75,8 +79,10 @@ def resolve(file: InventoryFile, path: Path, warnings: tuple[str, ...] = ()) -> 
 
 def local_path(text: str | None, inventory: Path) -> Path | None:
     """A path on this machine: `~` is home, a relative one starts at the inventory's folder."""
-    if text is None:
-        return None
+    return None if text is None else _local(text, inventory)
+
+
+def _local(text: str, inventory: Path) -> Path:
     path = Path(text)
     if text.startswith("~"):
         path = path.expanduser()
@@ -156,6 +162,34 @@ def _members(
 ) -> tuple[Member, ...]:
     names = dict.fromkeys(file.groups.get("etcd", ()))
     return tuple(_member(hosts[name], etcd, inventory) for name in names if name in hosts)
+
+
+def _prepare(file: InventoryFile, members: tuple[Member, ...], path: Path) -> Prepare | None:
+    written = file.prepare
+    if written is None:
+        return None
+    named = {host for name in written.hosts or ("etcd",) for host in named_hosts(file, name)}
+    chosen = [member for member in members if member.host in named]
+    return Prepare(
+        hosts=tuple(member.host for member in chosen),
+        binaries=_local(written.binaries, path),
+        certificates={m.host: _certificates(written, m, file, path) for m in chosen}
+        if written.certificates
+        else {},
+        flags=written.flags,
+    )
+
+
+def _certificates(
+    written: PrepareFile, member: Member, file: InventoryFile, path: Path
+) -> LocalCertificates:
+    host = file.hosts[member.host]
+    address = host.cluster_address or host.address or member.host
+    files = {
+        part: _local(expand(text, host=member.host, address=address), path)
+        for part, text in written.certificates or ()
+    }
+    return LocalCertificates(**files)
 
 
 def _ports(members: tuple[Member, ...]) -> tuple[int, ...]:

@@ -106,6 +106,24 @@ class Kubernetes(Resolved):
     key: str | None
 
 
+class LocalCertificates(Resolved):
+    """One host's certificates, as files on this machine."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+class Prepare(Resolved):
+    """What is installed on new hosts: `binaries` is a local folder, `certificates` is by host
+    (empty: no TLS), `flags` are etcd's, without dashes."""
+
+    hosts: tuple[str, ...]
+    binaries: Path
+    certificates: dict[str, LocalCertificates]
+    flags: dict[str, str]
+
+
 class Commands(Resolved):
     """Shell commands of the manager `command`, with {unit} and {host} to fill."""
 
@@ -154,6 +172,7 @@ class Inventory(Resolved):
     etcd: EtcdSettings
     members: tuple[Member, ...]
     kubernetes: dict[str, Kubernetes]
+    prepare: Prepare | None
     services: dict[str, Service]
     commands: Commands | None
     settle_seconds: float
@@ -174,10 +193,10 @@ class Inventory(Resolved):
         raise self._unknown("etcd member", host, [member.host for member in self.members])
 
     def host_group(self, names: str | Iterable[str]) -> tuple[str, ...]:
-        """Host names for group names, host names and `all`: in that order, each once.
+        """Host names for group names, host names, `all` and `prepare`: in that order, each once.
 
-        `all` is every host in some group, so not a mere jump host. Raises InvalidInput for a
-        name that is neither.
+        `all` is every host in some group, so not a mere jump host; `prepare` are the hosts of that
+        section. Raises InvalidInput for a name that is none of these.
         """
         wanted = (names,) if isinstance(names, str) else tuple(names)
         return tuple(dict.fromkeys(host for name in wanted for host in self._hosts_of(name)))
@@ -186,11 +205,13 @@ class Inventory(Resolved):
         if name == "all":
             grouped = {host for members in self.groups.values() for host in members}
             return tuple(host for host in self.hosts if host in grouped)
+        if name == "prepare":
+            return self.prepare.hosts if self.prepare else ()
         if name in self.groups:
             return self.groups[name]
         if name in self.hosts:
             return (name,)
-        raise self._unknown("group or host", name, [*self.groups, *self.hosts, "all"])
+        raise self._unknown("group or host", name, [*self.groups, *self.hosts, "all", "prepare"])
 
     def _unknown(self, what: str, name: str, known: Iterable[str]) -> InvalidInput:
         names = list(known)

@@ -20,15 +20,18 @@ from drctl.rundata import rollback_plan
 from drctl.runstate import RunState
 from drctl.transport import Script
 from tests.core.test_plan import planner
-from tests.model.harness import INVENTORY
+from tests.model.harness import BLANK, INVENTORY
 
 GOLDEN = Path(__file__).parent / "golden"
 KUBEADM = Path(__file__).parent / "kubeadm.yaml"
-NAMES = tuple(shipped_runbooks())
+ON_NEW_HOSTS = "restore-on-new-hosts"
+NAMES = (*shipped_runbooks(), ON_NEW_HOSTS)
 
 
 def plan_of(name: str, inventory: Path = INVENTORY) -> Plan:
     """The plan; for `rollback` that of a restore which began everything."""
+    if name == ON_NEW_HOSTS:
+        return planner(load_inventory(BLANK)).plan(load_runbook("restore"))
     maker = planner(load_inventory(inventory))
     if name != "rollback":
         return maker.plan(load_runbook(name))
@@ -63,8 +66,7 @@ def details(step: PlannedStep) -> Iterator[str]:
     how = [flag for flag in flags if getattr(step, flag)]
     yield f"deadline {step.deadline:g} patience {step.patience:g} {' '.join(how)}".rstrip()
     for task in list(step.tasks.values())[:1]:
-        if task.source:
-            yield f"uploads {task.source}"
+        yield from (f"uploads {source} to {name}" for name, source in task.sources.items())
         yield from (f"{variable} = {source}" for variable, source in task.env.items())
         if task.undo:
             yield "can be taken back"

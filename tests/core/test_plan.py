@@ -13,10 +13,11 @@ from drctl.app import JUDGES
 from drctl.errors import InvalidInput
 from drctl.inventory import Inventory, load_inventory
 from drctl.plan import Plan, drift
-from drctl.planner import Planner
+from drctl.planner import UPLOADS, Planner
 from drctl.render import data_folder
 from drctl.runbook import VERBS, load_runbook, shipped_runbooks
 from tests.model.harness import INVENTORY
+from tests.model.installation import made_up_installation
 
 SNAPSHOT: dict[str, Any] = {"path": "/backup/snap.db", "size": 20512, "sha256": "5" * 64}
 HEAD = "runbook: own\nsource: here\nphases:\n- title: one\n  steps:\n"
@@ -28,7 +29,8 @@ def inventory() -> Inventory:
 
 
 def planner(inventory: Inventory, **options: Any) -> Planner:
-    return Planner(inventory, {"snapshot": SNAPSHOT}, options, SNAPSHOT["path"], frozenset(JUDGES))
+    facts = {"snapshot": SNAPSHOT, "prepare": made_up_installation(inventory)}
+    return Planner(inventory, facts, options, SNAPSHOT["path"], frozenset(JUDGES))
 
 
 @pytest.fixture
@@ -205,7 +207,7 @@ def used_templates() -> set[str]:
     folder = data_folder("templates")
     named = {
         f"service/{want}/{part}"
-        for want in ("fenced", "running", "restarted")
+        for want in ("fenced", "running", "restarted", "blank")
         for part in ("observe", "act")
     }
     named |= {f"service/managers/{manager}" for manager in MANAGERS}
@@ -215,7 +217,7 @@ def used_templates() -> set[str]:
     for name in shipped_runbooks():
         for step in load_runbook(name).steps:
             assert step.verb in VERBS
-            action = step.gather or step.run or ("stage/snapshot" if step.upload else "")
+            action = step.gather or step.run or UPLOADS.get(step.upload or "", "")
             named |= {action, f"{action}/observe", f"{action}/act"}
     named |= {
         f"{name.removesuffix('/act')}/undo/{part}" for name in named for part in ("observe", "act")

@@ -111,18 +111,17 @@ def running_cluster(
     `/var/lib` is a volume by default, so that `/var/lib/etcd` can be renamed and outlives a
     reboot. With `tmpfs` or `volumes` naming `/var/lib/etcd`, the data directory is a mount point.
     """
-    network, addresses = _network(nodes.client, members)
+    with own_network(nodes.client, members) as (network, addresses):
 
-    def boot(number: int) -> Node:
-        return nodes(
-            f"{name}-{number}",
-            tmpfs=tmpfs,
-            volumes=volumes,
-            network=network,
-            address=addresses[number - 1],
-        )
+        def boot(number: int) -> Node:
+            return nodes(
+                f"{name}-{number}",
+                tmpfs=tmpfs,
+                volumes=volumes,
+                network=network,
+                address=addresses[number - 1],
+            )
 
-    try:
         with ThreadPoolExecutor(members) as pool:
             made = tuple(pool.map(boot, range(1, members + 1)))
             files = _shared_files(made)
@@ -131,10 +130,16 @@ def running_cluster(
         cluster = Cluster(made, _inventory(made, folder, name))
         cluster.wait_healthy()
         yield cluster
+
+
+@contextmanager
+def own_network(client: DockerClient, members: int) -> Iterator[tuple[Network, list[str]]]:
+    """A network and that many addresses in it; removed at the end with every node that is on it."""
+    network, addresses = _network(client, members)
+    try:
+        yield network, addresses
     finally:
-        for container in nodes.client.containers.list(
-            all=True, filters={"network": str(network.id)}
-        ):
+        for container in client.containers.list(all=True, filters={"network": str(network.id)}):
             container.remove(force=True, v=True)
         network.remove()
 

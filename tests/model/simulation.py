@@ -16,6 +16,7 @@ from typing import Any
 from drctl.etcd.identity import predict
 from drctl.inventory import Inventory
 from drctl.transport import CommandResult, FakeTransport, Script
+from tests.model.installation import NAMES
 
 Env = Mapping[str, str]
 OLD_TOKEN = "the-old-cluster"
@@ -37,6 +38,10 @@ class Node:
     alarm: bool = False  # NOSPACE, which the snapshot holds
     moved_out: bool = False
     moved_in: bool = False
+    installed: bool = True  # etcd, its certificates and its unit
+    sent: set[str] = field(default_factory=set)  # files on their way to be installed
+    blank: bool = False  # this run began a blank member here
+    aside: str | None = None  # a blank member's data after it was taken back
     pids: Counter[str] = field(default_factory=Counter)
     owner: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, int] = field(default_factory=dict)
@@ -49,7 +54,9 @@ class Node:
             "fenced": sorted(self.fenced),
             "new_data": self.live is not None and self.live != OLD_TOKEN,
             "kept": self.kept,
-            "staging": (self.part, self.file, self.new is not None),
+            "staging": (self.part, self.file, self.new is not None, sorted(self.sent)),
+            "installed": self.installed,
+            "blank": self.blank,
             "owner": dict(self.owner),
         }
 
@@ -77,6 +84,7 @@ class SimulatedCluster(FakeTransport):
         self.handlers = {
             "node/machine": lambda h, _s, _e: f"machine_id={self.nodes[h].machine_id}",
             "node/owner": self._owner,
+            "prepare/facts": self._is_there,
             "etcd/facts": self._facts,
             "etcd/live": self._live,
             "etcd/state": self._state,
@@ -98,6 +106,12 @@ class SimulatedCluster(FakeTransport):
             ("service/running", self._is_running, self._start_units),
             ("service/running/undo", self._is_fenced, self._fence),
             ("service/restarted", self._is_restarted, self._restart),
+            ("service/blank", self._is_blank, self._start_blank),
+            ("service/blank/undo", self._is_stopped, self._stop_blank),
+            ("etcd/blank", self._is_begun, self._begin_blank),
+            ("etcd/blank/undo", self._is_no_blank, self._end_blank),
+            ("prepare/install", self._is_installed, self._install),
+            ("prepare/install/undo", self._is_taken_away, self._take_away),
             ("stage/snapshot", self._is_staged, self._accept),
             ("stage/snapshot/undo", self._is_clean, self._clean),
             ("stage/clean", self._is_clean, self._clean),
@@ -108,6 +122,12 @@ class SimulatedCluster(FakeTransport):
         ):
             self.handlers[f"{action}/observe"] = self._observer(observe)
             self.acts[f"{action}/act"] = act
+
+    def empty(self) -> None:
+        """Every member's host as it comes from the factory."""
+        for member in self.inventory.members:
+            node = self.nodes[member.host]
+            node.live, node.installed, node.services["etcd"] = None, False, False
 
     def snapshot(self) -> dict[str, Node]:
         return copy.deepcopy(self.nodes)
@@ -128,10 +148,10 @@ class SimulatedCluster(FakeTransport):
             "boot_id": "boot",
             "now": "1790000000",
             "tools_missing": "",
-            "etcd_version": "3.5.16",
-            "etcdctl_version": "3.5.16",
-            "etcdutl_version": "3.5.16",
-            "restore_flags": "bump-revision mark-compacted",
+            "etcd_version": "3.5.16" if node.installed else "",
+            "etcdctl_version": "3.5.16" if node.installed else "",
+            "etcdutl_version": "3.5.16" if node.installed else "",
+            "restore_flags": "bump-revision mark-compacted" if node.installed else "",
             "data_kind": "directory" if node.live else "absent",
             "data_owner": "0:0",
             "data_mode": "700",
@@ -141,11 +161,25 @@ class SimulatedCluster(FakeTransport):
             "wal_stage": "",
             "wal_free": "0",
             "same_fs": "none",
-            "certs_missing": "",
+            "certs_missing": "" if node.installed else self._paths(host),
             "cert_not_after": "",
-            "units_missing": "",
+            "units_missing": "" if node.installed else "etcd",
             "manager": "ok",
         }
+        return "".join(f"{name}={value}\n" for name, value in facts.items())
+
+    def _paths(self, host: str) -> str:
+        member = self.inventory.member(host)
+        return f"{member.ca} {member.cert} {member.key}"
+
+    def _is_there(self, host: str, _script: Script, _env: Env) -> str:
+        node = self.nodes[host]
+        state = "same" if node.installed else "absent"
+        names = (*NAMES, "unit")
+        facts = {f"there.{name}": f"{state} /path/of/{name}" for name in names}
+        facts |= {"arch": "x86_64", "unit_elsewhere": "", "drop_ins": "", "owner_missing": ""}
+        facts |= {"owner_wrong": "", "holds": "/var/lib/etcd/member" if node.live else ""}
+        facts["ports_taken"] = "2379 2380" if node.services["etcd"] else ""
         return "".join(f"{name}={value}\n" for name, value in facts.items())
 
     def _serves(self, host: str) -> bool:
@@ -164,7 +198,7 @@ class SimulatedCluster(FakeTransport):
             "header": {
                 "cluster_id": ids.cluster_id,
                 "member_id": ids.member_ids[member.name],
-                "revision": 100 if token == OLD_TOKEN else 1_000_000_100,
+                "revision": 1 if token.endswith("-blank") else _revision(token),
                 "raft_term": 2,
             },
             "version": "3.5.16",
@@ -326,11 +360,69 @@ class SimulatedCluster(FakeTransport):
             node.pids[unit] += 1
             node.services[unit] = True
 
+    # -- new hosts --------------------------------------------------------------------------
+
+    def _is_installed(self, node: Node, _script: Script, env: Env) -> str:
+        if node.installed and not node.sent:
+            return "state=after\n"
+        folder = f"{env['DRCTL_WORK']}/{env['DRCTL_RUN']}/files"
+        targets = [] if node.installed else [f"target_{n}={folder}/{n}\n" for n in NAMES]
+        return "".join(targets) + "state=before\n"
+
+    def _install(self, node: Node, _script: Script, _env: Env) -> None:
+        assert node.installed or node.sent == {*NAMES}
+        node.installed, node.sent = True, set()
+
+    def _is_taken_away(self, node: Node, _script: Script, _env: Env) -> str:
+        return f"state={'before' if node.installed or node.sent else 'after'}\n"
+
+    def _take_away(self, node: Node, _script: Script, _env: Env) -> None:
+        assert not node.services["etcd"], "etcd taken away while it runs"
+        node.installed, node.sent = False, set()
+
+    def _is_begun(self, node: Node, _script: Script, env: Env) -> str:
+        if env["DRCTL_START_BLANK"] != "yes" or node.blank:
+            return "state=after\n"
+        return f"state={'unknown' if node.live else 'before'}\n"
+
+    def _begin_blank(self, node: Node, _script: Script, _env: Env) -> None:
+        node.blank = True
+
+    def _is_no_blank(self, node: Node, _script: Script, _env: Env) -> str:
+        return f"state={'before' if node.blank else 'after'}\n"
+
+    def _end_blank(self, node: Node, _script: Script, _env: Env) -> None:
+        assert not node.moved_in and not node.services["etcd"]
+        node.aside, node.live, node.blank = node.live, None, False
+
+    def _is_blank(self, node: Node, _script: Script, env: Env) -> str:
+        if env["DRCTL_START_BLANK"] != "yes":
+            return "state=after\n"
+        if not node.blank:
+            return "state=unknown\n"
+        return f"state={'after' if node.live and node.services['etcd'] else 'before'}\n"
+
+    def _start_blank(self, node: Node, _script: Script, env: Env) -> None:
+        assert node.installed and node.blank and "etcd" not in node.fenced
+        if node.live is None:
+            node.effects["blank"] += 1
+            node.live = env["DRCTL_BLANK_TOKEN"]
+        node.services["etcd"] = True
+
+    def _is_stopped(self, node: Node, _script: Script, _env: Env) -> str:
+        return f"state={'before' if node.services['etcd'] else 'after'}\n"
+
+    def _stop_blank(self, node: Node, _script: Script, _env: Env) -> None:
+        node.services["etcd"] = False
+
     # -- files ------------------------------------------------------------------------------
 
-    def _upload(self, host: str, _source: Path, target: str) -> None:
-        assert target.endswith("/snapshot.db.part")
-        self.nodes[host].part = True
+    def _upload(self, host: str, source: Path, target: str) -> None:
+        if target.endswith("/snapshot.db.part"):
+            self.nodes[host].part = True
+        else:
+            assert target == f"/var/lib/drctl/{self.nodes[host].owner['run']}/files/{source.name}"
+            self.nodes[host].sent.add(source.name)
 
     def _is_staged(self, node: Node, script: Script, env: Env) -> str:
         target = f"{env['DRCTL_STAGE']}/{env['DRCTL_RUN']}/snapshot.db.part"
@@ -391,6 +483,10 @@ class SimulatedCluster(FakeTransport):
 
 def _session_of(env: Env) -> tuple[str, str]:
     return env["DRCTL_RUN"], env["DRCTL_EPOCH"]
+
+
+def _revision(token: str) -> int:
+    return 100 if token == OLD_TOKEN else 1_000_000_100
 
 
 def _units(script: Script) -> list[str]:

@@ -12,7 +12,7 @@ from drctl.errors import StepFailed
 from drctl.inventory import load_inventory
 from drctl.runstate import fold
 from drctl.situation import SITUATIONS, Situation, situation
-from tests.model.harness import INVENTORY, World
+from tests.model.harness import BLANK, INVENTORY, World
 from tests.model.simulation import OLD_TOKEN, Node
 
 STORY = {
@@ -31,6 +31,12 @@ STORY = {
     ],
 }
 STORY["restore-staged"] = ["untouched", "beside", *STORY["restore"][1:]]
+STORY["new-hosts"] = [
+    "untouched",
+    "preparing",
+    *STORY["restore"][2:8],
+    "done",
+]
 KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -92,12 +98,23 @@ def test_every_moment_is_told_as_it_is(order: str, snapshot_facts: dict[str, Any
     assert [word for word, _ in groupby(told)] == STORY[order]
 
 
+def test_new_hosts_are_told_apart(snapshot_facts: dict[str, Any]) -> None:
+    world = World.fresh(load_inventory(BLANK), "restore", snapshot_facts)
+    told: list[str] = []
+    assert world.session(look=lambda _: told.append(now(world).word)) is not None
+    assert [word for word, _ in groupby(told)] == STORY["new-hosts"]
+    fatal = world.moments.names.index("after result start-blank m3")
+    killed = world.again()
+    assert killed.session(fatal=fatal) is None and now(killed).word == "preparing"
+    assert not any(node.kept or node.fenced for node in killed.cluster.nodes.values())
+
+
 def now(world: World) -> Situation:
     return situation(fold(world.journal.events))
 
 
 def test_every_situation_is_met_by_a_test() -> None:
-    assert {*STORY["restore-staged"], "own-runbook"} == set(SITUATIONS)
+    assert {*STORY["restore-staged"], "preparing", "own-runbook"} == set(SITUATIONS)
 
 
 def test_a_half_exchanged_cluster_is_told_host_by_host(snapshot_facts: dict[str, Any]) -> None:

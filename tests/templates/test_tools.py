@@ -51,10 +51,10 @@ class ToolNode(Node):
     def send(self) -> Path:
         """What the engine does before a script that needs a file."""
         task = self.task("facts")
-        assert task.source and task == self.task("facts")
-        target = self.root / "work" / RUN / task.target
+        ((place, source),) = task.sources.items()
+        target = self.root / "work" / RUN / place.removeprefix("run ")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(task.source, target)
+        shutil.copy(source, target)
         target.chmod(0o600)
         return target
 

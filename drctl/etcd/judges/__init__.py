@@ -1,12 +1,14 @@
 """Judges over etcd: pure functions from `Evidence` to `Verdict`.
 
-`ready` asks whether the hosts can take a restore, `living` what still runs and what must not be
-lost, `restored` whether what came up is what was planned. No answer is never a yes.
+`ready` asks whether hosts can take a restore, `blank` whether new ones can be prepared, `living`
+what still runs and what must not be lost, `restored` whether what came up is what was planned. No
+answer is never a yes.
 """
 
+from drctl.etcd.judges.blank import can_prepare, is_the_blank_cluster
 from drctl.etcd.judges.kept import nothing_would_be_lost, proven_revision, same_machine
 from drctl.etcd.judges.living import choose_bump, live_state, nobody_else, same_old_cluster
-from drctl.etcd.judges.ready import can_restore
+from drctl.etcd.judges.ready import can_restore, is_prepared
 from drctl.etcd.judges.restored import (
     is_planned_identity,
     is_the_planned_cluster,
@@ -15,9 +17,12 @@ from drctl.etcd.judges.restored import (
 )
 
 __all__ = [
+    "can_prepare",
     "can_restore",
     "choose_bump",
     "is_planned_identity",
+    "is_prepared",
+    "is_the_blank_cluster",
     "is_the_planned_cluster",
     "live_state",
     "nobody_else",

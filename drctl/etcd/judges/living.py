@@ -7,6 +7,7 @@ from typing import Any
 
 from drctl.etcd.answers import MemberList
 from drctl.etcd.identity import to_hex
+from drctl.etcd.judges.blank import is_own_blank
 from drctl.etcd.judges.common import (
     Voice,
     agreed,
@@ -58,7 +59,8 @@ def live_state(evidence: Evidence) -> Verdict:
     leader (etcd steps down without one: CheckQuorum), or when most members answer at all, be it
     without a leader at this moment. Silent hosts are what disasters are made of: no problem here.
     Where every member answers at revision 1, nothing was ever written (the blank cluster of the
-    procedure's step 1): there is nothing to lose.
+    procedure's step 1): there is nothing to lose. Nor is there in the blank cluster that this run
+    began, known by its cluster id.
 
     Yields quorum, answering, live_revision (None when unknown), live_cluster_id, live_members.
     """
@@ -78,6 +80,7 @@ def live_state(evidence: Evidence) -> Verdict:
     }
     snapshot = evidence.facts.get("snapshot")
     blank = most and len(answering) >= len(expected_members(evidence)) and (revision or 0) <= 1
+    blank = blank or is_own_blank(evidence, clusters, revision)
     problems = [] if blank else _would_replace(evidence, quorum, revision, snapshot)
     warnings = [*_survivor(quorum, values, snapshot), *_foreign(clusters, snapshot)]
     return Verdict(values, tuple(problems), tuple(warnings), _live_findings(values))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from drctl.etcd.answers import parse_version, version_tuple
+from drctl.etcd.judges.blank import without_the_lacking
 from drctl.etcd.judges.common import agreed, expected_members, forgotten, reports, spelled
 from drctl.etcd.reports import words
 from drctl.verdict import Evidence, Problem, Verdict
@@ -26,13 +28,32 @@ Reports = Mapping[str, Report]
 
 def can_restore(evidence: Evidence) -> Verdict:
     """Proves that each host has the tools, units, certificates, versions, space and directories
-    that the restore will need (etcd-facts.md: "Snapshot file", "etcdutl snapshot restore").
+    that the restore will need (etcd-facts.md: "Snapshot file", "etcdutl snapshot restore"). What
+    a host lacks and `prepare` installs there (facts["prepare"]) is excused.
 
     Yields per host `stage`, `wal_stage`, `owner`, `mode`; and `can_bump`, true where every etcdutl
-    knows the bump flags.
+    that is there knows the bump flags.
     """
     found, problems = reports(evidence)
     problems += forgotten(evidence, "missing")
+    return _judged(evidence, without_the_lacking(evidence, found), problems)
+
+
+def is_prepared(evidence: Evidence) -> Verdict:
+    """The same of hosts that were prepared, with nothing excused. Yields the same, with what was
+    known of the other hosts."""
+    found, problems = reports(evidence)
+    verdict = _judged(evidence, found, problems)
+    known = evidence.values
+    merged = {
+        name: {**known.get(name, {}), **verdict.values[name]}
+        for name in ("stage", "wal_stage", "owner", "mode")
+    }
+    can_bump = verdict.values["can_bump"] and bool(known.get("can_bump", True))
+    return replace(verdict, values={**merged, "can_bump": can_bump})
+
+
+def _judged(evidence: Evidence, found: Reports, problems: list[Problem]) -> Verdict:
     snapshot = evidence.facts.get("snapshot")
     for host, report in found.items():
         problems += _host_problems(host, report, snapshot)
@@ -58,7 +79,8 @@ def _host_problems(
 
 
 def _blank(host: str, report: Report) -> Iterator[Problem]:
-    missing = [tool for tool in _TOOLS if not report.get(f"{tool}_version")]
+    excused = words(report, "excused")
+    missing = [t for t in _TOOLS if not report.get(f"{t}_version") and t not in excused]
     missing += [f"unit {unit}" for unit in words(report, "units_missing")]
     if missing:
         yield Problem(
@@ -188,7 +210,8 @@ def _mixed_versions(found: Reports) -> Iterator[Problem]:
 
 
 def _can_bump(report: Report) -> bool:
-    return _BUMP_FLAGS.issubset(words(report, "restore_flags"))
+    flags = words(report, "restore_flags")
+    return _BUMP_FLAGS.issubset(flags) or "etcdutl" in words(report, "excused")
 
 
 def _owner(evidence: Evidence, host: str, report: Report) -> str:

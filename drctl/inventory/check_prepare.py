@@ -1,0 +1,105 @@
+"""Checks of the section `prepare`: whether what it promises can be installed. Whether the local
+files are there, and any good, is asked where a run begins (`drctl.prepare`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from drctl.inventory.check_etcd import inside
+from drctl.inventory.resolved import Member
+from drctl.inventory.subject import Check, Finding, Subject
+from drctl.yamlfile import suggestion
+
+OWN_FLAGS = frozenset(
+    (
+        "name",
+        "data-dir",
+        "wal-dir",
+        "config-file",
+        "advertise-client-urls",
+        "force-new-cluster",
+        "cert-file",
+        "key-file",
+        "trusted-ca-file",
+        "client-cert-auth",
+        "auto-tls",
+        "discovery",
+        "discovery-srv",
+    )
+)
+"""Flags that follow from the rest of the inventory, or that would undo what it says."""
+
+_OWN_PREFIXES = ("initial-", "peer-")
+
+
+def hosts(subject: Subject) -> Iterator[Finding]:
+    written = subject.file.prepare
+    if written is None or subject.misses("groups"):
+        return
+    members = subject.file.groups.get("etcd", ())
+    for index, name in enumerate(written.hosts or ()):
+        named = subject.file.groups.get(name, (name,))
+        path = ("prepare", "hosts", index)
+        if name not in subject.hosts | subject.groups:
+            yield path, f"unknown group or host {name!r}{suggestion(name, subject.hosts)}"
+        elif strangers := [host for host in named if host not in members]:
+            yield path, f"{', '.join(strangers)}: only members of the group 'etcd' are prepared"
+
+
+def service(subject: Subject) -> Iterator[Finding]:
+    etcd = subject.inventory.services["etcd"]
+    if subject.file.prepare is None or not etcd.units:
+        return
+    if etcd.manager != "systemd":
+        yield ("prepare",), "only a systemd unit can be installed, and etcd's manager is another"
+    if any(member.tools.source != "host" for member in subject.inventory.members):
+        yield ("prepare",), "programs are installed on the host, and etcd.tools says otherwise"
+    if len(etcd.units) > 1 or "." in etcd.units[0].removesuffix(".service"):
+        units = ", ".join(etcd.units)
+        yield ("prepare",), f"one unit is installed, and the service etcd names {units}"
+
+
+def certificates(subject: Subject) -> Iterator[Finding]:
+    written = subject.file.prepare
+    if written is None:
+        return
+    for member in subject.inventory.members:
+        schemes = {url.partition(":")[0] for url in member.peer_urls + member.client_urls}
+        if len(schemes) > 1:
+            message = f"{member.host} has both http and https URLs: prepare it yourself"
+            yield ("prepare",), message
+        elif schemes == {"https"} and written.certificates is None:
+            yield (
+                ("prepare",),
+                "certificates are missing: https needs certificates: {ca, cert, key}",
+            )
+        elif schemes == {"http"} and written.certificates:
+            yield ("prepare", "certificates"), "the members' URLs are http: what are these for?"
+
+
+def flags(subject: Subject) -> Iterator[Finding]:
+    for name in subject.file.prepare.flags if subject.file.prepare else ():
+        if name in OWN_FLAGS or name.startswith(_OWN_PREFIXES):
+            yield ("prepare", "flags", name), "follows from the rest of the inventory: leave it out"
+
+
+def paths(subject: Subject) -> Iterator[Finding]:
+    if subject.file.prepare is None:
+        return
+    for member in subject.inventory.members:
+        installed = _installed(member)
+        twice = {path for path in installed if installed.count(path) > 1}
+        for path in sorted(twice):
+            yield ("prepare",), f"on {member.host} two files would be installed as {path}"
+        for path in installed:
+            for directory in filter(None, (member.data_dir, member.wal_dir)):
+                if inside(path, directory):
+                    yield ("prepare",), f"on {member.host} {path} lies in {directory}, etcd's own"
+
+
+def _installed(member: Member) -> list[str]:
+    tools = [f"{member.bin_dir}/{tool}" for tool in ("etcd", "etcdctl", "etcdutl")]
+    return tools + [path for path in (member.ca, member.cert, member.key) if path]
+
+
+FAULTS: tuple[Check, ...] = (hosts, service, certificates, flags, paths)
