@@ -70,6 +70,16 @@ def power_on(scene: Scene, node: SiteNode) -> None:
     scene.down.discard(node.name)
 
 
+def retired(scene: Scene, node: SiteNode) -> None:
+    """The host plays no part any more."""
+    scene.site.retire(node.name)
+
+
+def enlisted(scene: Scene, node: SiteNode) -> None:
+    """The blank machine is to be a member of etcd."""
+    scene.site.enlist(node.name)
+
+
 def cut(scene: Scene, node: SiteNode) -> None:
     """No packet passes between the host and the other members."""
     others = [other.name for other in witness.members(scene.site) if other != node]
@@ -191,6 +201,10 @@ KINDS: Mapping[str, Kind] = {
     ),
     "power-off": Kind("the host is off, at once", "last", (power_off,)),
     "power-on": Kind("the host is switched on again", "last", (power_on,)),
+    "lose-machine": Kind("the machine is gone for good", "all", (power_off, retired)),
+    "new-machine": Kind(
+        "a new, blank machine with another address is to be a member", "spares", (enlisted,)
+    ),
     "cut-network": Kind("no packet passes to the other members", "last", (cut,)),
     "mend-network": Kind("all packets pass again", "last", (mend,)),
     "fill-disk": Kind("the disk that holds the data is full", "last", (shell("fill-disk"),)),

@@ -108,6 +108,16 @@ class LocalSite:
         local.start_host(lab, host)
         until(partial(sshserver.answers, lab, host), _CONTROL_SECONDS, f"{node}: sshd")
 
+    def retire(self, node: str) -> None:
+        """Refused: there are no other machines that could take its place."""
+        raise Refused(
+            "a lab on loopback has no other machines", host=node, hint="use --driver docker"
+        )
+
+    def enlist(self, node: str) -> None:
+        """Refused, as `retire` is."""
+        self.retire(node)
+
     def cut(self, node: str, others: Sequence[str]) -> None:
         """Refused: without root nobody can take packets away from loopback."""
         raise Refused(

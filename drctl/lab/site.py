@@ -111,6 +111,14 @@ class Site(Protocol):
         """Start the host again and wait until SSH answers there."""
         ...
 
+    def retire(self, node: str) -> None:
+        """The host is lost for good: it has no role any more, and is not in the inventory."""
+        ...
+
+    def enlist(self, node: str) -> None:
+        """The spare, still blank, is to be a member of etcd: so says the inventory from now on."""
+        ...
+
     def cut(self, node: str, others: Sequence[str]) -> None:
         """Drop all traffic between the host and `others`, in both directions; SSH from this
         machine still answers."""

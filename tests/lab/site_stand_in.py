@@ -42,6 +42,12 @@ class SiteStandIn:
 
     power_on = power_off
 
+    def retire(self, node: str) -> None:
+        raise AssertionError(f"{node} retired")
+
+    def enlist(self, node: str) -> None:
+        raise AssertionError(f"{node} enlisted")
+
     def cut(self, node: str, others: Sequence[str]) -> None:
         raise AssertionError(f"{node}: {others}")
 

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from docker import DockerClient
 
 from drctl.errors import Refused, StepFailed, UsageError
 from drctl.lab import certs, labfile, labs, processes
-from drctl.lab.docker import contents, engine, flavours, images, pki, places
+from drctl.lab.docker import contents, engine, flavours, images, papers, places
 from drctl.lab.docker import kubernetes as programs
 from drctl.lab.docker.layout import (
     APISERVER_PORT,
@@ -35,7 +34,6 @@ from drctl.lab.labs import LabStatus, NodeStatus, Say
 from drctl.lab.layout import resolve
 from drctl.lab.processes import ProcessRecord
 from drctl.lab.site import Role
-from drctl.render import render
 
 _TRIES = 3  # for a subnet and ports that somebody else takes at the same moment
 _FIRST = {"node": 11, "spare": 101, "worker": 201}  # the last byte of a machine's address
@@ -213,6 +211,7 @@ def _nodes(shape: Shape, network: str) -> tuple[Node, ...]:
             address,
             ports={port: next(outside) for port in inside[name]},
             member_name=member_name.format(host=name, address=address),
+            blank="spare" in roles,
         )
         for name, address, roles in planned
     )
@@ -224,7 +223,7 @@ def _bring_up(client: DockerClient, lab: DockerLab, base: str, say: Say) -> None
     carried = chosen.programs(lab)
     lab.images = {"machine": blank, "node": images.node(client, blank, carried, say)}
     lab.save()
-    lab.compose_file.write_text(_compose(lab))
+    lab.compose_file.write_text(papers.compose(lab))
     say(f"starting {len(lab.nodes)} machines in {lab.subnet} (project {lab.project})")
     engine.start(lab)
     machines = {node.name: Machine(lab, node, client) for node in lab.nodes}
@@ -232,7 +231,7 @@ def _bring_up(client: DockerClient, lab: DockerLab, base: str, say: Say) -> None
         list(pool.map(Machine.wait_booted, machines.values()))
     say("machines have booted")
     _let_in(lab, list(machines.values()))
-    lab.inventory.write_text(_inventory(lab, chosen))
+    lab.inventory.write_text(papers.inventory(lab))
     chosen.start(lab, machines, say)
 
 
@@ -250,33 +249,6 @@ def _with_logs(client: DockerClient, lab: DockerLab, error: BaseException) -> Ba
     return StepFailed("\n".join([f"lab did not come up: {told}", *tails]), hint=error.hint)
 
 
-def _compose(lab: DockerLab) -> str:
-    def mounts(node: Node) -> list[str]:
-        limited = lab.shape.data_size if node.has("etcd") else None
-        data = [f"{lab.data_dir}:size={limited},mode=700"] if limited else []
-        return ["/run", "/run/lock", "/tmp", *data]
-
-    apiservers = [f"{pki.APISERVERS_NAME}:{node.address}" for node in lab.having("control_plane")]
-    nodes = [
-        {
-            "name": node.name,
-            "image": lab.images["machine" if node.has("spare") else "node"],
-            "address": node.address,
-            "published": [f"127.0.0.1:{out}:{inside}" for inside, out in node.ports.items()],
-            "tmpfs": mounts(node),
-            "hosts": apiservers if node.has("worker") else [],
-        }
-        for node in lab.nodes
-    ]
-    return render(
-        "lab/docker/compose.yaml",
-        project=lab.project,
-        subnet=lab.subnet,
-        labels=engine.labels(lab),
-        nodes=nodes,
-    )
-
-
 def _let_in(lab: DockerLab, machines: Sequence[Machine]) -> None:
     """The operator's key into every machine, and every machine's host key to the operator."""
     public = certs.new_ssh_key(lab.key)
@@ -289,20 +261,6 @@ def _let_in(lab: DockerLab, machines: Sequence[Machine]) -> None:
 
     with ThreadPoolExecutor(len(machines)) as pool:
         lab.known_hosts.write_text("".join(pool.map(one, machines)))
-
-
-def _inventory(lab: DockerLab, chosen: flavours.Way) -> str:
-    values: dict[str, Any] = {
-        "cluster": lab.cluster,
-        "directory": lab.directory,
-        "user": USER,
-        "nodes": [node for node in lab.nodes if not node.has("spare")],
-        "control_plane": [node.name for node in lab.having("control_plane")],
-        "workers": [node.name for node in lab.having("worker")],
-    }
-    own = chosen.inventory(lab)
-    wal = {"wal_dir": lab.wal_dir} if lab.wal_dir else {}
-    return render("lab/docker/inventory.yaml", **values | own | {"etcd": own["etcd"] | wal})
 
 
 def _node_status(lab: DockerLab, node: Node) -> NodeStatus:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ class Node:
     address: str
     ports: dict[int, int]
     member_name: str  # the etcd member's
+    blank: bool = False  # it began as a machine with nothing on it
 
     def has(self, role: Role) -> bool:
         """Whether it plays that role."""
@@ -125,7 +126,9 @@ class DockerLab:
     @property
     def admin(self) -> Access | None:
         """The cluster administrator's certificates, None where there is no Kubernetes."""
-        return self._access("admin") if self.shape.kubernetes else None
+        if self.shape.kubernetes is None or not self.having("control_plane"):
+            return None
+        return self._access("admin")
 
     def having(self, role: Role) -> tuple[Node, ...]:
         """The nodes that play `role`, in order."""
@@ -138,6 +141,14 @@ class DockerLab:
                 return node
         known = ", ".join(node.name for node in self.nodes)
         raise UsageError(f"the lab has no host {name!r}", hint=f"its hosts are {known}")
+
+    def recast(self, name: str, *roles: Role) -> None:
+        """Give the machine other roles, from now on."""
+        chosen = self.node(name)
+        self.nodes = tuple(
+            replace(node, roles=roles) if node == chosen else node for node in self.nodes
+        )
+        self.save()
 
     def save(self) -> None:
         """Write the record."""
@@ -182,4 +193,5 @@ def _node(raw: dict[str, object]) -> Node:
         address=str(raw["address"]),
         ports={int(inside): int(outside) for inside, outside in ports.items()},
         member_name=str(raw["member_name"]),
+        blank=bool(raw["blank"]),
     )

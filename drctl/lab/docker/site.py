@@ -10,10 +10,10 @@ from pathlib import Path
 from docker import DockerClient
 
 from drctl.lab.certs import Authority
-from drctl.lab.docker import flavours, pki
+from drctl.lab.docker import flavours, papers, pki
 from drctl.lab.docker.layout import APISERVER_PORT, DockerLab, Node
 from drctl.lab.docker.machine import Machine
-from drctl.lab.site import Access, Flavour, Part, Ran, SiteNode
+from drctl.lab.site import Access, Flavour, Part, Ran, Role, SiteNode
 
 _CUT = """\
 iptables -w -N DRCTL-LAB-CUT 2>/dev/null && {{
@@ -90,6 +90,14 @@ class DockerSite:
         """Boot it again. A `cut` that was made there is gone."""
         self._machine(node).power_on()
 
+    def retire(self, node: str) -> None:
+        """It has no role any more, and the inventory does not name it."""
+        self._recast(node)
+
+    def enlist(self, node: str) -> None:
+        """The inventory names it as a member whose host is to be prepared."""
+        self._recast(node, "etcd")
+
     def cut(self, node: str, others: Sequence[str]) -> None:
         """Drop rules in the machine, by the others' addresses."""
         addresses = " ".join(self.lab.node(other).address for other in others)
@@ -104,6 +112,11 @@ class DockerSite:
     @property
     def _way(self) -> flavours.Way:
         return flavours.way(self.lab.shape.flavour)
+
+    def _recast(self, node: str, *roles: Role) -> None:
+        self.lab.recast(node, *roles)
+        if self.lab.having("etcd"):
+            self.lab.inventory.write_text(papers.inventory(self.lab))
 
     def _machine(self, name: str) -> Machine:
         return Machine(self.lab, self.lab.node(name), self.client)
