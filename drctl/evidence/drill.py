@@ -33,7 +33,7 @@ def drill_evidence(record: Record, drills: Sequence[Record], *, made_at: str) ->
         "made": {"at": made_at, "drctl": __version__},
         "verdict": _verdict(record),
         "time": _time(record),
-        "not_tested": [*_left_open(record), *record["not_tested"]],
+        "not_tested": [*_left_open(record), *_by_reason(record["not_tested"])],
         "history": history(record, drills),
     }
 
@@ -79,15 +79,31 @@ def _left_open(record: Record) -> list[str]:
     """What follows from the record itself, beyond what the scenario says of itself."""
     if record["verdict"] == "skipped":
         return [f"anything at all: {record['reason']}"]
-    found = []
-    if not record["versions"]["kubernetes"]:
-        found.append("no real Kubernetes stood in front of etcd")
     machine = record["machine"]
-    found.append(
+    shared = (
         f"all hosts shared one machine ({machine['cpus']} CPUs, {machine['memory_bytes'] // 2**30} "
-        "GiB): its times say nothing about other disks, networks or sizes of data"
+        "GiB), and its times say nothing about other disks, networks or sizes of data"
     )
-    return found
+    if record["versions"]["kubernetes"]:
+        return [shared]
+    return ["Kubernetes itself; only etcd's own clients were there", shared]
+
+
+def _by_reason(lines: Sequence[str]) -> list[str]:
+    """Lines `WHAT: REASON` with one reason become one line; the others stay as they are."""
+    by_reason: dict[str, list[str]] = {}
+    for line in lines:
+        what, colon, reason = line.rpartition(": ")
+        by_reason.setdefault(reason if colon else "", []).append(what if colon else line)
+    return [
+        line
+        for reason, whats in by_reason.items()
+        for line in (
+            [f"{reason}: {'; '.join(whats)}"]
+            if reason and len(whats) > 1
+            else [f"{what}: {reason}" if reason else what for what in whats]
+        )
+    ]
 
 
 def history(record: Record, drills: Sequence[Record]) -> list[dict[str, Any]]:

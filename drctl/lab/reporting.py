@@ -25,7 +25,7 @@ def records(state_dir: Path, say: Say) -> list[DrillRecord]:
             found.append(record.load(path))
         except InvalidInput as error:
             say(f"warning: {error}")
-    return found
+    return sorted(found, key=lambda made: (made.started, made.drill))
 
 
 def chosen(state_dir: Path, drill: str | None, say: Say) -> DrillRecord:

@@ -106,9 +106,14 @@ def test_what_was_lost_is_counted_by_kind() -> None:
 
 def test_no_kubernetes_is_said() -> None:
     made = a_record("one")
-    assert "no real Kubernetes stood in front of etcd" in evidence(made)["not_tested"]
+    assert evidence(made)["not_tested"][0].startswith("Kubernetes itself")
     real = replace(made, versions=replace(made.versions, kubernetes="1.20.2"))
-    assert "no real Kubernetes stood in front of etcd" not in evidence(real)["not_tested"]
+    assert evidence(real)["not_tested"][0].startswith("all hosts shared one machine")
+
+
+def test_what_was_not_tested_for_one_reason_is_one_line() -> None:
+    made = replace(a_record("one"), not_tested=("a: no etcd", "by itself", "b: no etcd", "c: d"))
+    assert evidence(made)["not_tested"][2:] == ["no etcd: a; b", "by itself", "c: d"]
 
 
 def drctl(state: Path, *arguments: str) -> Result:
