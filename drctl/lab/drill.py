@@ -33,7 +33,6 @@ from drctl.lab.site import Site
 from drctl.lab.times import utc_now
 
 __all__ = ["LATER_KEYS", "Drill", "StepTime", "lines", "split_by_phase"]
-_SINCE_BOOT = {"lab_of_its_own": False}
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Drill:
     def __post_init__(self) -> None:
         self.practice = drivers.practice(self.driver)
         self._site: Site | None = None
-        self._needs: Needs | None = None
+        self._lab: tuple[object, ...] = ()  # the kind of lab that may be used again
 
     def left_of(self, scenarios: Sequence[Scenario]) -> list[Scenario]:
         """Those that have not passed yet with this drctl, driver and flavour, by the records."""
@@ -124,21 +123,21 @@ class Drill:
         rehearsal.run()
         done = made.done(rehearsal, versions)
         if done.verdict != "passed" or scenario.needs.lab_of_its_own:
-            self._needs = None  # the next one gets a lab of its own
+            self._lab = ()  # the next one gets a lab of its own
         return self._saved(done)
 
     def _lab_for(self, place: Path, needs: Needs) -> Site:
-        wanted = needs.model_copy(update=_SINCE_BOOT)
-        if self._site is not None and self._needs == wanted:
+        wanted = needs.lab
+        if self._site is not None and self._lab == wanted:
             return self._site
         self._down(place)
         self._site = drivers.up(self.practice, place, needs, self.options, self.say)
-        self._needs = wanted
+        self._lab = wanted
         return self._site
 
     def _down(self, place: Path) -> None:
         if self._site is not None:
-            self._site = self._needs = None
+            self._site, self._lab = None, ()
             drivers.down(self.practice, place, self.say)
 
     def _saved(self, made: DrillRecord) -> DrillRecord:

@@ -22,7 +22,7 @@ def _real(ask: Callable[[Scene], Seen]) -> Callable[[Scene], Seen]:
 
     @wraps(ask)
     def only_there(scene: Scene) -> Seen:
-        if scene.site.kubernetes is None:
+        if not _doors(scene):
             raise NotHere("no real Kubernetes stands in front of this etcd")
         return ask(scene)
 
@@ -31,9 +31,8 @@ def _real(ask: Callable[[Scene], Seen]) -> Callable[[Scene], Seen]:
 
 def _doors(scene: Scene) -> dict[str, KubeApi]:
     """Every apiserver that should answer."""
-    nodes = [
-        node for node in scene.site.nodes if node.apiserver_url and node.name not in scene.down
-    ]
+    on = [node for node in scene.site.nodes if node.name not in scene.down]
+    nodes = [node for node in on if node.apiserver_url and scene.site.kubernetes]
     return {node.name: kubeworld.api(scene.site, node) for node in nodes}
 
 
@@ -127,7 +126,7 @@ def controllers_act(scene: Scene) -> Seen:
     """A new deployment gets its replica set and pods, a new service its endpoint slice, and the
     controllers' own leases are renewed."""
     door = next(iter(_doors(scene).values()))
-    name = f"after-{kubeworld.new_name()}"
+    name = f"{kubeworld.PASSING}{kubeworld.new_name()}"
     first = _renewals(door, "kube-system")
     place = f"/namespaces/{kubeworld.NAMESPACE}"
     door.create(f"/apis/apps/v1{place}/deployments", kubeworld.deployment(name))

@@ -13,6 +13,7 @@ from drctl.lab.gateway import GatewayError
 from drctl.lab.kubeproofs import KUBE_PROOFS
 from drctl.lab.scene import Scene
 from drctl.lab.site import SiteNode
+from drctl.lab.witness import Sight
 
 CAN_BUMP = (3, 5, 10)  # the first 3.5 whose etcdutl knows --bump-revision
 _WATCH_SECONDS = 5.0
@@ -149,7 +150,7 @@ def _kept(scene: Scene, stage: str) -> Seen:
 def untouched(scene: Scene) -> Seen:
     """The old cluster, all its data, and not one file of drctl more than before."""
     node = scene.members[0]
-    now = witness.look(scene.site, node)
+    now = _as_it_was(scene, node)
     lost = witness.differences(scene.later.content, now.content)
     traces = [
         name for name, was in scene.footprint().items() if scene.footprints.get(name, was) != was
@@ -160,6 +161,19 @@ def untouched(scene: Scene) -> Seen:
     problems += [f"files of drctl's on {', '.join(traces)}"] * bool(traces)
     detail = "; ".join(problems) or f"the same cluster, {len(now.content)} keys, no trace of drctl"
     return Seen(not problems, detail)
+
+
+def _as_it_was(scene: Scene, node: SiteNode) -> Sight:
+    """What the member holds of the revision at which the disaster struck: Kubernetes goes on
+    writing. Where that was compacted since, the keys that the drill itself wrote must do."""
+    try:
+        return witness.look(scene.site, node, scene.later.revision)
+    except GatewayError as error:
+        if "compacted" not in str(error):
+            raise
+    now = witness.look(scene.site, node)
+    passing = {k: v for k, v in scene.later.content.items() if k not in scene.written}
+    return Sight(now.cluster_id, now.revision, {**passing, **now.content})
 
 
 def no_alarm(scene: Scene) -> Seen:

@@ -39,6 +39,11 @@ class Needs(_Model):
     lab_of_its_own: bool = Field(False, description="it leaves a lab that no other should use")
 
     @property
+    def lab(self) -> tuple[object, ...]:
+        """What a lab must be like: scenarios with the same may use the same, one after another."""
+        return self.members, self.spares, self.wal_dir, self.disk_mb
+
+    @property
     def places(self) -> tuple[str, ...]:
         """The drivers and flavours that can have it, in words."""
         docker = [flavour for flavour in self.flavours if flavour != "local"]

@@ -33,6 +33,7 @@ PROMISED = {
     "controller-killed",
     "certificates-expired",
     "manifest-returns",
+    "all-machines-lost",
 }
 
 
