@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,31 @@ from drctl import __version__, etcd, kube
 from drctl.console import Watch
 from drctl.engine import Engine
 from drctl.errors import Refused, UsageError
-from drctl.etcd.snapshot import inspect_snapshot
 from drctl.inventory import Inventory, load_inventory
 from drctl.jobs import Jobs
 from drctl.journal import Journal
+from drctl.learning import PlanOf, began, learn
 from drctl.plan import Plan, PlannedStep, drift
 from drctl.planner import Planner
-from drctl.report import restore_summary, rollback_summary
+from drctl.report import clean_summary, restore_summary, rollback_summary
 from drctl.runbook import Runbook, load_runbook, shipped_runbooks
 from drctl.rundata import (
+    accept_or_refuse,
     begin,
+    clean_plan,
     drifted,
     explained,
     manifest,
     new_run_id,
     prepare_facts,
     prepare_facts_again,
+    record,
+    refuse_if_cleaned,
+    refuse_if_unfinished,
+    refuse_unless_resumable,
     rollback_plan,
-    say_what_to_type,
-    sending_steps,
     snapshot_facts,
+    snapshot_now,
     tool_facts,
 )
 from drctl.runstate import RunState, fold
@@ -50,6 +55,7 @@ JUDGES: dict[str, Judge] = {**etcd.JUDGES, **kube.JUDGES}
 SUMMARIES: dict[str, Callable[[Plan, RunState], str]] = {
     "restore-summary": restore_summary,
     "rollback-summary": rollback_summary,
+    "clean-summary": clean_summary,
 }
 Ask = Callable[[str, str], str | None]
 """Show a text and ask for the cluster's name; how it was answered, or None for no."""
@@ -94,10 +100,10 @@ class App:
         """`prepare` are the facts of what is to be installed; by default they are read anew."""
         if prepare is None:
             prepare = prepare_facts(inventory, runbook)
-        return self._planner(inventory, snapshot, options or {}, prepare).plan(runbook)
+        return self.planner(inventory, snapshot, options or {}, prepare).plan(runbook)
 
     @staticmethod
-    def _planner(
+    def planner(
         inventory: Inventory,
         snapshot: Mapping[str, Any] | None,
         options: Mapping[str, Any],
@@ -134,13 +140,20 @@ class App:
                 plan, journal = self._new_run(inventory, runbook, snapshot, options or {})
             else:
                 plan, journal = self._resumed(inventory, resume, snapshot, accept_drift)
-            with closing(journal):
-                return plan, self._execute(inventory, plan, journal, "forward", "done")
+            with (
+                closing(journal),
+                explained(lambda: fold(journal.events)),
+                closing(self.transport(inventory)) as transport,
+            ):
+                if resume is not None:
+                    self.learn(transport, inventory, journal, plan)
+                    refuse_unless_resumable(fold(journal.events))
+                return plan, self.execute(transport, plan, journal, "forward", "done")
 
     def _new_run(
         self, inventory: Inventory, runbook: str, snapshot: Path | None, options: Mapping[str, Any]
     ) -> tuple[Plan, Journal]:
-        self._refuse_if_unfinished(inventory)
+        refuse_if_unfinished(self.latest(inventory.cluster, changed=True))
         facts = snapshot_facts(snapshot) if snapshot else None
         book = load_runbook(runbook)
         if runbook not in shipped_runbooks():
@@ -150,16 +163,6 @@ class App:
         journal = self.store.create(inventory.cluster, run)
         begin(journal, plan, run=run, runbook=runbook, inventory=str(inventory.path))
         return plan, journal
-
-    def _refuse_if_unfinished(self, inventory: Inventory) -> None:
-        latest = self.latest(inventory.cluster, changed=True)
-        if latest and latest.unfinished:
-            error = Refused(
-                f"run {latest.run} of {inventory.cluster} is not finished ({latest.state})",
-                hint="go on with it or take it back before a new one begins",
-            )
-            say_what_to_type(error, latest)
-            raise error
 
     def _resumed(
         self,
@@ -172,11 +175,8 @@ class App:
         journal = self.store.open(inventory.cluster, run)
         try:
             state = fold(journal.events)
-            if not state.unfinished:
-                raise UsageError(f"run {run} is {state.state}; there is nothing to resume")
             with explained(lambda: state):
-                if state.direction == "undo":
-                    raise Refused(f"run {run} is being taken back")
+                refuse_unless_resumable(state)
                 plan = self._same_plan(inventory, state, snapshot, accept_drift, journal)
         except BaseException:
             journal.close()
@@ -200,56 +200,67 @@ class App:
         """The run's plan, made anew; raises Drifted where it no longer means the same."""
         facts = state.plan["facts"].get("snapshot")
         if facts:
-            facts = {**facts, **self._snapshot_now(state, snapshot)}
+            facts = {**facts, **snapshot_now(state, snapshot)}
         book = load_runbook(state.runbook)
         options = {**state.plan["options"], "accept_drift": list(accept_drift)}
         prepare = prepare_facts_again(inventory, book, state)
         plan = self.plan(inventory, book, snapshot=facts, options=options, prepare=prepare)
-        changed = drift(state.plan["meaning"], plan.meaning)
-        refused = {name: pair for name, pair in changed.items() if name not in accept_drift}
-        if refused:
-            accept = " ".join(f"--accept-drift {name}" for name in refused)
-            raise drifted(state.run, refused, f"put it back, or accept it by name: {accept}")
-        unknown = [f for f in accept_drift if f not in changed and not f.startswith("machine_id.")]
-        if unknown:
-            raise UsageError(f"nothing to accept: {', '.join(unknown)} did not change")
-        if changed:
-            fields = {name: list(pair) for name, pair in changed.items()}
-            journal.append("drift-accepted", fields=fields, meaning=plan.meaning)
+        accept_or_refuse(journal, state, plan, accept_drift)
         return plan
 
-    @staticmethod
-    def _snapshot_now(state: RunState, given: Path | None) -> dict[str, Any]:
-        """The snapshot's digest as it is now; a file already sent everywhere may be gone."""
-        recorded = state.plan["facts"]["snapshot"]["path"]
-        path = given or Path(recorded)
-        sent = sending_steps(state.plan, recorded)
-        if not path.exists() and given is None and all(step in state.steps_done for step in sent):
-            return {}
-        found = asdict(inspect_snapshot(path))
-        return {"path": str(path.absolute()), "sha256": found["sha256"]}
+    def learn(
+        self, transport: Transport, inventory: Inventory, journal: Journal, forward: Plan
+    ) -> None:
+        """Journal what the nodes know beyond the journal; a tail may be lost."""
+        plan_of = self.plan_of(inventory, forward)
+        learn(transport, journal, forward, plan_of, parallel=self.parallel)
+
+    def plan_of(self, inventory: Inventory, forward: Plan) -> PlanOf:
+        """Makes the plan that takes `forward` back, or removes what it kept."""
+
+        def plan(direction: str, state: RunState) -> Plan:
+            facts, prepare = (forward.facts.get(name) for name in ("snapshot", "prepare"))
+            planner = self.planner(inventory, facts, forward.options, prepare or {})
+            if direction == "clean":
+                return clean_plan(planner, state)
+            return rollback_plan(planner, forward, state)
+
+        return plan
 
     def rollback(self, inventory_path: Path, run: str | None) -> tuple[Plan, RunState]:
         """Take a run back, by default the latest of the inventory's cluster."""
         inventory = load_inventory(inventory_path)
         with self.store.lock(inventory.cluster, operator()):
-            latest = self.latest(inventory.cluster, changed=True)
-            if latest is None:
-                raise UsageError(
-                    f"no run has changed anything of {inventory.cluster}", hint="drctl runs list"
-                )
-            if run and run != latest.run:
-                raise Refused(
-                    f"run {run} is not the latest of {inventory.cluster}: "
-                    f"{latest.run} came after it",
-                    hint=f"drctl runs show {latest.run}",
-                )
-            with closing(self.store.open(inventory.cluster, latest.run)) as journal:
-                with explained(lambda: fold(journal.events)):
-                    plan = self._rollback_plan(inventory, fold(journal.events))
-                return plan, self._execute(inventory, plan, journal, "undo", "rolled-back")
+            chosen = self._to_take_back(inventory, run)
+            with (
+                closing(self.store.open(inventory.cluster, chosen)) as journal,
+                explained(lambda: fold(journal.events)),
+            ):
+                forward = self.forward_plan(inventory, fold(journal.events))
+                with closing(self.transport(inventory)) as transport:
+                    self.learn(transport, inventory, journal, forward)
+                    refuse_if_cleaned(fold(journal.events))
+                    plan = self.plan_of(inventory, forward)("undo", fold(journal.events))
+                    return plan, self.execute(transport, plan, journal, "undo", "rolled-back")
 
-    def _rollback_plan(self, inventory: Inventory, state: RunState) -> Plan:
+    def _to_take_back(self, inventory: Inventory, run: str | None) -> str:
+        """The latest run that changed anything, by its journal or by what the nodes say."""
+        cluster = inventory.cluster
+        newest, latest = self.latest(cluster), self.latest(cluster, changed=True)
+        if newest and not newest.changed:  # by its journal; but that may have lost its tail
+            with closing(self.transport(inventory)) as transport:
+                latest = newest if began(transport, inventory, newest.run) else latest
+        if latest is None:
+            raise UsageError(f"no run has changed anything of {cluster}", hint="drctl runs list")
+        if run and run != latest.run:
+            raise Refused(
+                f"run {run} is not the latest of {cluster}: {latest.run} came after it",
+                hint=f"drctl runs show {latest.run}",
+            )
+        return latest.run
+
+    def forward_plan(self, inventory: Inventory, state: RunState) -> Plan:
+        """The plan that is to be taken back; raises Drifted where it is no longer the same."""
         if state.state == "rolled-back":
             raise UsageError(f"run {state.run} is rolled back already")
         facts, prepare = (state.plan["facts"].get(name) for name in ("snapshot", "prepare"))
@@ -259,12 +270,12 @@ class App:
         forward = self.plan(inventory, book, snapshot=facts, options=options, prepare=prepare)
         if changed := drift(state.plan["meaning"], forward.meaning):
             raise drifted(state.run, changed, "a rollback needs the run's inventory and runbook")
-        planner = self._planner(inventory, facts, options, prepare)
-        return rollback_plan(planner, forward, state)
+        return forward
 
-    def _execute(
-        self, inventory: Inventory, plan: Plan, journal: Journal, direction: str, done: str
+    def execute(
+        self, transport: Transport, plan: Plan, journal: Journal, direction: str, done: str
     ) -> RunState:
+        """A session of its own over what `plan` leaves to do; raises the error that ended it."""
         state = fold(journal.events)
         journal.append(
             "session",
@@ -276,24 +287,22 @@ class App:
             digest=plan.digest,
             steps=plan.outline(),
         )
-        engine = self._engine(inventory, plan, journal)
-        with explained(lambda: fold(journal.events)), engine as walk:
-            return walk.run(done=done)
+        with self._engine(transport, plan, journal) as engine:
+            return engine.run(done=done)
 
     # -- checks: plans of gathers only, journalled in memory ---------------------------------
 
     def check(self, inventory: Inventory, plan: Plan) -> RunState:
         """Run a plan that changes nothing; raises what its judges refuse."""
         journal = Journal(None)
-        with closing(journal):
+        with closing(journal), closing(self.transport(inventory)) as transport:
             begin(journal, plan, run="check", runbook=plan.runbook, inventory=str(inventory.path))
-            with self._engine(inventory, plan, journal) as engine:
+            with self._engine(transport, plan, journal) as engine:
                 return engine.run()
 
     @contextmanager
-    def _engine(self, inventory: Inventory, plan: Plan, journal: Journal) -> Iterator[Engine]:
+    def _engine(self, transport: Transport, plan: Plan, journal: Journal) -> Iterator[Engine]:
         state = fold(journal.events)
-        transport = self.transport(inventory)
         watch = Watch(plan, quiet=self.quiet)
         journal.subscribe(watch)
         jobs = Jobs(
@@ -301,6 +310,8 @@ class App:
             run=state.run,
             epoch=state.epoch,
             who=operator(),
+            direction=state.direction,
+            journal=state.journal,
             work_dirs=plan.work_dirs,
             sleep=self.sleep,
         )
@@ -313,22 +324,20 @@ class App:
             watch.__enter__()
             return answer
 
-        try:
-            with watch:
-                session = Session(
-                    plan=plan,
-                    transport=transport,
-                    journal=journal,
-                    jobs=jobs,
-                    manifest=lambda so_far: manifest(plan, so_far, operator()),
-                    listener=watch,
-                    stop=self.stop,
-                    parallel=self.parallel,
-                    sleep=self.sleep,
-                )
-                yield Engine(session, JUDGES, confirm)
-        finally:
-            transport.close()
+        with watch:
+            session = Session(
+                plan=plan,
+                transport=transport,
+                journal=journal,
+                jobs=jobs,
+                manifest=lambda so_far: manifest(plan, so_far, operator()),
+                record=lambda so_far, ended: record(plan, so_far, ended, operator()),
+                listener=watch,
+                stop=self.stop,
+                parallel=self.parallel,
+                sleep=self.sleep,
+            )
+            yield Engine(session, JUDGES, confirm)
 
     # -- what was done ----------------------------------------------------------------------
 

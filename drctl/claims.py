@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from drctl.errors import HostUnavailable, LockHeld, StepFailed
 from drctl.session import Session
 
@@ -15,7 +13,7 @@ class Claims:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._claimed = False
+        self._left: str | None = None  # the manifest that this session left on the nodes
         self._missed: set[str] = set()  # tolerated as unreachable; claimed when they answer again
 
     def settle_pending(self) -> None:
@@ -34,15 +32,20 @@ class Claims:
 
     def claim(self) -> None:
         """Make this run the owner of all its hosts, in one order for everybody, so that one of
-        two operators wins. Where it cannot, and nothing was changed yet, it lets go of all."""
-        if self._claimed:
+        two operators wins. Where it cannot, and nothing was changed yet, it lets go of all.
+
+        Called before each act: the nodes then have every value that the journal has, so that
+        another machine can take over from them."""
+        manifest = self._session.manifest(self._session.state)
+        if self._left == manifest:
             return
         fresh = not self._session.state.claimed
-        self._session.note("claiming")
-        manifest = self._session.manifest(self._session.state)
+        if self._left is None:
+            self._session.note("claiming")
         for host in self._session.plan.owns:
             try:
                 self._session.jobs.claim(host, manifest, deadline=CLAIM_SECONDS)
+                self._missed.discard(host)
             except (LockHeld, HostUnavailable, StepFailed) as error:
                 if isinstance(error, HostUnavailable) and self._may_miss(host):
                     self._session.note("unclaimed", host=host, detail=error.message)
@@ -51,7 +54,7 @@ class Claims:
                 if fresh:
                     self.release("not begun")
                 raise
-        self._claimed = True
+        self._left = manifest
 
     def _may_miss(self, host: str) -> bool:
         steps = [s for s in self._session.plan.steps if host in s.tasks and s.kind == "act"]
@@ -60,7 +63,7 @@ class Claims:
     def release(self, done: str) -> None:
         if not self._session.state.claimed:
             return
-        record = json.dumps({"run": self._session.state.run, "state": done})
+        record = self._session.record(self._session.state, done)
         for host in self._session.plan.owns:
             try:
                 self._session.jobs.release(host, record, deadline=CLAIM_SECONDS)

@@ -60,7 +60,7 @@ class Engine:
     def _end(self, state: str, error: DrctlError) -> None:
         record = {"code": error.code, "message": error.message, "host": error.host}
         with suppress(Refused):  # a journal that cannot be written is the very error to tell
-            if self._session.state.direction == "undo" and not self._session.changed:
+            if self._session.state.direction != "forward" and not self._session.changed:
                 if not self._was_claimed:
                     self._claims.release(self._session.state.before_undo[0])
                 self._session.note("withdrawn", error=record)

@@ -72,12 +72,15 @@ class Jobs:
         run: str,
         epoch: int,
         who: str,
+        direction: str = "forward",
+        journal: str = "",
         work_dirs: Mapping[str, str],
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._run, self._epoch, self._who = run, epoch, who
+        self._direction, self._journal = direction, journal
         self._work_dirs = work_dirs
         self._sleep, self._clock = sleep, clock
 
@@ -100,7 +103,12 @@ class Jobs:
         name and time when it is somebody else's, HostUnavailable, or StepFailed when the work
         directory cannot be written or a tool is missing.
         """
-        env = {"DRCTL_EPOCH": str(self._epoch), "DRCTL_WHO": self._who, "DRCTL_MANIFEST": manifest}
+        env = {
+            "DRCTL_EPOCH": str(self._epoch),
+            "DRCTL_JOURNAL": self._journal,
+            "DRCTL_WHO": self._who,
+            "DRCTL_MANIFEST": manifest,
+        }
         ends = self._clock() + deadline
         while True:
             answer = self._call(host, "claim", env, ANSWER_SECONDS)
@@ -154,6 +162,7 @@ class Jobs:
             "DRCTL_JOB": job,
             "DRCTL_STEP": step,
             "DRCTL_ACTION": script.name,
+            "DRCTL_DIRECTION": self._direction,
             "DRCTL_SEEN": seen,
             "DRCTL_BODY": preamble({**self.base_env(host), **env}) + script.body,
         }

@@ -106,8 +106,8 @@ class Journal:
         self.close()
         return Refused(
             f"the journal {self.path} is damaged: {why}",
-            hint="nothing was changed by this command; copy the file aside, and look at what the "
-            "nodes keep under their work_dir before deciding",
+            hint="nothing was changed by this command; drctl runs adopt -i INVENTORY rebuilds it "
+            "from what the nodes keep, and keeps this file aside",
         )
 
     @property

@@ -78,7 +78,7 @@ class Plan:
     @property
     def digest(self) -> str:
         """sha256 of the plan's meaning; two plans that mean the same have the same digest."""
-        return hashlib.sha256(json.dumps(dict(self.meaning), sort_keys=True).encode()).hexdigest()
+        return meaning_digest(self.meaning)
 
     def step(self, step_id: str) -> PlannedStep:
         return next(step for step in self.steps if step.id == step_id)
@@ -102,6 +102,11 @@ class Plan:
         a session whose plan is not the run's own, as a rollback's."""
         names = ("id", "phase", "title", "kind", "judges", "hosts")
         return [{name: getattr(step, name) for name in names} for step in self.steps]
+
+
+def meaning_digest(meaning: Mapping[str, str]) -> str:
+    """sha256 of a plan's meaning."""
+    return hashlib.sha256(json.dumps(dict(meaning), sort_keys=True).encode()).hexdigest()
 
 
 def undo_steps(

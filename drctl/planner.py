@@ -70,9 +70,14 @@ class Planner:
     judges: frozenset[str] = frozenset()
 
     def plan(
-        self, runbook: Runbook, *, undo: Callable[[str], Iterator[PlannedStep]] | None = None
+        self,
+        runbook: Runbook,
+        *,
+        undo: Callable[[str], Iterator[PlannedStep]] | None = None,
+        known: frozenset[str] = frozenset(),
     ) -> Plan:
-        """`undo` yields the steps that a phase with `undo: true` stands for."""
+        """`undo` yields the steps that a phase with `undo: true` stands for; `known` names the
+        values that the run has already."""
         facts = {**inventory_facts(self.inventory), **self.facts}
         steps: list[PlannedStep] = []
         faults: list[Fault] = []
@@ -88,7 +93,7 @@ class Planner:
                     steps.extend(self._resolve(phase, step, facts))
                 except InvalidInput as error:
                     faults.append(Fault(str(error), path=f"{runbook.runbook}: {step.id}"))
-        faults.extend(self._undefined(runbook, steps))
+        faults.extend(self._undefined(runbook, steps, known))
         if faults:
             raise InvalidInput(
                 f"the runbook {runbook.runbook} does not fit this inventory", faults=tuple(faults)
@@ -227,12 +232,14 @@ class Planner:
             **installed(facts, host),
         }
 
-    def _undefined(self, runbook: Runbook, steps: list[PlannedStep]) -> Iterator[Fault]:
+    def _undefined(
+        self, runbook: Runbook, steps: list[PlannedStep], known_before: frozenset[str]
+    ) -> Iterator[Fault]:
         """Values that nothing yields before their use, or that come from two sides."""
         given = set(self.options.get("vars", {}))
         for name in sorted(given & set(runbook.values)):
             yield Fault(f"--var {name}: the runbook makes this value itself", path=runbook.runbook)
-        known = set(runbook.values) | given
+        known = set(runbook.values) | given | known_before
         for step in steps:
             wanted = {
                 source.removeprefix("value ")

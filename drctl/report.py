@@ -11,6 +11,8 @@ from drctl.render import render
 from drctl.runstate import RunState
 from drctl.situation import commands, kept_places, situation
 
+KEPT = "kept"  # the step of the clean runbook that asks what there is
+
 
 def human_bytes(size: float) -> str:
     """`size` bytes with a decimal unit: 492.0 MB."""
@@ -195,6 +197,33 @@ def rollback_summary(plan: Plan, state: RunState) -> str:
     return "\n".join([f"run {state.run} of {plan.cluster} is taken back:", *taken_back])
 
 
+def clean_summary(plan: Plan, state: RunState) -> str:
+    """What the operator sees before old data is removed for good."""
+    kept: Mapping[str, Mapping[str, int]] = state.values["kept"]
+    sizes = [size for places in kept.values() for size in places.values()]
+    later = plan.facts.get("followed_by")
+    lines = [
+        f"run {state.run} of {plan.cluster} ended {state.finished[:19]} and keeps the old data:",
+        *(
+            f"  {host}:{place}  {human_bytes(size)}"
+            for host, places in kept.items()
+            for place, size in places.items()
+        ),
+        *(f"  {host}: NOT REACHED, nothing is removed there" for host in _silent(state)),
+        f"removes    {human_bytes(sum(sizes))} in all, for good",
+        f"rollback   takes back run {later}, which came after this one; it does not need this"
+        if later
+        else f"rollback   of run {state.run} is not possible any more afterwards: this is the "
+        "only copy of the old data",
+    ]
+    return "\n".join(lines)
+
+
+def _silent(state: RunState) -> list[str]:
+    hosts = state.hosts.items()
+    return [host for (step, host), known in hosts if step == KEPT and known.state == "unreachable"]
+
+
 def fencing(plan: Plan) -> list[PlannedStep]:
     return [step for step in plan.steps if step.action.endswith(" fenced")]
 
@@ -223,6 +252,8 @@ def run_document(state: RunState) -> dict[str, Any]:
         "changed": state.changed,
         "runbook": state.runbook,
         "inventory": state.inventory,
+        "adopted": state.adopted or None,
+        "cleaned": state.cleaned or None,
         "snapshot": snapshot and {"path": snapshot["path"], "sha256": snapshot["sha256"]},
         "started": state.started,
         "finished": state.finished,

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from drctl import __version__
-from drctl.errors import DrctlError, Drifted, InvalidInput, LockHeld, UsageError
+from drctl.errors import DrctlError, Drifted, InvalidInput, LockHeld, Refused, UsageError
 from drctl.etcd.identity import predict
 from drctl.etcd.snapshot import inspect_snapshot
 from drctl.inventory import Inventory
 from drctl.journal import Journal, now
-from drctl.plan import Plan, undo_steps
+from drctl.plan import Plan, Task, drift, undo_steps
 from drctl.planner import Planner
 from drctl.prepare import installation
 from drctl.report import kept_at
@@ -72,7 +72,7 @@ def prepare_facts_again(inventory: Inventory, book: Runbook, state: RunState) ->
 
 def rollback_plan(planner: Planner, forward: Plan, state: RunState) -> Plan:
     """The shipped rollback runbook around the undo of every step that `state` began."""
-    begun = begun_steps(state)
+    begun = begun_steps(state, forward)
     plan = planner.plan(
         load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
     )
@@ -80,10 +80,72 @@ def rollback_plan(planner: Planner, forward: Plan, state: RunState) -> Plan:
     return replace(plan, owns=forward.owns, facts={**plan.facts, "begun": actions})
 
 
+def clean_plan(planner: Planner, state: RunState) -> Plan:
+    """The shipped clean runbook, with the paths that the run chose."""
+    return planner.plan(load_runbook("clean"), known=frozenset(state.values))
+
+
 def drifted(run: str, changed: Mapping[str, tuple[str, str]], hint: str) -> Drifted:
     """The refusal that names every field with its old and its new value."""
     lines = [f"{name}: was {then!r}, is {is_!r}" for name, (then, is_) in changed.items()]
     return Drifted("\n  ".join([f"since run {run} began, this changed:", *lines]), hint=hint)
+
+
+def refuse_if_unfinished(latest: RunState | None) -> None:
+    """Raises Refused where the latest run that changed anything has not ended."""
+    if latest and latest.unfinished:
+        error = Refused(
+            f"run {latest.run} of {latest.cluster} is not finished ({latest.state})",
+            hint="go on with it or take it back before a new one begins",
+        )
+        say_what_to_type(error, latest)
+        raise error
+
+
+def refuse_if_cleaned(state: RunState) -> None:
+    """Raises Refused where the old data that a rollback needs was removed, be it in part."""
+    if state.cleaned:
+        raise Refused(
+            f"run {state.run} cannot be taken back: its old data was removed by `drctl clean`, "
+            f"which began {state.cleaned[:19]}",
+        )
+
+
+def refuse_unless_resumable(state: RunState) -> None:
+    """Raises UsageError where nothing is left to do, Refused where the run is being taken back."""
+    if not state.unfinished:
+        raise UsageError(f"run {state.run} is {state.state}; there is nothing to resume")
+    if state.direction == "undo":
+        raise Refused(f"run {state.run} is being taken back")
+
+
+def accept_or_refuse(
+    journal: Journal, state: RunState, plan: Plan, accepted: tuple[str, ...]
+) -> None:
+    """Raises Drifted where `plan` no longer means what the run began with, and the operator did
+    not accept just that; what was accepted is journalled."""
+    changed = drift(state.plan["meaning"], plan.meaning)
+    refused = {name: pair for name, pair in changed.items() if name not in accepted}
+    if refused:
+        accept = " ".join(f"--accept-drift {name}" for name in refused)
+        raise drifted(state.run, refused, f"put it back, or accept it by name: {accept}")
+    unknown = [f for f in accepted if f not in changed and not f.startswith("machine_id.")]
+    if unknown:
+        raise UsageError(f"nothing to accept: {', '.join(unknown)} did not change")
+    if changed:
+        fields = {name: list(pair) for name, pair in changed.items()}
+        journal.append("drift-accepted", fields=fields, meaning=plan.meaning)
+
+
+def snapshot_now(state: RunState, given: Path | None) -> dict[str, Any]:
+    """The snapshot's digest as it is now; a file already sent everywhere may be gone."""
+    recorded = state.plan["facts"]["snapshot"]["path"]
+    path = given or Path(recorded)
+    sent = sending_steps(state.plan, recorded)
+    if not path.exists() and given is None and all(step in state.steps_done for step in sent):
+        return {}
+    found = inspect_snapshot(path)
+    return {"path": str(path.absolute()), "sha256": found.sha256}
 
 
 def say_what_to_type(error: DrctlError, state: RunState) -> None:
@@ -106,12 +168,17 @@ def explained(state: Callable[[], RunState]) -> Iterator[None]:
         raise
 
 
-def begun_steps(state: RunState) -> dict[str, frozenset[str]]:
-    """Step id -> hosts on which a change was intended."""
+def begun_steps(state: RunState, forward: Plan) -> dict[str, frozenset[str]]:
+    """Step id -> hosts on which a change was intended, or may have been: an upload leaves no
+    record on its node, and the journal may have lost its tail."""
     begun: dict[str, set[str]] = {}
     for (step, host), known in state.hosts.items():
         if known.attempts:
             begun.setdefault(step, set()).add(host)
+    for planned in forward.steps if state.changed else ():
+        for host, task in planned.tasks.items():
+            if task.sources and task.undo and _has_values(task.undo, state):
+                begun.setdefault(planned.id, set()).add(host)
     return {step: frozenset(hosts) for step, hosts in begun.items()}
 
 
@@ -134,6 +201,11 @@ def sending_steps(recorded: Mapping[str, Any], path: str) -> list[str]:
     ]
 
 
+def _has_values(task: Task, state: RunState) -> bool:
+    wanted = (source.partition(" ") for source in task.env.values())
+    return all(kind != "value" or name in state.values for kind, _, name in wanted)
+
+
 def begin(journal: Journal, plan: Plan, *, run: str, runbook: str, inventory: str) -> None:
     """The first event of a run: the whole plan and the new values, in one record, so that no run
     exists without its token."""
@@ -144,8 +216,36 @@ def begin(journal: Journal, plan: Plan, *, run: str, runbook: str, inventory: st
         runbook=runbook,
         inventory=inventory,
         drctl=__version__,
+        journal_id=secrets.token_hex(8),
         plan=plan.record(),
         values=new_values(plan, run),
+    )
+
+
+def begin_adopted(
+    journal: Journal,
+    plan: Plan,
+    found: Mapping[str, Any],
+    *,
+    runbook: str,
+    inventory: str,
+    adopted: Any,
+) -> None:
+    """The first event of a journal that is rebuilt from the manifest `found` on the nodes."""
+    meant = {**plan.record(), "meaning": found["meaning"], "digest": found["plan"]}
+    journal.append(
+        "run-started",
+        run=found["run"],
+        cluster=found["cluster"],
+        runbook=runbook,
+        inventory=inventory,
+        drctl=__version__,
+        journal_id=secrets.token_hex(8),
+        plan=meant,
+        values=found["values"],
+        started=found["started"],
+        digests=found["plans"][:-1],
+        adopted=adopted,
     )
 
 
@@ -165,20 +265,46 @@ def new_values(plan: Plan, run: str) -> dict[str, str]:
 
 
 def manifest(plan: Plan, state: RunState, who: str) -> str:
-    """What each node keeps of the run, so that another machine could take over."""
-    snapshot = plan.facts.get("snapshot") or {}
+    """What each node keeps of the run while it goes on: all that another machine needs to take
+    it over (`drctl.records` reads it). `epoch` and `values_at` tell which of two is newer."""
     return json.dumps(
         {
             "run": state.run,
             "cluster": state.cluster,
             "runbook": state.runbook,
-            "plan": state.plan.get("digest"),
-            "snapshot": {k: snapshot.get(k) for k in ("path", "sha256", "size", "revision")},
+            "journal": state.journal,
+            "epoch": state.epoch,
+            "values_at": state.values_at,
+            "plan": state.digests[-1],
+            "plans": state.digests,
+            "meaning": state.plan["meaning"],
+            "options": state.plan["options"],
+            "snapshot": plan.facts.get("snapshot") or {},
+            "prepare": plan.facts.get("prepare") or {},
             "values": state.values,
             "members": plan.facts.get("members"),
             "kept": kept_at(plan, state),
             "who": who,
             "started": state.started,
+            "drctl": __version__,
+        },
+        sort_keys=True,
+    )
+
+
+def record(plan: Plan, state: RunState, ended: str, who: str) -> str:
+    """What each node keeps of the run once it is over: when, from what, where the old data is."""
+    snapshot = plan.facts.get("snapshot") or {}
+    return json.dumps(
+        {
+            "run": state.run,
+            "cluster": state.cluster,
+            "state": ended,
+            "at": now().isoformat(timespec="seconds"),
+            "snapshot": {k: snapshot.get(k) for k in ("sha256", "size", "revision", "taken_at")},
+            "cluster_id": state.values.get("cluster_id"),
+            "kept": kept_at(plan, state) if ended == "done" else [],
+            "who": who,
             "drctl": __version__,
         },
         sort_keys=True,

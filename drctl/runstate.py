@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from drctl.plan import meaning_digest
+
 State = Literal["running", "failed", "done", "aborted", "rolled-back"]
 UNFINISHED: tuple[State, ...] = ("running", "failed", "aborted")
 
@@ -59,7 +61,12 @@ class RunState:
     started: str = ""
     finished: str = ""
     epoch: int = 0
-    direction: str = "forward"
+    direction: str = "forward"  # forward, undo, or clean (remove what an undo would need)
+    journal: str = ""  # which journal this is: a run that was adopted has several
+    adopted: dict[str, Any] = field(default_factory=dict)  # from which nodes, and what they had
+    digests: list[str] = field(default_factory=list)  # of the plan's meaning, the newest last
+    values_at: int = 0  # number of the event that last changed a value
+    cleaned: str = ""  # since when what an undo needs is being removed, or is gone
     before_undo: tuple[State, dict[str, Any] | None, str] = ("running", None, "")
     values: dict[str, Any] = field(default_factory=dict)
     hosts: dict[tuple[str, str], HostState] = field(default_factory=dict)
@@ -101,19 +108,24 @@ def apply_event(state: RunState, event: Event) -> None:
 def _run_started(state: RunState, event: Event) -> None:
     body = event.body
     state.run, state.cluster, state.runbook = body["run"], body["cluster"], body["runbook"]
-    state.inventory, state.plan, state.started = body["inventory"], body["plan"], event.at
+    state.inventory, state.plan = body["inventory"], body["plan"]
+    state.started = body.get("started", event.at)  # an adopted run began earlier
     state.values.update(body["values"])
+    state.values_at = event.seq
+    state.journal, state.adopted = body.get("journal_id", ""), body.get("adopted", {})
+    state.digests = [*body.get("digests", ()), meaning_digest(body["plan"].get("meaning", {}))]
 
 
 def _session(state: RunState, event: Event) -> None:
-    if (state.direction, event.body["direction"]) == ("forward", "undo"):
+    if state.direction == "forward" and event.body["direction"] != "forward":
         state.before_undo = (state.state, state.error, state.finished)
     state.epoch, state.direction = event.body["epoch"], event.body["direction"]
-    state.state, state.error, state.finished = "running", None, ""
+    if state.direction != "clean":  # which leaves the run what it is: done
+        state.state, state.error, state.finished = "running", None, ""
 
 
 def _withdrawn(state: RunState, _event: Event) -> None:
-    """An undo was refused before it took anything back: the run is what it was."""
+    """An undo (or a clean) was refused before it changed anything: the run is what it was."""
     state.direction = "forward"
     state.state, state.error, state.finished = state.before_undo
 
@@ -121,10 +133,12 @@ def _withdrawn(state: RunState, _event: Event) -> None:
 def _drift_accepted(state: RunState, event: Event) -> None:
     """From here on the run means what was accepted."""
     state.plan["meaning"] = event.body["meaning"]
+    state.digests.append(meaning_digest(event.body["meaning"]))
 
 
 def _value(state: RunState, event: Event) -> None:
     state.values[event.body["name"]] = event.body["value"]
+    state.values_at = event.seq
 
 
 def _host_started(state: RunState, event: Event) -> None:
@@ -138,6 +152,8 @@ def _intent(state: RunState, event: Event) -> None:
     host.state, host.attempts = "intended", event.body["attempt"]
     host.seen = host.seen or event.body["seen"]
     host.started = host.started or event.at
+    if state.direction == "clean":
+        state.cleaned = state.cleaned or event.at
 
 
 def _result(state: RunState, event: Event) -> None:
@@ -165,8 +181,11 @@ def _released(state: RunState, _event: Event) -> None:
 
 
 def _finished(state: RunState, event: Event) -> None:
-    state.state, state.finished = event.body["state"], event.at
     state.error = event.body.get("error")
+    if state.direction != "clean":
+        state.state, state.finished = event.body["state"], event.at
+    elif not state.error:
+        state.direction = "forward"
 
 
 _CHANGES: dict[str, Callable[[RunState, Event], None]] = {

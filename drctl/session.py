@@ -48,7 +48,8 @@ class Session:
     transport: Transport
     journal: Journal
     jobs: Jobs
-    manifest: Callable[[RunState], str]
+    manifest: Callable[[RunState], str]  # what each node keeps of the run while it goes on
+    record: Callable[[RunState, str], str]  # and, given how it ended, what it keeps afterwards
     listener: Listener = field(default_factory=Silent)
     stop: threading.Event = field(default_factory=threading.Event)
     parallel: int = 8
@@ -75,8 +76,8 @@ class Session:
 
     @property
     def changed(self) -> bool:
-        """Whether the run changed any node; of an undo, whether it took anything back yet."""
-        if self.state.direction == "undo":
+        """Whether the run changed any node; of an undo (or a clean), whether that did yet."""
+        if self.state.direction != "forward":
             return any(self.begun(step.id) for step in self.plan.steps)
         return self.state.changed
 

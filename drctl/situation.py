@@ -70,6 +70,14 @@ SITUATIONS: Mapping[str, Meaning] = {
         "the restored cluster serves and is verified; the old data is kept",
         "take a backup; a rollback would lose what was written since, says how much and asks",
     ),
+    "cleaning": Meaning(
+        "the restored cluster serves and is verified; its old data is being removed, as was asked",
+        "let the removal end; a rollback is not possible any more",
+    ),
+    "cleaned": Meaning(
+        "the restored cluster serves and is verified; the old data was removed, as was asked",
+        "take a backup; a rollback is not possible any more",
+    ),
     "taking-back": Meaning(
         "the run is being taken back and that has not ended; all old data is there",
         f"{WAIT}; a resume is refused now: let the rollback end first, it goes on where it stopped",
@@ -158,6 +166,8 @@ def _word(state: RunState, steps: list[_Step]) -> str:
         return "rolled-back"
     if any(step_id.startswith("undo-") and k.attempts for (step_id, _), k in state.hosts.items()):
         return "taking-back"
+    if state.cleaned:
+        return "cleaning" if state.direction == "clean" else "cleaned"
     # An undo that has not taken anything back yet leaves the run as it was.
     if "done" in (state.state, state.before_undo[0] if state.direction == "undo" else ""):
         return "done"
@@ -211,7 +221,7 @@ def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
     if word == "mixed":
         untouched = [h for s in exchange for h in s.hosts if h not in s.touched]
         lines += [f"the old data is still in its place on {', '.join(untouched)}"] * bool(untouched)
-    if word not in ("taking-back", "rolled-back"):
+    if word not in ("taking-back", "rolled-back", "cleaning", "cleaned"):
         moved = {h for s in exchange for h in s.touched if _had_data(state.hosts[s.id, h])}
         unsure = moved - {h for s in exchange for h in s.done}
         for place in kept_places(state.plan.get("facts", {}), state):
@@ -247,8 +257,11 @@ def commands(state: RunState) -> list[str]:
     """What to type next, the way to prefer first; a rollback where it is another way."""
     inventory = f"--inventory {state.inventory}"
     rollback = f"drctl rollback {state.run} {inventory}"
+    if state.direction == "clean":
+        return [f"drctl clean {state.run} {inventory}"]
     if state.state == "done":
-        return [f"drctl backup {inventory} --to DIR", *([rollback] if state.changed else [])]
+        back = state.changed and not state.cleaned
+        return [f"drctl backup {inventory} --to DIR", *([rollback] if back else [])]
     if state.state == "rolled-back":
         return [f"drctl status {inventory}"]
     if not state.inventory:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TextIO
 
@@ -68,6 +69,21 @@ class Store:
         except OSError as error:
             raise unwritable(folder, error) from error
         return Journal(folder / "journal.sqlite", clock)
+
+    def open_new(self, cluster: str, run: str, clock: Clock = now) -> Journal:
+        """A new journal in the folder of a run whose own was set aside."""
+        return Journal(self.folder / cluster / run / "journal.sqlite", clock)
+
+    def set_aside(self, cluster: str, run: str) -> Path:
+        """Rename a run's journal that counts no more; returns where it is kept."""
+        path = self.folder / cluster / run / "journal.sqlite"
+        kept = next(
+            p for n in count(1) if not (p := path.with_name(f"journal.sqlite.aside-{n}")).exists()
+        )
+        for suffix in ("", "-journal"):  # SQLite's own, after a kill in the middle of a write
+            if (part := path.with_name(path.name + suffix)).exists():
+                part.rename(kept.with_name(kept.name + suffix))
+        return kept
 
     def runs(self, cluster: str | None = None) -> list[tuple[str, str]]:
         """(cluster, run) of every run, oldest first."""

@@ -13,7 +13,7 @@ from drctl.cli.drill import drill_group
 from drctl.cli.files import inventory_group, runbook_group
 from drctl.cli.lab import lab_group
 from drctl.cli.look import backup, preflight, status, trust, verify
-from drctl.cli.restore import restore, rollback, run
+from drctl.cli.restore import clean, restore, rollback, run
 from drctl.cli.runs import runs_group
 from drctl.errors import DrctlError, UsageError
 
@@ -29,7 +29,7 @@ def cli(context: click.Context, verbose: int) -> None:
     context.obj.verbose = verbose
 
 
-for command in (restore, rollback, run, preflight, status, verify, backup, trust):
+for command in (restore, rollback, clean, run, preflight, status, verify, backup, trust):
     cli.add_command(command)
 for group in (runs_group, inventory_group, runbook_group, lab_group, drill_group):
     cli.add_command(group)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from drctl.cleaning import clean as remove_old_data
 from drctl.cli.common import (
     FILE,
     Options,
@@ -129,6 +130,26 @@ def rollback(options: Options, run: str | None, inventory: Path, yes: bool) -> N
         print_json(run_document(state))
     else:
         click.echo(f"run {state.run} is taken back; the old data is in its place", err=True)
+
+
+@click.command()
+@click.argument("run", required=False)
+@inventory_option
+@yes_option
+@state_dir_option
+@output_option
+@click.pass_obj
+def clean(options: Options, run: str | None, inventory: Path, yes: bool) -> None:
+    """Remove the old data that a finished run keeps, after showing what and how large.
+
+    That ends the possibility to roll this run back. Default: the latest finished run that keeps
+    any."""
+    stop_on_signals(options.stop)
+    _, state = remove_old_data(options.app(yes=yes), inventory, run)
+    if options.json:
+        print_json(run_document(state))
+    else:
+        click.echo(f"the old data that run {state.run} kept is removed", err=True)
 
 
 def parse_vars(pairs: tuple[str, ...]) -> dict[str, str]:

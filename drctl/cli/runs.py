@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from drctl.adopting import Adopted, adopt
 from drctl.cli.common import (
     FILE,
     Options,
+    inventory_option,
     output_option,
     print_json,
     state_dir_option,
@@ -131,3 +133,63 @@ def report(options: Options, run: str | None, inventory: Path | None, html: Path
         print_json(document)
     else:
         click.echo(run_text(document))
+
+
+@runs_group.command("adopt")
+@click.argument("run", required=False)
+@inventory_option
+@click.option("--snapshot", type=FILE, help="The run's snapshot, where it is on this machine.")
+@click.option("--runbook", type=FILE, help="The run's runbook, if it was a file of its own.")
+@click.option("--gone", is_flag=True, help="The machine that ran it is gone: do not wait for it.")
+@state_dir_option
+@output_option
+@click.pass_obj
+def adopt_run(
+    options: Options,
+    run: str | None,
+    inventory: Path,
+    snapshot: Path | None,
+    runbook: Path | None,
+    gone: bool,
+) -> None:
+    """Take over a run whose machine is lost: rebuild its journal from what the nodes keep.
+
+    Changes no node. The resume or rollback after it claims them anew, and from then on the old
+    machine is turned away."""
+    adopted = adopt(
+        options.app(),
+        inventory,
+        run,
+        snapshot=snapshot,
+        runbook=str(runbook) if runbook else None,
+        gone=gone,
+    )
+    if options.json:
+        found = {"nodes": adopted.nodes, "silent": adopted.silent, "drift": adopted.drift}
+        print_json({**run_document(adopted.state), **found})
+    else:
+        _show_adopted(adopted)
+
+
+def _show_adopted(adopted: Adopted) -> None:
+    state = adopted.state
+    rows = [
+        (
+            host,
+            (node["owner"] or {}).get("who", "nobody"),
+            (node["owner"] or {}).get("epoch", ""),
+            node["jobs"],
+            node["last_job"],
+            node["last_status"],
+            node["ended"],
+        )
+        for host, node in adopted.nodes.items()
+    ]
+    print_table(("host", "claimed by", "session", "jobs", "last job", "status", "ended"), rows)
+    for host, why in adopted.silent.items():
+        click.echo(f"warning: {host}: no answer, it is asked again at the resume: {why}", err=True)
+    for name, (then, is_) in adopted.drift.items():
+        click.echo(f"warning: {name}: was {then!r}, is {is_!r}: a resume will refuse", err=True)
+    click.echo(f"run {state.run} of {state.cluster} is adopted: {state.state}", err=True)
+    for line in situation(state).lines():
+        click.echo(line)

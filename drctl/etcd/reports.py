@@ -33,6 +33,8 @@ etcd.status
     hash_revision: the revision given to `endpoint hashkv --rev`, where one was given
 etcd.is_planned_identity
     restored_cluster_id (hex)
+etcd.may_be_removed
+    kept_data, kept_wal (path), bytes_data, bytes_wal, swapped_data, swapped_wal (yes|no)
 etcd.writes_and_reads
     probe (ok, or what went wrong), probe_read (what was read back)
 kube.serves

@@ -23,9 +23,9 @@ from drctl.jobs import Jobs
 from drctl.runstate import RunState
 from drctl.session import Session
 from drctl.store import Store
-from tests.core.rig import Clock, Rig
+from tests.core.rig import Rig
 from tests.etcd.samples import snapshot_bytes, write_snapshot
-from tests.model.harness import INVENTORY
+from tests.model.harness import INVENTORY, Clock
 
 
 @dataclass

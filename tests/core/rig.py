@@ -10,11 +10,14 @@ from typing import Any
 from drctl.errors import DrctlError, Unreachable
 from drctl.inventory import Inventory
 from drctl.transport import CommandResult, Script
+from tests.model.harness import Clock
 from tests.model.simulation import OLD_TOKEN, SimulatedCluster
 
 READ_ONLY = {
     "node/machine",
     "node/owner",
+    "node/records",
+    "node/runs",
     "etcd/facts",
     "etcd/live",
     "etcd/state",
@@ -25,19 +28,6 @@ READ_ONLY = {
     "close",
 }
 """What a dry run or a check may call. (etcd/probe writes a key.)"""
-
-
-class Clock:
-    """Seconds that pass only when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @dataclass

@@ -114,9 +114,8 @@ def test_what_is_taken_back_already(restored: Bench) -> None:
 def test_nothing_to_take_back(bench: Bench) -> None:
     assert bench.rollback().exit == 2
     assert bench.restore().exit == 4  # refused: it changed nothing
-    calls = len(bench.rig.calls)
     assert bench.rollback().exit == 2
-    assert len(bench.rig.calls) == calls
+    assert bench.rig.scripts() <= READ_ONLY  # the nodes are asked: a journal may lose its tail
 
 
 def test_only_the_latest_run_is_taken_back(restored: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ from drctl.runstate import RunState, fold
 from drctl.session import Session
 from drctl.transport import CommandResult, FakeTransport, Script
 from drctl.verdict import Evidence, Judge, Kind, Problem, Verdict
-from tests.core.rig import Clock
+from tests.model.harness import Clock
 
 HOSTS = ("a", "b", "c")
 Env = Mapping[str, str]
@@ -138,6 +139,7 @@ class Stage:
                 clock=self.clock,
             ),
             manifest=lambda _: "{}",
+            record=lambda _, ended: json.dumps({"state": ended}),
             stop=self.stop,
             parallel=self.parallel,
             sleep=self.clock.sleep,

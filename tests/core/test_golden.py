@@ -16,7 +16,7 @@ import pytest
 from drctl.inventory import load_inventory
 from drctl.plan import Plan, PlannedStep, Task
 from drctl.runbook import load_runbook, shipped_runbooks
-from drctl.rundata import rollback_plan
+from drctl.rundata import clean_plan, rollback_plan
 from drctl.runstate import RunState
 from drctl.transport import Script
 from tests.core.test_plan import planner
@@ -33,6 +33,8 @@ def plan_of(name: str, inventory: Path = INVENTORY) -> Plan:
     if name == ON_NEW_HOSTS:
         return planner(load_inventory(BLANK)).plan(load_runbook("restore"))
     maker = planner(load_inventory(inventory))
+    if name == "clean":
+        return clean_plan(maker, RunState(values={"stage": {}, "wal_stage": {}}))
     if name != "rollback":
         return maker.plan(load_runbook(name))
     forward, state = maker.plan(load_runbook("restore")), RunState()

@@ -276,8 +276,10 @@ def example(word: str) -> RunState:
     state.plan = {"facts": {"snapshot": {"path": "SNAPSHOT"}}}
     if word == "untouched":
         state.claimed = False
-    elif word == "done":
+    elif word in ("done", "cleaning", "cleaned"):
         state.state = "done"
+        state.cleaned = "" if word == "done" else "2026-11-24T06:00:00+00:00"
+        state.direction = "clean" if word == "cleaning" else "forward"
     elif word == "rolled-back":
         state.state = "rolled-back"
     elif word == "taking-back":

@@ -12,10 +12,19 @@ from drctl.engine import Engine
 from drctl.inventory import Inventory
 from drctl.jobs import Jobs
 from drctl.journal import Journal
+from drctl.learning import learn, take_over
 from drctl.plan import Plan
 from drctl.planner import Planner
+from drctl.records import NodeRecord, ask, newest_manifest, read_record
 from drctl.runbook import load_runbook
-from drctl.rundata import begin, manifest, rollback_plan
+from drctl.rundata import (
+    begin,
+    begin_adopted,
+    clean_plan,
+    manifest,
+    record,
+    rollback_plan,
+)
 from drctl.runstate import Event, RunState, fold
 from drctl.session import Session
 from drctl.transport import CommandResult, Script
@@ -23,6 +32,20 @@ from tests.model.installation import NAMES, made_up_installation
 from tests.model.simulation import SimulatedCluster
 
 RUN = "20261123-000000-sim"
+ENDS = {"forward": "done", "undo": "rolled-back", "clean": "cleaned"}
+
+
+class Clock:
+    """Seconds that pass only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class Killed(BaseException):
@@ -117,11 +140,46 @@ class World:
         """The same plan on untouched nodes."""
         return World.of(self.inventory, self.planner, self.plan)
 
+    def lose(self, events: int) -> None:
+        """The journal keeps its first `events` events and loses its tail."""
+        kept = self.journal.events[:events]
+        self.journal = MortalJournal()
+        for event in kept:
+            self.journal.append(event.kind, **event.body)
+
+    def adopt(self) -> None:
+        """The controller's machine is gone: another one rebuilds the journal from the nodes."""
+        nodes = self.records()
+        manifest = newest_manifest(RUN, nodes)
+        assert manifest, "no node knows of the run"
+        self.journal = MortalJournal()
+        before = {"journal": manifest["journal"], "epoch": manifest["epoch"]}
+        begin_adopted(
+            self.journal,
+            self.plan,
+            manifest,
+            runbook=manifest["runbook"],
+            inventory="sim.yaml",
+            adopted=before,
+        )
+        take_over(self.journal, nodes, self.plan, self._plan_of)
+
+    def records(self) -> dict[str, NodeRecord]:
+        work_dirs = {host: self.plan.work_dirs[host] for host in self.plan.owns}
+        texts, _ = ask(self.cluster, work_dirs, "node/records", RUN)
+        return {host: read_record(host, RUN, text) for host, text in texts.items()}
+
+    def _plan_of(self, direction: str, state: RunState) -> Plan:
+        if direction == "clean":
+            return clean_plan(self.planner, state)
+        return rollback_plan(self.planner, self.plan, state)
+
     def session(
         self,
         *,
         fatal: int | None = None,
         undo: bool = False,
+        clean: bool = False,
         look: Callable[[str], None] = lambda _: None,
     ) -> RunState | None:
         """One controller's life; None when it was killed at moment `fatal`. `look` is called at
@@ -129,37 +187,44 @@ class World:
         moments = Moments(fatal, look=look)
         self.journal.moments = self.cluster.moments = moments
         try:
-            return self._live(undo)
+            return self._live("undo" if undo else "clean" if clean else "forward")
         except Killed:
             return None
         finally:
             self.moments = moments
             self.journal.moments = self.cluster.moments = Moments()
 
-    def _live(self, undo: bool) -> RunState:
+    def _live(self, direction: str) -> RunState:
+        if any(node.papers for node in self.cluster.nodes.values()):  # not a new run
+            learn(self.cluster, self.journal, self.plan, self._plan_of, parallel=1)
         state = fold(self.journal.events)
-        plan = rollback_plan(self.planner, self.plan, state) if undo else self.plan
+        plan = self.plan if direction == "forward" else self._plan_of(direction, state)
         epoch = state.epoch + 1
-        self.journal.append("session", epoch=epoch, direction="undo" if undo else "forward")
+        self.journal.append("session", epoch=epoch, direction=direction)
         jobs = Jobs(
             self.cluster,
             run=RUN,
             epoch=epoch,
             who="model",
+            direction=direction,
+            journal=state.journal,
             work_dirs=plan.work_dirs,
             sleep=lambda _: None,
         )
+        clock = Clock()
         session = Session(
             plan=plan,
             transport=self.cluster,
             journal=self.journal,
             jobs=jobs,
             manifest=lambda state: manifest(plan, state, "model"),
+            record=lambda state, ended: record(plan, state, ended, "model"),
             parallel=1,
-            sleep=lambda _: None,
+            sleep=clock.sleep,
+            clock=clock,
         )
         engine = Engine(session, JUDGES, lambda _step, _state: "model")
-        return engine.run(done="rolled-back" if undo else "done")
+        return engine.run(done=ENDS[direction])
 
     def conditions(self) -> dict[str, dict[str, Any]]:
         return {name: node.condition() for name, node in self.cluster.nodes.items()}

@@ -14,7 +14,7 @@ from drctl.inventory import Inventory
 from drctl.jobs import NOT_OWNER
 from drctl.transport import CommandResult, Script
 from tests.model.harness import MortalTransport
-from tests.model.simulation import Env, Node
+from tests.model.simulation import Env, Node, note_start
 
 LOOK_FAULTS = ("unreachable", "lost", "fails", "unclear")
 JOB_FAULTS = ("unreachable", "lost before", "lost after", "slow", "fails", "dies before", "dies")
@@ -114,6 +114,7 @@ class RoughCluster(MortalTransport):
         self, fault: str, host: str, script: Script, call: dict[str, str], deadline: float
     ) -> CommandResult:
         node, job = self.nodes[host], f"{call['DRCTL_RUN']}/{call['DRCTL_JOB']}"
+        note_start(node, call)
         if fault == "fails":
             node.jobs[job] = 1
             return CommandResult(0, "done 1\n", "no space left on device")

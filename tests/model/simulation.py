@@ -45,6 +45,8 @@ class Node:
     pids: Counter[str] = field(default_factory=Counter)
     owner: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, int] = field(default_factory=dict)
+    started: dict[str, list[str]] = field(default_factory=dict)  # the record of each job's start
+    papers: dict[str, str] = field(default_factory=dict)  # the manifests and records of runs
     effects: Counter[str] = field(default_factory=Counter)  # destructive acts that did something
 
     def condition(self) -> dict[str, Any]:
@@ -68,6 +70,7 @@ class SimulatedCluster(FakeTransport):
         super().__init__()
         self.inventory = inventory
         self.sha256 = sha256
+        self.trace_age = 100  # seconds since a controller left the last trace on a node
         self.nodes = {
             name: Node(
                 services={
@@ -85,7 +88,10 @@ class SimulatedCluster(FakeTransport):
             "node/machine": lambda h, _s, _e: f"machine_id={self.nodes[h].machine_id}",
             "node/owner": self._owner,
             "prepare/facts": self._is_there,
+            "node/records": self._records,
+            "node/runs": self._runs,
             "etcd/facts": self._facts,
+            "etcd/kept": self._kept,
             "etcd/live": self._live,
             "etcd/state": self._state,
             "etcd/restored": self._restored,
@@ -117,6 +123,7 @@ class SimulatedCluster(FakeTransport):
             ("stage/clean", self._is_clean, self._clean),
             ("etcd/restore", self._is_rebuilt, self._rebuild),
             ("etcd/swap", self._is_swapped, self._swap),
+            ("etcd/discard", self._is_discarded, self._discard),
             ("etcd/swap/undo", self._is_swapped_back, self._swap_back),
             ("etcd/disarm", self._is_disarmed, self._disarm),
         ):
@@ -277,10 +284,15 @@ class SimulatedCluster(FakeTransport):
         other = node.owner.get("run", env["DRCTL_RUN"]) != env["DRCTL_RUN"]
         if other or int(node.owner.get("epoch", "0")) > int(env["DRCTL_EPOCH"]):
             return self._held(node)
+        same = node.owner.get("epoch") == env["DRCTL_EPOCH"]
+        if same and node.owner.get("journal") != env["DRCTL_JOURNAL"]:
+            return self._held(node)
         json.loads(env["DRCTL_MANIFEST"])
+        node.papers[f"{env['DRCTL_RUN']}/manifest.json"] = env["DRCTL_MANIFEST"]
         node.owner = {
             "run": env["DRCTL_RUN"],
             "epoch": env["DRCTL_EPOCH"],
+            "journal": env["DRCTL_JOURNAL"],
             "who": env["DRCTL_WHO"],
             "since": "2026-11-23T00:00:00Z",
         }
@@ -294,6 +306,7 @@ class SimulatedCluster(FakeTransport):
         if (node.owner.get("run"), node.owner.get("epoch")) != _session_of(env):
             return self._held(node)
         body = env["DRCTL_BODY"]
+        note_start(node, env)
         self.acts[env["DRCTL_ACTION"]](node, Script(env["DRCTL_ACTION"], body), _assignments(body))
         node.jobs[job] = 0
         return CommandResult(0, "done 0\n")
@@ -306,6 +319,7 @@ class SimulatedCluster(FakeTransport):
         node = self.nodes[host]
         newer = int(node.owner.get("epoch", "0")) > int(env["DRCTL_EPOCH"])
         if node.owner.get("run") == env["DRCTL_RUN"] and not newer:
+            node.papers[f"{env['DRCTL_RUN']}/record.json"] = env["DRCTL_RECORD"]
             node.owner = {}
         return CommandResult(0, "")
 
@@ -313,6 +327,33 @@ class SimulatedCluster(FakeTransport):
         node = self.nodes[host]
         ours = (node.owner.get("run"), node.owner.get("epoch"))
         return CommandResult(0, "") if ours == _session_of(env) else self._held(node)
+
+    def _records(self, host: str, _script: Script, env: Env) -> str:
+        node, run = self.nodes[host], env["DRCTL_RUN"]
+        lines = ["now:1790000000", f"last:{1790000000 - self.trace_age}"]
+        lines += [f"owner:{name}={value}" for name, value in node.owner.items()]
+        lines += [f"{p}:{text}" for p, text in node.papers.items() if p.startswith(f"{run}/")]
+        for name, record in node.started.items():
+            of, job = name.split("/")
+            if of == run:
+                lines += [f"{run}/jobs/{job}/started:{line}" for line in record]
+                if node.jobs.get(name, -1) >= 0:
+                    lines += [f"{run}/jobs/{job}/status:{node.jobs[name]}"]
+        return "\n".join(lines)
+
+    def _runs(self, host: str, _script: Script, _env: Env) -> str:
+        node = self.nodes[host]
+        lines = [f"owner:{name}={value}" for name, value in node.owner.items()]
+        runs = [p.split("/")[0] for p in node.papers if p.endswith("/manifest.json")]
+        return "\n".join([*lines, *(f"run:{run}" for run in runs)])
+
+    def _kept(self, host: str, _script: Script, env: Env) -> str:
+        node = self.nodes[host]
+        done = node.kept is None or (node.moved_in and node.moved_out)
+        return (
+            f"kept_data={env['DRCTL_STAGE']}/{env['DRCTL_RUN']}/old\n"
+            f"bytes_data={4096 if node.kept else 0}\nswapped_data={'yes' if done else 'no'}\n"
+        )
 
     # -- services ---------------------------------------------------------------------------
 
@@ -468,6 +509,14 @@ class SimulatedCluster(FakeTransport):
         assert node.services["etcd"], "nobody to disarm an alarm of"
         node.alarm = False
 
+    def _is_discarded(self, node: Node, _script: Script, _env: Env) -> str:
+        return f"state={'before' if node.kept else 'after'}\n"
+
+    def _discard(self, node: Node, _script: Script, _env: Env) -> None:
+        assert node.moved_in and node.moved_out, "the only copy"
+        node.effects["discard"] += 1
+        node.kept, node.moved_in, node.moved_out = None, False, False
+
     def _is_swapped_back(self, node: Node, _script: Script, env: Env) -> str:
         if node.moved_out or node.moved_in or node.kept:
             return "state=before\n"
@@ -487,6 +536,16 @@ def _session_of(env: Env) -> tuple[str, str]:
 
 def _revision(token: str) -> int:
     return 100 if token == OLD_TOKEN else 1_000_000_100
+
+
+def note_start(node: Node, env: Env) -> None:
+    """What a node writes down of a job before it begins."""
+    node.started[f"{env['DRCTL_RUN']}/{env['DRCTL_JOB']}"] = [
+        f"step={env['DRCTL_STEP']}",
+        f"epoch={env['DRCTL_EPOCH']}",
+        f"direction={env['DRCTL_DIRECTION']}",
+        env["DRCTL_SEEN"],
+    ]
 
 
 def _units(script: Script) -> list[str]:

@@ -30,12 +30,11 @@ from drctl.etcd.identity import predict
 from drctl.inventory import load_inventory
 from drctl.jobs import Jobs
 from drctl.plan import Plan
-from drctl.rundata import begin, manifest, rollback_plan
+from drctl.rundata import begin, manifest, record, rollback_plan
 from drctl.runstate import RunState, fold
 from drctl.session import Session
 from drctl.situation import situation
-from tests.core.rig import Clock
-from tests.model.harness import INVENTORY, RUN, Killed, Moments, MortalJournal, World
+from tests.model.harness import INVENTORY, RUN, Clock, Killed, Moments, MortalJournal, World
 from tests.model.rough import JOB_FAULTS, LOOK_FAULTS, UPLOAD_FAULTS, RoughCluster, Weather
 from tests.model.simulation import OLD_TOKEN, Node
 
@@ -209,6 +208,7 @@ class Story(RuleBasedStateMachine):
             journal=journal,
             jobs=self.jobs(run, max(state.epoch, 1)),
             manifest=lambda so_far: manifest(plan, so_far, "model"),
+            record=lambda so_far, ended: record(plan, so_far, ended, "model"),
             parallel=1,
             sleep=clock.sleep,
             clock=clock,

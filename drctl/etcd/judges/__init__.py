@@ -6,7 +6,12 @@ answer is never a yes.
 """
 
 from drctl.etcd.judges.blank import can_prepare, is_the_blank_cluster
-from drctl.etcd.judges.kept import nothing_would_be_lost, proven_revision, same_machine
+from drctl.etcd.judges.kept import (
+    may_be_removed,
+    nothing_would_be_lost,
+    proven_revision,
+    same_machine,
+)
 from drctl.etcd.judges.living import choose_bump, live_state, nobody_else, same_old_cluster
 from drctl.etcd.judges.ready import can_restore, is_prepared
 from drctl.etcd.judges.restored import (
@@ -25,6 +30,7 @@ __all__ = [
     "is_the_blank_cluster",
     "is_the_planned_cluster",
     "live_state",
+    "may_be_removed",
     "nobody_else",
     "nothing_would_be_lost",
     "proven_revision",

@@ -24,6 +24,22 @@ def same_machine(evidence: Evidence) -> Verdict:
     return Verdict({"machine_id": {**known, **ids}}, tuple(problems))
 
 
+def may_be_removed(evidence: Evidence) -> Verdict:
+    """What each host keeps of the data from before a run, and that the new data is in its place
+    everywhere. Yields kept, `{host: {path: bytes}}`; a host that keeps nothing has an empty one."""
+    found, problems = reports(Evidence(evidence.answers))  # a silent host keeps what it has
+    kept: dict[str, dict[str, int]] = {}
+    for host, report in found.items():
+        places = [name.removeprefix("kept_") for name in report if name.startswith("kept_")]
+        sizes = {report[f"kept_{p}"]: int(report.get(f"bytes_{p}") or 0) for p in places}
+        kept[host] = {path: size for path, size in sizes.items() if size}
+        if any(report.get(f"swapped_{p}") != "yes" for p in places):
+            message = "its new data is not all in its place: the old data is still needed"
+            problems.append(Problem(message, host, "drctl runs show says how that run ended"))
+    total = sum(size for places in kept.values() for size in places.values())
+    return Verdict({"kept": kept}, tuple(problems), findings=(f"{total} bytes are kept",))
+
+
 def proven_revision(evidence: Evidence) -> Verdict:
     """Records the revision of the verified cluster before anything else writes to it, so that a
     rollback can tell whether somebody did. Yields proven_revision."""
