@@ -18,6 +18,7 @@ READ_ONLY = {
     "node/owner",
     "node/records",
     "node/runs",
+    "prepare/facts",
     "etcd/facts",
     "etcd/live",
     "etcd/state",

@@ -68,21 +68,9 @@ class SimulatedCluster(FakeTransport):
 
     def __init__(self, inventory: Inventory, sha256: str) -> None:
         super().__init__()
-        self.inventory = inventory
+        self.become(inventory)
         self.sha256 = sha256
         self.trace_age = 100  # seconds since a controller left the last trace on a node
-        self.nodes = {
-            name: Node(
-                services={
-                    unit: True
-                    for service in inventory.services.values()
-                    if name in service.hosts
-                    for unit in service.units
-                },
-                machine_id=f"machine-of-{name}",
-            )
-            for name in inventory.hosts
-        }
         self.on_upload = self._upload
         self.handlers = {
             "node/machine": lambda h, _s, _e: f"machine_id={self.nodes[h].machine_id}",
@@ -129,6 +117,22 @@ class SimulatedCluster(FakeTransport):
         ):
             self.handlers[f"{action}/observe"] = self._observer(observe)
             self.acts[f"{action}/act"] = act
+
+    def become(self, inventory: Inventory) -> None:
+        """The healthy hosts of `inventory`."""
+        self.inventory = inventory
+        self.nodes = {
+            name: Node(
+                services={
+                    unit: True
+                    for service in inventory.services.values()
+                    if name in service.hosts
+                    for unit in service.units
+                },
+                machine_id=f"machine-of-{name}",
+            )
+            for name in inventory.hosts
+        }
 
     def empty(self) -> None:
         """Every member's host as it comes from the factory."""
@@ -462,8 +466,10 @@ class SimulatedCluster(FakeTransport):
         if target.endswith("/snapshot.db.part"):
             self.nodes[host].part = True
         else:
-            assert target == f"/var/lib/drctl/{self.nodes[host].owner['run']}/files/{source.name}"
-            self.nodes[host].sent.add(source.name)
+            folder, _, name = target.rpartition("/")
+            assert folder == f"/var/lib/drctl/{self.nodes[host].owner['run']}/files"
+            assert source.is_file() and name in NAMES
+            self.nodes[host].sent.add(name)
 
     def _is_staged(self, node: Node, script: Script, env: Env) -> str:
         target = f"{env['DRCTL_STAGE']}/{env['DRCTL_RUN']}/snapshot.db.part"
