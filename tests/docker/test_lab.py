@@ -74,8 +74,8 @@ def test_the_inventory_is_an_operators(place: DockerSite) -> None:
     assert [member.name for member in inventory.members] == [
         node.member_name for node in place.nodes if "etcd" in node.roles
     ]
-    assert {member.wal_dir for member in inventory.members} == {"/var/lib/etcd-wal"}
-    assert ".wal" in place.sh("node-1", "ls /var/lib/etcd-wal").output
+    assert {member.wal_dir for member in inventory.members} == {"/var/lib/etcd-wal/wal"}
+    assert ".wal" in place.sh("node-1", "ls /var/lib/etcd-wal/wal").output
 
 
 def test_everything_stays_on_this_machine(place: DockerSite) -> None:

@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from drctl.lab.certs import Pair
 from drctl.lab.docker import pki, podimages
@@ -91,7 +92,8 @@ class Kubeadm:
             if machine.node.has("control_plane"):
                 files[_ENCRYPTION] = File(encryption.encode(), 0o600)
             if self.lab.wal_dir:
-                patch = self._rendered("etcd-wal.yaml", machine, wal_dir=self.lab.wal_dir)
+                folder = str(PurePosixPath(self.lab.wal_dir).parent)
+                patch = self._rendered("etcd-wal.yaml", machine, folder=folder)
                 files[f"{_PATCHES}/etcd.yaml"] = patch
             machine.put(files)
 

@@ -17,7 +17,8 @@ USER = "ops"
 SSH_PORT, CLIENT_PORT, PEER_PORT, APISERVER_PORT = 22, 2379, 2380, 6443
 SSL = "/etc/kubernetes/ssl"
 PLAIN_DATA_DIR = "/var/lib/etcd"
-SEPARATE_WAL_DIR = "/var/lib/etcd-wal"
+# etcd makes it by renaming a directory beside it: in a pod, the parent is what can be mounted.
+SEPARATE_WAL_DIR = "/var/lib/etcd-wal/wal"
 
 State = Literal["starting", "up"]
 EtcdTools = Literal["image", "host", "upload"]
