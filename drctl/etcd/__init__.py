@@ -17,6 +17,7 @@ JUDGES: dict[str, Judge] = {
     "etcd.writes_and_reads": judges.writes_and_reads,
     "etcd.may_be_removed": judges.may_be_removed,
     "etcd.same_machine": judges.same_machine,
+    "etcd.common_revision": judges.common_revision,
     "etcd.proven_revision": judges.proven_revision,
     "etcd.nothing_would_be_lost": judges.nothing_would_be_lost,
     "etcd.status": judges.status,

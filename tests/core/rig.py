@@ -22,6 +22,7 @@ READ_ONLY = {
     "etcd/facts",
     "etcd/live",
     "etcd/state",
+    "etcd/state/at",
     "etcd/restored",
     "kube/health",
     "kube/settings",

@@ -49,7 +49,7 @@ def test_good_hosts_pass_and_yield_what_later_steps_need() -> None:
         ({"etcdutl_version": ""}, "lacks etcdutl"),
         ({"etcdutl_version": "", "units_missing": "etcd.service"}, "etcdutl, unit etcd.service"),
         ({"tools_missing": "flock setsid"}, "lacks tools: flock, setsid"),
-        ({"manager": "missing"}, "no service manager"),
+        ({"manager": "the kubelet does not run"}, "neither stopped nor started: the kubelet does"),
         ({"certs_missing": "/a/ca.pem /a/key.pem"}, "/a/ca.pem, /a/key.pem"),
         ({"certs_expired": "/a/server.crt"}, "expired: /a/server.crt"),
         ({"cert_not_after": "2020-01-01T00:00:00Z"}, "expired at 2020-01-01"),

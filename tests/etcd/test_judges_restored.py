@@ -98,6 +98,18 @@ def test_hashes_at_a_given_revision_are_comparable() -> None:
     assert not planned(answers).problems
 
 
+def test_the_revision_that_every_member_has() -> None:
+    judge = JUDGES["etcd.common_revision"]
+    answers = edited("etcd-2", "status_json", '"revision":1000000044,', '"revision":1000000040,')
+    verdict = judge(evidence(answers))
+    assert not verdict.problems and verdict.values == {"common_revision": 1000000040}
+    answers["etcd-3"]["status_json"] = "[]"
+    (problem,) = judge(evidence(answers)).problems
+    assert (problem.host, problem.kind) == ("etcd-3", "unproven")
+    assert [p.host for p in judge(evidence({}, silent={"etcd-1": "cut"})).problems] == ["etcd-1"]
+    assert judge(evidence({})).problems
+
+
 def restored(reports: dict[str, dict[str, str]], cluster: str = CLUSTER, **silent: str) -> Verdict:
     return JUDGES["etcd.is_planned_identity"](
         evidence(reports, values={"cluster_id": cluster}, silent=silent)

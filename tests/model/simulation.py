@@ -82,6 +82,7 @@ class SimulatedCluster(FakeTransport):
             "etcd/kept": self._kept,
             "etcd/live": self._live,
             "etcd/state": self._state,
+            "etcd/state/at": self._state,
             "etcd/restored": self._restored,
             "etcd/probe": lambda h, _s, _e: f"probe={'ok' if self._serves(h) else 'no answer'}",
             "kube/health": self._health,

@@ -7,6 +7,7 @@ answer is never a yes.
 
 from drctl.etcd.judges.blank import can_prepare, is_the_blank_cluster
 from drctl.etcd.judges.kept import (
+    common_revision,
     may_be_removed,
     nothing_would_be_lost,
     proven_revision,
@@ -25,6 +26,7 @@ __all__ = [
     "can_prepare",
     "can_restore",
     "choose_bump",
+    "common_revision",
     "is_planned_identity",
     "is_prepared",
     "is_the_blank_cluster",

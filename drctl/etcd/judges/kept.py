@@ -58,6 +58,22 @@ def proven_revision(evidence: Evidence) -> Verdict:
     return Verdict({"proven_revision": revision}, findings=(f"revision {revision} everywhere",))
 
 
+def common_revision(evidence: Evidence) -> Verdict:
+    """Finds the latest revision that every member has, at which hashes can be compared while others
+    write. Yields common_revision; a member that does not answer has none."""
+    found, problems = reports(evidence, "unproven")
+    statuses = {host: voice(report).status for host, report in found.items()}
+    problems += [
+        Problem("does not answer", host, "drctl status", "unproven")
+        for host, status in statuses.items()
+        if status is None
+    ]
+    revisions = [status.revision for status in statuses.values() if status]
+    if problems or not revisions:
+        return Verdict(problems=tuple(problems) or (Problem("no host was asked", kind="unproven"),))
+    return Verdict({"common_revision": min(revisions)}, findings=(f"revision {min(revisions)}",))
+
+
 def nothing_would_be_lost(evidence: Evidence) -> Verdict:
     """Refuses to take back a run after Kubernetes has written to the restored cluster.
 

@@ -92,9 +92,9 @@ def _blank(host: str, report: Report) -> Iterator[Problem]:
         yield Problem(f"lacks tools: {', '.join(tools)}", host, "install util-linux and coreutils")
     if report["manager"] != "ok":
         yield Problem(
-            "has no service manager of the kind that the inventory names",
+            f"its services can be neither stopped nor started: {report['manager']}",
             host,
-            "correct service_manager in the inventory",
+            "mend that there, or correct the services' managers in the inventory",
         )
 
 

@@ -73,7 +73,7 @@ def is_the_planned_cluster(evidence: Evidence) -> Verdict:
     problems += [*_leaders(voices), *_hashes(voices, found), *_alarms(voices)]
     if not voices and not problems:
         problems.append(_unproven("no member was asked"))
-    return Verdict(problems=tuple(problems), findings=() if problems else _measured(voices))
+    return Verdict(problems=tuple(problems), findings=() if problems else _measured(voices, found))
 
 
 def _unsaid(host: str, one: Voice) -> Iterator[Problem]:
@@ -187,13 +187,14 @@ def _alarms(voices: Voices) -> Iterator[Problem]:
         yield _unproven(f"the alarm {kind} is raised", hint=_HINTS.get(kind, "etcdctl alarm list"))
 
 
-def _measured(voices: Voices) -> tuple[str, ...]:
+def _measured(voices: Voices, found: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
     hashes = [v.hash for v in voices.values() if v.hash]
+    at = _hashed_at(next(iter(found.values())), hashes[0].revision)
     statuses = [v.status for v in voices.values() if v.status]
     return (
         f"{len(statuses)} members of cluster {to_hex(statuses[0].cluster_id)}, "
         f"leader {to_hex(statuses[0].leader)}, no alarms",
-        f"hash {hashes[0].hash} at revision {hashes[0].revision}, "
+        f"hash {hashes[0].hash} at revision {at}, "
         f"compacted to {hashes[0].compact_revision}, equal on all",
     )
 

@@ -47,7 +47,7 @@ def control_plane_files(lab: DockerLab, node: Node) -> dict[str, File]:
         ),
     }
     files = {ENCRYPTION: File(_kept_encryption(lab).read_bytes(), 0o600)}
-    for name in ("ca", "service-account", *CONTROLLERS):
+    for name in ("ca", "service-account", "admin", *CONTROLLERS):
         files |= pair_files(name, pki.pair(lab, name))
     for name in ("kube-apiserver", *CONTROLLERS):
         text = render(f"lab/docker/systemd/{name}.service", **values)

@@ -94,5 +94,6 @@ class StaticPods:
         return {
             "layout": "kubeadm",
             "etcd": tools[lab.shape.etcd_tools],
+            "kubernetes": {},
             "services": {"dependents": None},
         }

@@ -95,7 +95,8 @@ class Systemd:
                 },
                 "controllers": None,
             }
-        return {"layout": "kubeasz", "etcd": {}, "services": services}
+        admin = {"cert": f"{SSL}/admin.pem", "key": f"{SSL}/admin-key.pem"} if lab.admin else {}
+        return {"layout": "kubeasz", "etcd": {}, "kubernetes": admin, "services": services}
 
 
 def etcd_unit(lab: DockerLab, node: Node) -> File:
