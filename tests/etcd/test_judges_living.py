@@ -69,6 +69,17 @@ def test_a_survivor_with_newer_data_is_told() -> None:
     assert "etcd-3 survives" in warning and "1000000000 revisions ahead" in warning
 
 
+def test_members_that_began_anew_are_not_the_old_cluster() -> None:
+    """Their data lost and started again by their manager, two of three serve as a new cluster."""
+    verdict = live({"etcd-1": _blank(12), "etcd-2": _blank(11), "etcd-3": LONELY})
+    (problem,) = verdict.problems
+    assert "a new cluster that began without data (revision 12, snapshot 44)" in problem.message
+    assert f"etcd-3 still has the old data, up to revision {LIVE}" in problem.message
+    assert verdict.values["live_revision"] == LIVE  # what was ever served counts for the bump
+    led = live({**real_answers(), "etcd-3": LONELY})
+    assert "still answers with a quorum" in led.problems[0].message
+
+
 def test_a_dead_cluster_is_no_problem() -> None:
     verdict = live(dict.fromkeys(HOSTS, DEAD))
     assert (verdict.problems, verdict.warnings) == ((), ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from drctl.etcd.answers import MemberList
+from drctl.etcd.answers import EndpointStatus, MemberList
 from drctl.etcd.identity import to_hex
 from drctl.etcd.judges.blank import is_own_blank
 from drctl.etcd.judges.common import (
@@ -57,7 +57,9 @@ def live_state(evidence: Evidence) -> Verdict:
 
     A quorum is there when a linearizable read (`member list`) answered, when a member knows a
     leader (etcd steps down without one: CheckQuorum), or when most members answer at all, be it
-    without a leader at this moment. Silent hosts are what disasters are made of: no problem here.
+    without a leader at this moment. Members that lost their data and were started again serve as
+    a new cluster, with the old one's id even: whoever has no leader beside those that have one is
+    a survivor. Silent hosts are what disasters are made of: no problem here.
     Where every member answers at revision 1, nothing was ever written (the blank cluster of the
     procedure's step 1): there is nothing to lose. Nor is there in the blank cluster that this run
     began, known by its cluster id.
@@ -81,8 +83,9 @@ def live_state(evidence: Evidence) -> Verdict:
     snapshot = evidence.facts.get("snapshot")
     blank = most and len(answering) >= len(expected_members(evidence)) and (revision or 0) <= 1
     blank = blank or is_own_blank(evidence, clusters, revision)
-    problems = [] if blank else _would_replace(evidence, quorum, revision, snapshot)
-    warnings = [*_survivor(quorum, values, snapshot), *_foreign(clusters, snapshot)]
+    began_anew = _began_anew(answering, snapshot)
+    problems = [] if blank else _would_replace(evidence, quorum, revision, snapshot, began_anew)
+    warnings = [*began_anew, *_survivor(quorum, values, snapshot), *_foreign(clusters, snapshot)]
     return Verdict(values, tuple(problems), tuple(warnings), _live_findings(values))
 
 
@@ -107,14 +110,18 @@ def _ahead(revision: int | None, snapshot: Mapping[str, Any] | None) -> str:
 
 
 def _would_replace(
-    evidence: Evidence, quorum: bool, revision: int | None, snapshot: Mapping[str, Any] | None
+    evidence: Evidence,
+    quorum: bool,
+    revision: int | None,
+    snapshot: Mapping[str, Any] | None,
+    began_anew: list[str],
 ) -> list[Problem]:
     if not quorum or evidence.options.get("replace_healthy") or not snapshot:
         return []
+    old = f"the cluster still answers with a quorum; its data is {_ahead(revision, snapshot)}"
     return [
         Problem(
-            f"the cluster still answers with a quorum; its data is {_ahead(revision, snapshot)} "
-            "and would be replaced",
+            f"{'; '.join(began_anew) or old} and would be replaced",
             hint="if that is meant, add --replace-healthy",
         )
     ]
@@ -129,6 +136,22 @@ def _survivor(
     return [
         f"{', '.join(values['answering'])} survives and its data is {_ahead(revision, snapshot)}: "
         "that is lost by this restore (a snapshot of the survivor may be the better source)"
+    ]
+
+
+def _began_anew(
+    answering: Mapping[str, EndpointStatus], snapshot: Mapping[str, Any] | None
+) -> list[str]:
+    """What a disaster looks like where the members without data were started again."""
+    led = [status.revision for status in answering.values() if status.leader]
+    lonely = {host: s.revision for host, s in answering.items() if not s.leader}
+    taken = int((snapshot or {}).get("revision", 0))
+    if not led or not lonely or max(led) >= min(taken, max(lonely.values())):
+        return []
+    return [
+        f"what serves is a new cluster that began without data (revision {max(led)}, snapshot "
+        f"{taken}); {', '.join(sorted(lonely))} still has the old data, up to revision "
+        f"{max(lonely.values())} (a snapshot of that may be the better source),"
     ]
 
 
