@@ -19,6 +19,7 @@ SECRETS = "/api/v1/namespaces/default/secrets"
 WIDGETS = f"/apis/{GROUP}/v1/namespaces/{NAMESPACE}/widgets"
 _DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 _SECONDS = 90.0
+_MIRROR = "kubernetes.io/config.mirror"
 PASSING = "after-"
 """How the names of those begin that are made after a restore, and deleted again."""
 # They come and go by themselves: nobody restores them, nobody misses them.
@@ -153,10 +154,15 @@ def new_name() -> str:
 
 
 def _made_anew(item: Object) -> bool:
-    """An apiserver makes its own APIServices, and makes them anew while it starts; and what an
-    earlier drill made to see whether controllers act may still be on its way out."""
+    """An apiserver makes its own APIServices, and makes them anew while it starts; a kubelet makes
+    the mirrors of its static pods anew when their manifests change, as by a restore they do; and
+    what an earlier drill made to see whether controllers act may still be on its way out."""
     about = item["metadata"]
-    return _AUTOMANAGED in about.get("labels", {}) or about["name"].startswith(PASSING)
+    return (
+        _AUTOMANAGED in about.get("labels", {})
+        or _MIRROR in about.get("annotations", {})
+        or about["name"].startswith(PASSING)
+    )
 
 
 def _config(name: str, text: str) -> Object:
