@@ -15,7 +15,7 @@ $(READY): remake
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: setup drill drills test clean help remake
+.PHONY: setup drill drills test guards campaign clean help remake
 
 setup: $(READY)  ## make .venv with drctl, the lab and the developers' tools
 	@echo "$(VENV)/bin/drctl is ready"
@@ -39,6 +39,12 @@ drills: $(READY)  ## every scenario: on loopback, on systemd machines and on sta
 
 test: $(READY)  ## lint, types and all tests (PYTEST_ARGS="-k fence" for some)
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+guards: $(READY)  ## take each protection away, one by one: the fast tests must notice
+	@$(VENV)/bin/python -m tests.guards --table docs/guards.md
+
+campaign: $(READY)  ## N restores of real etcd with faults drawn from SEED; goes on where it stopped
+	@$(VENV)/bin/python -m tests.campaign --runs $(or $(N),27) --seed $(or $(SEED),1)
 
 clean:  ## remove .venv, the caches and what was built
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -5,12 +5,15 @@
 A moment is a journal record that has just reached the disk ("intent swap", "result send",
 "step-done identity"), or "effect swap": the job has ended on a node, and nothing of that is in
 the journal yet. With DRCTL_TEST_MOMENTS=FILE the moments of the run are written there instead.
+DRCTL_TEST_AT="step-done send" with DRCTL_TEST_DO=COMMAND runs a command at a moment, once; the run
+waits for it.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,14 @@ FATAL = os.environ.get("DRCTL_TEST_DIE", "")
 MOMENTS = os.environ.get("DRCTL_TEST_MOMENTS", "")
 
 
+AT = os.environ.get("DRCTL_TEST_AT", "")
+_done: list[str] = []
+
+
 def pass_by(moment: str) -> None:
+    if moment == AT and not _done:
+        _done.append(moment)
+        subprocess.run(os.environ["DRCTL_TEST_DO"], shell=True, check=False)
     if MOMENTS:
         with Path(MOMENTS).open("a", encoding="utf-8") as file:
             file.write(moment + "\n")

@@ -22,11 +22,20 @@ class Operator:
     inventory: Path
     state: Path
 
-    def start(self, *arguments: str, die: str = "", moments: Path | None = None) -> Any:
+    def start(
+        self,
+        *arguments: str,
+        die: str = "",
+        moments: Path | None = None,
+        at: str = "",
+        do: str = "",
+    ) -> Any:
         environment = os.environ | {
             "DRCTL_STATE_DIR": str(self.state),
             "DRCTL_TEST_DIE": die,
             "DRCTL_TEST_MOMENTS": str(moments or ""),
+            "DRCTL_TEST_AT": at,
+            "DRCTL_TEST_DO": do,
         }
         return subprocess.Popen(
             [sys.executable, "-m", "tests.mortal", *arguments],

@@ -92,6 +92,7 @@ def test_no_truncation_is_silently_wrong(
         "UPDATE events SET kind = CAST(X'fffe' AS TEXT) WHERE seq = 8",
         "DELETE FROM events WHERE seq = 8",
         "DELETE FROM events WHERE seq = 1",
+        "DELETE FROM events",
         "UPDATE events SET seq = 99 WHERE seq = 40",
     ],
 )

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from drctl.errors import AuthRefused, ConnectionLost, InvalidInput, Refused, StepFailed
 from drctl.ssh import SshTransport
+from drctl.ssh.transfer import Upload
 from drctl.transport import Script
 from tests.ssh.conftest import Site
 from tests.ssh.nodes import HAVE_SSHD, SshdNode
@@ -198,3 +201,16 @@ def test_sudo_that_refuses_a_transfer(site: Site, source: Path, tmp_path: Path) 
     with pytest.raises(AuthRefused, match="password"):
         transport.download("n1", str(source), tmp_path / "target", deadline=30)
     assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("said", [b"", b"Welcome!\n"])
+def test_an_upload_that_the_node_did_not_confirm_is_none(tmp_path: Path, said: bytes) -> None:
+    """A login shell that runs nothing and ends with 0."""
+    ended = SimpleNamespace(status_event=threading.Event(), exit_status=0)
+    ended.status_event.set()
+    output = SimpleNamespace(out=bytearray(said), err=bytearray())
+    upload = Upload(tmp_path / "f", "/x", "none", None)
+    with pytest.raises(AuthRefused, match="did not run the script"):
+        upload._judge(ended, output, "drctl-done-1")  # type: ignore[arg-type]  # stand-ins
+    output.out += b"drctl-done-1"
+    upload._judge(ended, output, "drctl-done-1")  # type: ignore[arg-type]

@@ -52,6 +52,8 @@ def test_rebuilt_beside_the_data(node: Node) -> None:
     assert [p.name for p in (made / "member/wal").glob("*.wal")] == [SEGMENT]
     assert made.stat().st_mode & 0o777 == 0o750
     assert (made / "member/snap").stat().st_mode & 0o777 == 0o700
+    assert (node.stage / "new").stat().st_mode & 0o777 == 0o700
+    assert (node.stage / "restore.log").stat().st_mode & 0o777 == 0o600
     assert not (node.stage / "new.part").exists()
     assert (node.data / "member/snap/db").read_text() == "live"
     assert restored_id(node) == predicted(node)
@@ -143,10 +145,21 @@ def test_a_damaged_snapshot_is_refused_by_etcdutl_too(node: Node) -> None:
     content = bytearray(snapshot_bytes())
     content[len(content) // 2] ^= 1
     (node.stage / "snapshot.db").write_bytes(content)
+    (node.stage / "snapshot.db.verified").write_text(f"{node.sha256} {len(content)}\n")
+    assert node.state("send") == "after"  # it changed after it was verified
     ran = node.act("rebuild")
     assert ran.status != 0 and "sha256" in ran.err
+    assert "a resume sends it anew" in ran.err
     assert node.state("rebuild") == "before"
     assert not (node.stage / "new").exists()
+    assert node.state("send") == "before"
+
+
+def test_another_failure_leaves_the_verified_copy_verified(node: Node) -> None:
+    (node.stage / "snapshot.db.verified").write_text(f"{node.sha256} {len(snapshot_bytes())}\n")
+    node.values["bump"] = "no number"
+    assert node.act("rebuild").status != 0
+    assert node.state("send") == "after"
 
 
 def test_without_an_owner_nothing_is_given_away(node: Node) -> None:
@@ -171,3 +184,20 @@ def test_nothing_is_rebuilt_once_the_swap_has_begun(quick: Node) -> None:
     assert ran.status == 1
     assert "the swap has begun" in ran.err
     assert sorted(quick.stage.rglob("*")) == sorted([*made, quick.stage / "in.list"])
+
+
+def test_the_rebuilt_data_is_given_to_its_owner(
+    dash: Shell, tmp_path: Path, etcd_dir: Path
+) -> None:
+    """Before it gets its name. (Only root can give files away: so a chown that takes notes.)"""
+    node = staged(tmp_path / "n", dash, etcd_dir, wal=True)
+    notes = tmp_path / "notes"
+    chown = dash.bin / "chown"
+    chown.write_text(f'#!/bin/sh\necho "$*" >> {notes}\n')
+    chown.chmod(0o755)
+    node.values["owner"] = "4711:4712"
+    assert node.act("rebuild").status == 0
+    assert notes.read_text().splitlines() == [
+        f"-R 4711:4712 {node.stage}/new.part/etcd",
+        f"-R 4711:4712 {node.wal_stage}/new.part/w",
+    ]

@@ -196,3 +196,28 @@ def test_health_is_what_the_ready_command_says(
     found = node.observe("answers")
     assert found["asked"].split() == ["apiserver", "kubelet"]
     assert {" ".join(found[f"ready.{name}"].split()) for name in ("apiserver", "kubelet")} == {said}
+
+
+def changed(node: Node, old: str, new: str) -> None:
+    ctl = node.root / "ctl"
+    text = ctl.read_text()
+    assert old in text
+    ctl.write_text(text.replace(old, new))
+
+
+def test_the_fence_is_up_before_the_stop(node: Node) -> None:
+    """Else something could start it again in between."""
+    stop = 'rm -f "up/$2" && echo "stop $2" >> log'
+    changed(node, stop, f'[ -e "fence/$2" ] || echo "open $2" >> log; {stop}')
+    up(node, "one", "two")
+    assert node.act("stop-apiserver").status == 0
+    assert log(node) == ["stop two", "stop one"]
+
+
+def test_it_is_looked_at_for_as_long_as_the_inventory_says(shell: Shell, tmp_path: Path) -> None:
+    node = Node(tmp_path / "n", shell, address=ADDRESS, settle=2)
+    changed(node, 'running) [ -e "up/$2" ]', 'running) echo "look $2" >> log; [ -e "up/$2" ]')
+    up(node, "one", "two")
+    assert node.act("stop-apiserver").status == 0
+    after = log(node)[log(node).index("stop one") :]
+    assert after.count("look one") >= 4  # twice a second
