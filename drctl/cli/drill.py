@@ -22,15 +22,22 @@ from drctl.cli.lab import etcd_option, say
 from drctl.console import print_table
 from drctl.errors import NotProven
 
+DEFAULT_KUBERNETES = {"local": "none", "docker": "build"}
 SUMMARY = ("scenario", "verdict", "RTO s", "RPO s", "keys lost", "reason")
 
 
-@click.group("drill", invoke_without_command=True)
-@click.pass_context
-def drill_group(context: click.Context) -> None:
+class RunByDefault(click.Group):
+    """`drctl drill [OPTIONS]` is `drctl drill run [OPTIONS]`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("drill", cls=RunByDefault)
+def drill_group() -> None:
     """Break a lab's cluster, restore it with drctl's own commands, measure, prove."""
-    if context.invoked_subcommand is None:
-        context.invoke(drill_run)
 
 
 @drill_group.command("run")
@@ -44,7 +51,11 @@ def drill_group(context: click.Context) -> None:
     help="Where the hosts live.",
 )
 @click.option("--flavour", type=click.Choice(["systemd", "static-pod"]), help="With Docker.")
-@click.option("--kubernetes", metavar="none|build|DIR", help="With Docker: what stands in front.")
+@click.option(
+    "--kubernetes",
+    metavar="none|build|DIR",
+    help="With Docker: what stands in front of etcd [default: build, once for this machine].",
+)
 @click.option("--staged", is_flag=True, help="Restore in the staged order.")
 @click.option("--go-on", is_flag=True, help="Leave out what has passed so before.")
 @etcd_option
@@ -73,7 +84,7 @@ def drill_run(
     chosen = [scenario.load(name) for name in names]
     game_day = drill.Drill(
         driver=driver,
-        options=drivers.Options(flavour=flavour or "", kubernetes=kubernetes or "none", etcd=etcd),
+        options=drivers.Options(flavour or "", kubernetes or DEFAULT_KUBERNETES[driver], etcd),
         state_dir=options.state_dir or default_state_dir(),
         say=say,
         directory=directory.absolute() if directory else None,

@@ -47,6 +47,14 @@ def can_be_typed(line: str) -> None:
     command.make_context("drctl", words, parent=context)
 
 
+@pytest.mark.parametrize("typed", [["drill"], ["drill", "run"]])
+def test_drill_alone_is_drill_run_with_its_options(typed: list[str]) -> None:
+    refused = CliRunner().invoke(cli, [*typed, "--driver", "nowhere"])
+    assert refused.exit_code == 2
+    assert "'nowhere' is not one of 'local', 'docker'" in refused.output
+    assert "list" in CliRunner().invoke(cli, ["drill", "--help"]).output
+
+
 def test_every_command_is_in_the_reference() -> None:
     reference = README[README.index("## Reference") :]
     for name, command in cli.commands.items():
