@@ -111,7 +111,7 @@ class App:
     ) -> Planner:
         facts = {"snapshot": snapshot, "prepare": prepare}
         return Planner(
-            inventory=inventory,
+            inventory=inventory.without(options.get("abandon", ())),
             facts={
                 **{name: dict(known) for name, known in facts.items() if known},
                 **tool_facts(inventory),

@@ -106,7 +106,9 @@ class Planner:
             options=dict(self.options),
             meaning=self._meaning(steps),
             new_values={name: value.new for name, value in runbook.values.items()},
-            owns=tuple(sorted({host for step in steps for host in step.tasks})),
+            owns=tuple(
+                sorted({h for step in steps for h in step.tasks} - {*self.inventory.abandoned})
+            ),
             work_dirs={name: host.work_dir for name, host in self.inventory.hosts.items()},
         )
 
@@ -281,6 +283,7 @@ def host_context(inventory: Inventory, host: str) -> dict[str, Any]:
         "kubernetes": inventory.kubernetes[host],
         "member": members.get(host),
         "members": inventory.members,
+        "abandoned_members": inventory.abandoned_members,
         "services": [s for s in inventory.services.values() if host in s.hosts],
         "etcd_unit": inventory.services["etcd"].units[0],
         "settle": inventory.settle_seconds,
@@ -299,7 +302,10 @@ def _meaning_of_files(facts: Mapping[str, Any]) -> dict[str, str]:
 
 def inventory_facts(inventory: Inventory) -> dict[str, Any]:
     """What judges may know of the inventory, as plain data."""
+    gone: dict[str, Any] = {host: {} for host in inventory.abandoned}
+    gone |= {m.host: member_facts(m) for m in inventory.abandoned_members}
     return {
+        **({"abandoned": gone} if gone else {}),
         "cluster": inventory.cluster,
         "members": {m.host: member_facts(m) for m in inventory.members},
         "services": {

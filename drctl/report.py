@@ -9,7 +9,7 @@ from typing import Any
 from drctl.plan import ALWAYS, Plan, PlannedStep, Task
 from drctl.render import render
 from drctl.runstate import RunState
-from drctl.situation import commands, kept_places, situation
+from drctl.situation import abandoned, commands, kept_places, situation
 
 KEPT = "kept"  # the step of the clean runbook that asks what there is
 
@@ -130,6 +130,7 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         f"cluster    {plan.cluster}",
         *(snapshot_lines(snapshot) if snapshot else ()),
         "restore to " + ", ".join(m["name"] for m in members.values()),
+        *abandon_lines(plan),
         *prepare_lines(plan, state),
         "stops      " + "; ".join(stops),
     ]
@@ -158,6 +159,43 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         lines.append("now        no member of the old cluster answers")
     lines += [f"warning    {warning}" for warning in state.warnings]
     return "\n".join(lines)
+
+
+def abandon_lines(plan: Plan) -> list[str]:
+    """What it means to go on without a host."""
+    gone = plan.facts.get("abandoned", {})
+    if not gone:
+        return []
+    left = len(plan.facts["members"])
+    spare = (left - 1) // 2
+    bear = f"{spare} may fail" if spare else "NONE may fail"
+    return [
+        f"without    {', '.join(gone)}: the new cluster has {left} members, of which {bear} until "
+        "the rest is added again",
+        *(f"           {line}" for line in abandoned(plan.facts)),
+    ]
+
+
+def back_again(plan: Plan) -> list[str]:
+    """How a host that was given up becomes a new member, command by command."""
+    lines = []
+    members = plan.facts["members"].values()
+    running = [f"{m['name']}={url}" for m in members for url in m["peer_urls"]]
+    for host, member in plan.facts.get("abandoned", {}).items():
+        if not member:
+            continue
+        paths = " ".join(member[name] for name in ("data_dir", "wal_dir") if member.get(name))
+        cluster = ",".join([*running, *(f"{member['name']}={url}" for url in member["peer_urls"])])
+        lines += [
+            f"to bring {host} back as a new member, later:",
+            f"  1. there, before its etcd starts: rm -rf {paths}",
+            f"  2. etcdctl --endpoints={next(iter(members))['client_urls'][0]} (with --cacert, "
+            f"--cert, --key) member add {member['name']} "
+            f"--peer-urls={','.join(member['peer_urls'])}",
+            "  3. there, start etcd with --initial-cluster-state=existing "
+            f"--initial-cluster={cluster}",
+        ]
+    return lines
 
 
 def prepare_lines(plan: Plan, state: RunState) -> list[str]:
@@ -194,7 +232,8 @@ def rollback_summary(plan: Plan, state: RunState) -> str:
     taken_back = [
         f"  {s.title} ({', '.join(s.hosts)})" for s in plan.steps if s.id.startswith("undo-")
     ]
-    return "\n".join([f"run {state.run} of {plan.cluster} is taken back:", *taken_back])
+    gone = abandoned(state.plan.get("facts", {}))
+    return "\n".join([f"run {state.run} of {plan.cluster} is taken back:", *taken_back, *gone])
 
 
 def clean_summary(plan: Plan, state: RunState) -> str:
@@ -252,6 +291,7 @@ def run_document(state: RunState) -> dict[str, Any]:
         "changed": state.changed,
         "runbook": state.runbook,
         "inventory": state.inventory,
+        "abandoned": sorted(state.plan.get("facts", {}).get("abandoned", {})),
         "adopted": state.adopted or None,
         "cleaned": state.cleaned or None,
         "snapshot": snapshot and {"path": snapshot["path"], "sha256": snapshot["sha256"]},
@@ -284,7 +324,10 @@ def hand_over(plan: Plan, state: RunState) -> str:
     """The last words of a restore: what was not reached, what to watch, what to do now."""
     lines = [f"{plan.cluster} is restored and verified (run {state.run})"]
     lines += [f"old data kept: {place}" for place in kept_at(plan, state)]
-    lines += [f"NOT REACHED: {host}: {why}" for host, why in state.unreached.items()]
+    lines += [*abandoned(plan.facts), *back_again(plan)]
+    gone = plan.facts.get("abandoned", {})
+    missed = ((host, why) for host, why in state.unreached.items() if host not in gone)
+    lines += [f"NOT REACHED: {host}: {why}" for host, why in missed]
     lines += [f"warning: {warning}" for warning in state.warnings]
     lines += [
         "watch: pods created after the snapshot may run on until their kubelet restarts",

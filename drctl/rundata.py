@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from drctl import __version__
-from drctl.errors import DrctlError, Drifted, InvalidInput, LockHeld, Refused, UsageError
+from drctl.errors import (
+    DrctlError,
+    Drifted,
+    InvalidInput,
+    LockHeld,
+    Refused,
+    Unreachable,
+    UsageError,
+)
 from drctl.etcd.identity import predict
 from drctl.etcd.snapshot import inspect_snapshot
 from drctl.inventory import Inventory
@@ -153,9 +161,17 @@ def say_what_to_type(error: DrctlError, state: RunState) -> None:
     that lead out of it. Not where another operator holds the lock: it is theirs to say."""
     if isinstance(error, LockHeld | UsageError):
         return
+    if type(error) is Unreachable and not state.changed and error.host in _members(state):
+        way = f"or, if that machine is lost, go on without it: --abandon {error.host}"
+        error.hint = f"{error.hint}; {way}"
     found = situation(state)
     error.situation = found.document()
     error.hint = "\n".join([*([error.hint] if error.hint else []), *found.lines()])
+
+
+def _members(state: RunState) -> Mapping[str, Any]:
+    members: Mapping[str, Any] = state.plan.get("facts", {}).get("members", {})
+    return members
 
 
 @contextmanager

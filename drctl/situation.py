@@ -207,10 +207,13 @@ def _after_the_exchange(state: RunState, steps: list[_Step]) -> str:
 
 
 def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
+    given_up = abandoned(state.plan.get("facts", {}))
+    if word == "rolled-back":
+        return []
     if word == "untouched":
         reserved = "the nodes stay reserved for this run until one of the commands below has ended"
         return [reserved] if state.claimed else []
-    lines: list[str] = []
+    lines: list[str] = given_up
     exchange = [step for step in steps if step.action == "etcd/swap"]
     if word in ("services-stopped", "down-with-old-data"):
         lines += [
@@ -253,6 +256,16 @@ def kept_places(facts: Mapping[str, Any], state: RunState) -> list[str]:
     return places
 
 
+def abandoned(facts: Mapping[str, Any]) -> list[str]:
+    """What must be known for good of each host that a run went on without."""
+    lines = []
+    for host, member in facts.get("abandoned", {}).items():
+        paths = [member[name] for name in ("data_dir", "wal_dir") if member.get(name)]
+        wipe = f" (remove {', '.join(paths)})" if paths else ""
+        lines.append(f"ABANDONED: {host}: wipe it{wipe} before it is powered on again")
+    return lines
+
+
 def commands(state: RunState) -> list[str]:
     """What to type next, the way to prefer first; a rollback where it is another way."""
     inventory = f"--inventory {state.inventory}"
@@ -281,6 +294,7 @@ def _again(state: RunState) -> str:
     words = [f"drctl {verb or f'run {state.runbook}'}"]
     words += [f"--snapshot {quote(snapshot['path'])}"] if snapshot else []
     words += [f"--inventory {state.inventory}"]
+    words += [f"--abandon {host}" for host in options.get("abandon", ())]
     words += ["--replace-healthy"] if options.get("replace_healthy") else []
     words += [
         f"--var {name}={quote(str(value))}" for name, value in options.get("vars", {}).items()

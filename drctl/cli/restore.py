@@ -37,6 +37,7 @@ RESUME_HELP = "Go on with an unfinished run (default: the cluster's latest)."
 @click.option("--offline", is_flag=True, help="With --dry-run: connect to nothing either.")
 @click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help=RESUME_HELP)
 @click.option("--accept-drift", multiple=True, metavar="FIELD", help="With --resume: may differ.")
+@click.option("--abandon", multiple=True, metavar="HOST", help="Go on without this lost host.")
 @click.option("--replace-healthy", is_flag=True, help="Replace a cluster that still has a quorum.")
 @click.option("--var", "variables", multiple=True, metavar="K=V", help="A value for the runbook.")
 @yes_option
@@ -54,6 +55,7 @@ def restore(
     resume: str | None,
     accept_drift: tuple[str, ...],
     replace_healthy: bool,
+    abandon: tuple[str, ...],
     variables: tuple[str, ...],
     yes: bool,
 ) -> None:
@@ -70,6 +72,12 @@ def restore(
         raise UsageError("which snapshot?", hint="add --snapshot FILE")
     chosen = runbook or ("restore-staged" if staged else "restore")
     asked = {"replace_healthy": replace_healthy, "vars": parse_vars(variables)}
+    if abandon and resume is not None:
+        raise UsageError(
+            "--abandon is part of a new run", hint="a resume goes on without the same hosts"
+        )
+    if abandon:
+        asked["abandon"] = list(abandon)
     if dry_run:
         rehearse(options, inventory, chosen, snapshot, asked, offline=offline)
         return

@@ -15,6 +15,7 @@ JUDGES: dict[str, Judge] = {
     "etcd.is_the_planned_cluster": judges.is_the_planned_cluster,
     "etcd.same_old_cluster": judges.same_old_cluster,
     "etcd.writes_and_reads": judges.writes_and_reads,
+    "etcd.is_out_of_reach": judges.is_out_of_reach,
     "etcd.may_be_removed": judges.may_be_removed,
     "etcd.same_machine": judges.same_machine,
     "etcd.common_revision": judges.common_revision,

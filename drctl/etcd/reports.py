@@ -30,6 +30,7 @@ etcd.live_state, etcd.is_the_planned_cluster, etcd.is_the_blank_cluster, etcd.sa
 etcd.status
     status_json, members_json, alarms_json, hashkv_json: one line each of `etcdctl -w json`
     against the member's own endpoint only; empty when it does not answer.
+    gone.<host>: what the etcd of a host that was given up answers this one; empty for nothing
     hash_revision: the revision given to `endpoint hashkv --rev`, where one was given
 etcd.is_planned_identity
     restored_cluster_id (hex)

@@ -155,6 +155,10 @@ class Service(Resolved):
     ready: dict[str, str | None]
     commands: Commands | None
 
+    def without(self, gone: tuple[str, ...]) -> Service:
+        """This service without the hosts `gone`."""
+        return self.model_copy(update={"hosts": tuple(h for h in self.hosts if h not in gone)})
+
     @property
     def absent(self) -> bool:
         return not self.hosts
@@ -177,6 +181,31 @@ class Inventory(Resolved):
     commands: Commands | None
     settle_seconds: float
     warnings: tuple[str, ...]
+    abandoned: tuple[str, ...] = ()  # hosts that a run goes on without; never written in a file
+    abandoned_members: tuple[Member, ...] = ()
+
+    def without(self, hosts: Iterable[str]) -> Inventory:
+        """This cluster without `hosts`: no member, no service, in no group. They stay known by
+        name, so that it can be seen whether they are silent. Raises InvalidInput for an unknown
+        host, and where no member would be left."""
+        gone = tuple(dict.fromkeys(hosts))
+        for name in gone:
+            if name not in self.hosts:
+                raise self._unknown("host", name, self.hosts)
+        kept = tuple(m for m in self.members if m.host not in gone)
+        groups = {g: tuple(h for h in hosts if h not in gone) for g, hosts in self.groups.items()}
+        services = {name: service.without(gone) for name, service in self.services.items()}
+        if gone and not kept:
+            raise InvalidInput("no member would be left to restore", hint="abandon fewer hosts")
+        return self.model_copy(
+            update={
+                "members": kept,
+                "groups": groups,
+                "services": services,
+                "abandoned": gone,
+                "abandoned_members": tuple(m for m in self.members if m.host in gone),
+            }
+        )
 
     def service(self, name: str) -> Service:
         """The service of that name. Raises InvalidInput for a name nobody declared."""
@@ -209,6 +238,8 @@ class Inventory(Resolved):
             return self.prepare.hosts if self.prepare else ()
         if name in self.groups:
             return self.groups[name]
+        if name == "abandoned":
+            return self.abandoned
         if name in self.hosts:
             return (name,)
         raise self._unknown("group or host", name, [*self.groups, *self.hosts, "all", "prepare"])
@@ -231,6 +262,8 @@ class Inventory(Resolved):
             facts[f"hosts.{name}.work_dir"] = host.work_dir
         for member in self.members:
             facts |= _member_meaning(member)
+        if self.abandoned:
+            facts["abandoned"] = " ".join(self.abandoned)
         for name, service in self.services.items():
             facts[f"services.{name}.hosts"] = " ".join(service.hosts)
             facts[f"services.{name}.units"] = " ".join(service.units)

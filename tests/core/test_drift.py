@@ -12,7 +12,11 @@ from tests.core.rig import READ_ONLY
 from tests.core.test_cli_resume import FAILED
 from tests.model.harness import INVENTORY
 
-FIELDS = tuple(load_inventory(INVENTORY).meaning())
+FIELDS = tuple(
+    name
+    for name in load_inventory(INVENTORY).meaning()
+    if not name.startswith(("hosts.m3.", "members.m2.", "members.m3."))  # the same code again
+)
 
 NOT_DRIFT = [
     ("{user: root}", "{user: admin, become: none}"),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from drctl.etcd.identity import predict
-from drctl.inventory import Inventory
+from drctl.inventory import Inventory, Member
 from drctl.transport import CommandResult, FakeTransport, Script
 from tests.model.installation import NAMES
 
@@ -70,6 +70,7 @@ class SimulatedCluster(FakeTransport):
         super().__init__()
         self.become(inventory)
         self.sha256 = sha256
+        self.given_up: set[str] = set()  # hosts that restored data does not know as members
         self.trace_age = 100  # seconds since a controller left the last trace on a node
         self.on_upload = self._upload
         self.handlers = {
@@ -194,17 +195,22 @@ class SimulatedCluster(FakeTransport):
         facts["ports_taken"] = "2379 2380" if node.services["etcd"] else ""
         return "".join(f"{name}={value}\n" for name, value in facts.items())
 
+    def _peers(self, token: str) -> list[Member]:
+        """Who is a member by the data of that token."""
+        gone = set() if token == OLD_TOKEN else self.given_up
+        return [member for member in self.inventory.members if member.host not in gone]
+
     def _serves(self, host: str) -> bool:
         """Whether this member answers: it runs, and a majority runs on the same data."""
         node = self.nodes[host]
-        peers = [self.nodes[m.host] for m in self.inventory.members]
+        peers = [self.nodes[m.host] for m in self._peers(str(node.live))]
         same = [p for p in peers if p.services["etcd"] and p.live == node.live]
         return node.services["etcd"] and node.live is not None and 2 * len(same) > len(peers)
 
     def _status(self, host: str) -> list[dict[str, Any]]:
         member = self.inventory.member(host)
         token = str(self.nodes[host].live)
-        ids = predict({m.name: m.peer_urls for m in self.inventory.members}, token)
+        ids = predict({m.name: m.peer_urls for m in self._peers(token)}, token)
         leader = ids.member_ids[self.inventory.members[0].name]
         status = {
             "header": {
@@ -223,7 +229,7 @@ class SimulatedCluster(FakeTransport):
 
     def _members(self, host: str) -> dict[str, Any]:
         token = str(self.nodes[host].live)
-        ids = predict({m.name: m.peer_urls for m in self.inventory.members}, token)
+        ids = predict({m.name: m.peer_urls for m in self._peers(token)}, token)
         members = [
             {
                 "ID": ids.member_ids[m.name],
@@ -231,7 +237,7 @@ class SimulatedCluster(FakeTransport):
                 "peerURLs": list(m.peer_urls),
                 "clientURLs": list(m.client_urls),
             }
-            for m in self.inventory.members
+            for m in self._peers(token)
         ]
         return {"header": {"cluster_id": ids.cluster_id}, "members": members}
 
@@ -261,7 +267,7 @@ class SimulatedCluster(FakeTransport):
     def _restored(self, host: str, _script: Script, _env: Env) -> str:
         node = self.nodes[host]
         token = str(node.new or node.live)
-        names = {m.name: m.peer_urls for m in self.inventory.members}
+        names = {m.name: m.peer_urls for m in self._peers(token)}
         return f"restored_cluster_id={predict(names, token).cluster_hex}\n"
 
     def _health(self, host: str, _script: Script, _env: Env) -> str:

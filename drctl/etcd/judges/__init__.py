@@ -13,7 +13,13 @@ from drctl.etcd.judges.kept import (
     proven_revision,
     same_machine,
 )
-from drctl.etcd.judges.living import choose_bump, live_state, nobody_else, same_old_cluster
+from drctl.etcd.judges.living import (
+    choose_bump,
+    is_out_of_reach,
+    live_state,
+    nobody_else,
+    same_old_cluster,
+)
 from drctl.etcd.judges.ready import can_restore, is_prepared
 from drctl.etcd.judges.restored import (
     is_planned_identity,
@@ -27,6 +33,7 @@ __all__ = [
     "can_restore",
     "choose_bump",
     "common_revision",
+    "is_out_of_reach",
     "is_planned_identity",
     "is_prepared",
     "is_the_blank_cluster",

@@ -52,6 +52,43 @@ def _voices(evidence: Evidence) -> tuple[dict[str, Voice], list[Problem]]:
     return {host: voice(report) for host, report in found.items()}, problems
 
 
+def is_out_of_reach(evidence: Evidence) -> Verdict:
+    """A host that answers is not given up: it can be restored with the others, or stopped."""
+    problems = [
+        Problem(
+            "is to be given up, and answers",
+            host,
+            "restore it with the others: leave --abandon out",
+        )
+        for host in evidence.answers
+    ]
+    return Verdict(
+        problems=tuple(problems),
+        warnings=tuple(
+            f"{host} is given up: wipe it before it is powered on" for host in evidence.silent
+        ),
+    )
+
+
+def _still_serving(evidence: Evidence) -> list[Problem]:
+    """Members that were given up and whose etcd answers the others all the same."""
+    found, _ = reports(evidence)
+    gone = {
+        name.removeprefix("gone.")
+        for report in found.values()
+        for name, answer in report.items()
+        if name.startswith("gone.") and answer.strip() not in ("", "[]")
+    }
+    return [
+        Problem(
+            "is to be given up, and its etcd answers the other hosts",
+            host,
+            "power that machine off, or cut it off the network, then try again",
+        )
+        for host in sorted(gone)
+    ]
+
+
 def live_state(evidence: Evidence) -> Verdict:
     """What of the old cluster still answers, and how far it is ahead of the snapshot.
 
@@ -68,7 +105,8 @@ def live_state(evidence: Evidence) -> Verdict:
     """
     voices, _ = _voices(evidence)
     answering = {host: v.status for host, v in voices.items() if v.status is not None}
-    most = len(answering) * 2 > max(len(expected_members(evidence)), len(voices))
+    given_up = sum(1 for gone in evidence.facts.get("abandoned", {}).values() if gone)
+    most = len(answering) * 2 > max(len(expected_members(evidence)), len(voices)) + given_up
     read = any(v.members is not None for v in voices.values())
     quorum = read or most or any(status.leader for status in answering.values())
     revision = max((status.revision for status in answering.values()), default=None)
@@ -85,6 +123,7 @@ def live_state(evidence: Evidence) -> Verdict:
     blank = blank or is_own_blank(evidence, clusters, revision)
     began_anew = _began_anew(answering, snapshot)
     problems = [] if blank else _would_replace(evidence, quorum, revision, snapshot, began_anew)
+    problems += _still_serving(evidence)
     warnings = [*began_anew, *_survivor(quorum, values, snapshot), *_foreign(clusters, snapshot)]
     return Verdict(values, tuple(problems), tuple(warnings), _live_findings(values))
 
