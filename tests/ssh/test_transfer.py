@@ -213,4 +213,4 @@ def test_an_upload_that_the_node_did_not_confirm_is_none(tmp_path: Path, said: b
     with pytest.raises(AuthRefused, match="did not run the script"):
         upload._judge(ended, output, "drctl-done-1")  # type: ignore[arg-type]  # stand-ins
     output.out += b"drctl-done-1"
-    upload._judge(ended, output, "drctl-done-1")  # type: ignore[arg-type]
+    upload._judge(ended, output, "drctl-done-1")  # type: ignore[arg-type]  # only what is read of it
