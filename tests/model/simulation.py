@@ -44,6 +44,7 @@ class Node:
     aside: str | None = None  # a blank member's data after it was taken back
     pids: Counter[str] = field(default_factory=Counter)
     owner: dict[str, str] = field(default_factory=dict)
+    claims: dict[str, dict[str, str]] = field(default_factory=dict)  # the last one of each run
     jobs: dict[str, int] = field(default_factory=dict)
     started: dict[str, list[str]] = field(default_factory=dict)  # the record of each job's start
     papers: dict[str, str] = field(default_factory=dict)  # the manifests and records of runs
@@ -295,6 +296,9 @@ class SimulatedCluster(FakeTransport):
         other = node.owner.get("run", env["DRCTL_RUN"]) != env["DRCTL_RUN"]
         if other or int(node.owner.get("epoch", "0")) > int(env["DRCTL_EPOCH"]):
             return self._held(node)
+        last = node.claims.get(env["DRCTL_RUN"], {})
+        if int(last.get("epoch", "0")) > int(env["DRCTL_EPOCH"]):
+            return CommandResult(NOT_OWNER, "".join(f"{k}={v}\n" for k, v in last.items()))
         same = node.owner.get("epoch") == env["DRCTL_EPOCH"]
         if same and node.owner.get("journal") != env["DRCTL_JOURNAL"]:
             return self._held(node)
@@ -307,6 +311,7 @@ class SimulatedCluster(FakeTransport):
             "who": env["DRCTL_WHO"],
             "since": "2026-11-23T00:00:00Z",
         }
+        node.claims[env["DRCTL_RUN"]] = dict(node.owner)
         return CommandResult(0, "")
 
     def _start(self, host: str, _script: Script, env: Env) -> CommandResult:

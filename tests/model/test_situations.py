@@ -113,8 +113,18 @@ def now(world: World) -> Situation:
     return situation(fold(world.journal.events))
 
 
+def test_the_removal_of_kept_data_is_told(snapshot_facts: dict[str, Any]) -> None:
+    world = World.fresh(load_inventory(INVENTORY), "restore", snapshot_facts)
+    assert world.session() is not None
+    told: list[str] = []
+    assert world.session(clean=True, look=lambda _: told.append(now(world).word)) is not None
+    assert [word for word, _ in groupby(told)] == ["done", "cleaning", "cleaned"]
+    assert not any("old data kept" in line for line in now(world).lines())
+
+
 def test_every_situation_is_met_by_a_test() -> None:
-    assert {*STORY["restore-staged"], "preparing", "own-runbook"} == set(SITUATIONS)
+    others = {"preparing", "cleaning", "cleaned", "own-runbook"}
+    assert {*STORY["restore-staged"], *others} == set(SITUATIONS)
 
 
 def test_a_half_exchanged_cluster_is_told_host_by_host(snapshot_facts: dict[str, Any]) -> None:

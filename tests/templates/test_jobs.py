@@ -266,3 +266,16 @@ def test_a_node_that_a_newer_session_did_not_reach_is_given_back_too(
 ) -> None:
     assert Desk(shell, desk.work, epoch=3)("release").status == 0
     assert not (desk.work / "owner").exists()
+
+
+def test_a_session_that_slept_through_the_end_of_its_run_is_too_late(
+    shell: Shell, desk: Desk
+) -> None:
+    """The run was taken over, ended and gave the node back; then the first session wakes up."""
+    newer = Desk(shell, desk.work, epoch=2)
+    assert newer("claim").status == 0
+    assert newer("release").status == 0
+    late = desk("claim")
+    assert (late.status, late.fields["epoch"], late.fields["run"]) == (75, "2", "r1")
+    assert not (desk.work / "owner").exists()
+    assert Desk(shell, desk.work, epoch=3)("claim").status == 0  # a rollback, say
