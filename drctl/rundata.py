@@ -319,6 +319,7 @@ def record(plan: Plan, state: RunState, ended: str, who: str) -> str:
             "at": now().isoformat(timespec="seconds"),
             "snapshot": {k: snapshot.get(k) for k in ("sha256", "size", "revision", "taken_at")},
             "cluster_id": state.values.get("cluster_id"),
+            "reached": state.values.get("proven_revision"),  # the next restore bumps above it
             "kept": kept_at(plan, state) if ended == "done" else [],
             "who": who,
             "drctl": __version__,

@@ -32,6 +32,8 @@ etcd.status
     against the member's own endpoint only; empty when it does not answer.
     gone.<host>: what the etcd of a host that was given up answers this one; empty for nothing
     hash_revision: the revision given to `endpoint hashkv --rev`, where one was given
+etcd.choose_bump
+    as etcd.live_state; restored: REVISION:AGE of each earlier restore, its record's age in seconds
 etcd.is_planned_identity
     restored_cluster_id (hex)
 etcd.may_be_removed

@@ -173,6 +173,19 @@ def test_a_bump_is_kept_until_it_is_passed() -> None:
     assert bump(aged, live_revision=50, **at_1e9).values["bump"] == "1000000000"
 
 
+def test_the_bump_passes_an_earlier_restore_that_nobody_is_left_to_tell_of() -> None:
+    def chosen(*told: str) -> str:
+        answers = {host: DEAD | {"restored": text} for host, text in zip(HOSTS, told, strict=False)}
+        values = {"can_bump": True}
+        verdict = JUDGES["etcd.choose_bump"](evidence(answers, snapshot=SNAPSHOT, values=values))
+        return str(verdict.values["bump"])
+
+    assert chosen("", "", "") == "1000000000"
+    assert chosen("", "2000000044:60 1000000044:900", "") == "3000000000"
+    assert chosen("1000000044:400000") == "4000000000"  # 5000 a second since
+    assert chosen("garbage", "x:1") == "1000000000"
+
+
 def test_no_bump_where_a_host_cannot() -> None:
     assert bump(can_bump=False).values == {"bump": ""}
     assert JUDGES["etcd.choose_bump"](evidence({}, snapshot=SNAPSHOT)).values == {"bump": ""}

@@ -172,6 +172,7 @@ def test_old_data_is_removed_on_request_and_ends_the_rollback(
     assert (record["state"], record["run"]) == ("done", run)
     assert record["cluster_id"] == operator.status()["cluster_id"]
     assert record["snapshot"]["sha256"]
+    assert record["reached"] == operator.last_run()["values"]["proven_revision"]
     assert [place.partition(":")[2] for place in record["kept"]] == [str(old) for old in olds]
 
     asked = operator.types("clean", *operator.on)

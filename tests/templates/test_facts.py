@@ -44,6 +44,21 @@ def test_directories(node: Node) -> None:
     assert abs(int(found["now"]) - node.data.stat().st_ctime) < 60
 
 
+def test_live_tells_of_earlier_restores_when_no_member_answers(node: Node) -> None:
+    records = {"run-1": '{"reached": 3000000044, "run": "run-1"}', "run-2": '{"reached": null}'}
+    for run, text in records.items():
+        kept = node.root / "work" / run / "record.json"
+        kept.parent.mkdir(parents=True)
+        kept.write_text(text + "\n")
+        os.utime(kept, (kept.stat().st_mtime - 900,) * 2)
+    task = node.plan.step("live").tasks[HOST]
+    assert task.observe
+    told = parse_report(node.shell.stdin(task.observe.body, node.env(task, {})).out)
+    assert told["status_json"] == ""
+    revision, _, age = told["restored"].partition(":")
+    assert revision == "3000000044" and int(age) >= 900
+
+
 def test_absent_gives_a_mode_and_an_owner(node: Node) -> None:
     found = facts(node)
     assert (found["data_kind"], found["data_mode"]) == ("absent", "700")

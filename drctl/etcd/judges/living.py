@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -224,6 +225,8 @@ def choose_bump(evidence: Evidence) -> Verdict:
 
         age of the snapshot in seconds x 5000       (faster than etcd commits for long)
         live revision - snapshot's + 1,000,000      (where a member still answers)
+        revision of an earlier restore + its age in seconds x 5000 - snapshot's
+                                                    (the nodes keep it, should nobody answer)
 
     N is the greater of these and of 1e9, rounded up to a whole 1e9, and one number for all
     members (their databases would differ otherwise). A bump chosen before is kept while snapshot
@@ -236,12 +239,13 @@ def choose_bump(evidence: Evidence) -> Verdict:
     if not snapshot:
         return Verdict(problems=(Problem("no snapshot to count from", None, None, "missing"),))
     revision, age = int(snapshot["revision"]), max(0, int(snapshot.get("age_seconds", 0)))
-    live = _latest(evidence)
-    served = _served(revision, age, live, bool(evidence.values.get("quorum")))
+    live, restored = _latest(evidence), _restored(evidence)
+    served = max(_served(revision, age, live, bool(evidence.values.get("quorum"))), restored)
     kept = str(evidence.values.get("bump") or "")
     if kept and revision + int(kept) > served:
         return _bumped(revision, int(kept), served, "kept")
-    needed = max(BUMP_STEP, age * WRITES_PER_SECOND, (live or 0) - revision + LIVE_MARGIN)
+    above = max((live or 0) + LIVE_MARGIN, restored + LIVE_MARGIN if restored else 0)
+    needed = max(BUMP_STEP, age * WRITES_PER_SECOND, above - revision)
     return _bumped(revision, -(-needed // BUMP_STEP) * BUMP_STEP, served, "chosen")
 
 
@@ -251,6 +255,14 @@ def _latest(evidence: Evidence) -> int | None:
     told = [v.status.revision for v in voices.values() if v.status is not None]
     known = evidence.values.get("live_revision")
     return max([*told, *([known] if known is not None else [])], default=None)
+
+
+def _restored(evidence: Evidence) -> int:
+    """The highest revision that a cluster restored here before can have reached; 0 for none."""
+    found, _ = reports(evidence)
+    told = " ".join(report.get("restored", "") for report in found.values())
+    pairs = re.findall(r"(\d+):(\d+)", told)
+    return max((int(at) + int(age) * WRITES_PER_SECOND for at, age in pairs), default=0)
 
 
 def _served(revision: int, age: int, live: int | None, quorum: bool) -> int:
