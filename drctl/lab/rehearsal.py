@@ -91,9 +91,9 @@ class Rehearsal:
         return f"not proven: {', '.join(failed)}" if failed else ""
 
     def _before(self) -> None:
+        self._write_before()  # first: what is prepared may refuse every write
         for act in self.scenario.prepare:
             self._act(act, "prepare")
-        self._write_before()
         self.say("backing up")
         answer, made = self.operator.backup(self.site.directory / "backup")
         self.clock.backed_up = time.monotonic()
