@@ -6,6 +6,8 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -89,3 +91,26 @@ def test_a_shape_that_no_lab_has_is_refused_before_anything(tmp_path: Path) -> N
     with pytest.raises(UsageError, match="flavour"):
         up(tmp_path / "lab", flavour="podman", say=print)
     assert not (tmp_path / "lab").exists()
+
+
+def test_a_lab_in_another_users_folder_is_no_orphan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def volume(project: str, directory: Path) -> SimpleNamespace:
+        record = f"{socket.gethostname()}:{directory}"
+        marks = {engine.RECORD_LABEL: record, engine.PROJECT_LABEL: project}
+        return SimpleNamespace(attrs={"Labels": marks})
+
+    (tmp_path / "up").mkdir()
+    (tmp_path / "up" / engine.STATE_FILE).touch()
+    made = [volume(name, tmp_path / name) for name in ("up", "gone", "hidden")]
+    client: Any = SimpleNamespace(volumes=SimpleNamespace(list=lambda filters: made))
+    exists = Path.exists
+
+    def looks(path: Path) -> bool:
+        if path.parent.name == "hidden":
+            raise PermissionError(13, "Permission denied")
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", looks)
+    assert engine.orphans(client) == ["gone"]

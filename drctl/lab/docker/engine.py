@@ -133,14 +133,22 @@ def labels(lab: DockerLab) -> dict[str, str]:
 
 
 def orphans(client: DockerClient) -> list[str]:
-    """The projects of labs whose record is gone from this machine: no `lab down` finds them."""
+    """The projects of labs whose record is gone from this machine: no `lab down` finds them. A
+    folder into which this user may not look is another user's, and not known to be gone."""
     found = set()
     for volume in client.volumes.list(filters={"label": RECORD_LABEL}):
         marks = volume.attrs["Labels"]
         host, _, directory = marks[RECORD_LABEL].partition(":")
-        if host == socket.gethostname() and not (Path(directory) / STATE_FILE).exists():
+        if host == socket.gethostname() and _is_gone(Path(directory) / STATE_FILE):
             found.add(marks[PROJECT_LABEL])
     return sorted(found)
+
+
+def _is_gone(record: Path) -> bool:
+    try:
+        return not record.exists()
+    except PermissionError:
+        return False
 
 
 def runs(client: DockerClient, lab: DockerLab) -> bool:
