@@ -102,7 +102,7 @@ def test_a_lab_in_another_users_folder_is_no_orphan(
         return SimpleNamespace(attrs={"Labels": marks})
 
     (tmp_path / "up").mkdir()
-    (tmp_path / "up" / engine.STATE_FILE).touch()
+    (tmp_path / "up" / labfile.STATE_FILE).touch()
     made = [volume(name, tmp_path / name) for name in ("up", "gone", "hidden")]
     client: Any = SimpleNamespace(volumes=SimpleNamespace(list=lambda filters: made))
     exists = Path.exists
