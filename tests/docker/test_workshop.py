@@ -56,7 +56,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def containers(docker_client: DockerClient, cache: Path) -> Callable[[], list[Container]]:
     """Those of this test's builds."""
     label = f"{workshop.LABEL}={kubernetes.cached()}"
-    return lambda: docker_client.containers.list(all=True, filters={"label": label})
+    return lambda: docker_client.containers.list(
+        all=True, ignore_removed=True, filters={"label": label}
+    )
 
 
 def started(image: str) -> subprocess.Popen[str]:

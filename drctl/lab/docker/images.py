@@ -20,6 +20,7 @@ from docker.errors import BuildError, DockerException, ImageNotFound
 from drctl.errors import InvalidInput, Refused, StepFailed
 from drctl.lab import binaries
 from drctl.lab.docker.kubernetes import cache_directory
+from drctl.lab.docker.workshop import SAFELY
 from drctl.lab.labs import Say
 from drctl.render import data_folder
 
@@ -108,7 +109,7 @@ def _fetch_etcd(client: DockerClient, base_tag: str, kept: Path, say: Say) -> No
         blocks, _ = container.get_archive("/etcd")
         with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
             with tarfile.open(fileobj=io.BytesIO(b"".join(blocks))) as archive:
-                archive.extractall(scratch, filter="data")
+                archive.extractall(scratch, **SAFELY)
             shutil.rmtree(kept, ignore_errors=True)
             (Path(scratch) / "etcd").rename(kept)
     finally:
