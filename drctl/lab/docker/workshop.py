@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import os
 import subprocess
 import tarfile
 import tempfile
@@ -69,12 +70,24 @@ def make(
         if status:
             why = f"took longer than {seconds:.0f} s" if status == 124 else f"ended with {status}"
             raise StepFailed("\n".join([f"the container's script {why}", *tail]))
-        output.seek(0)
+        if not _is_whole(output):
+            raise StepFailed("the container's output was cut short")
         try:
             with tarfile.open(fileobj=output) as archive:
                 archive.extractall(into, **SAFELY)
         except tarfile.TarError as error:
-            raise StepFailed(f"the container's output was cut short: {error}") from error
+            raise StepFailed(f"the container's output cannot be unpacked: {error}") from error
+
+
+def _is_whole(output: IO[bytes]) -> bool:
+    """Whether a tar ends as POSIX wants it, with two blocks of zeros: Python's tarfile takes one
+    that was cut at a header for the end. Leaves the file at its beginning."""
+    end = bytes(2 * tarfile.BLOCKSIZE)
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - len(end)))
+    whole = output.read() == end
+    output.seek(0)
+    return whole
 
 
 def _run(argv: list[str], output: IO[bytes], say: Say, seconds: float) -> tuple[int, list[str]]:
