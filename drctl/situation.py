@@ -64,11 +64,11 @@ SITUATIONS: Mapping[str, Meaning] = {
         "etcd serves the restored data, verified; Kubernetes is being started and not all of it "
         "answers",
         "go on rather than back: what Kubernetes writes from now on would be lost by a rollback, "
-        "which says how much and asks",
+        "which says how much and refuses",
     ),
     "done": Meaning(
         "the restored cluster serves and is verified; the old data is kept",
-        "take a backup; a rollback would lose what was written since, says how much and asks",
+        "take a backup; a rollback would lose what was written since, so it refuses",
     ),
     "cleaning": Meaning(
         "the restored cluster serves and is verified; its old data is being removed, as was asked",
