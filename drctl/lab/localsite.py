@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ class LocalSite:
         host = lab.host(node)
         lab.processes = [r for r in lab.processes if not r.what.startswith(f"{node} ")]
         local.start_host(lab, host)
+        until(partial(_listens, host.socket), _CONTROL_SECONDS, f"{node}: supervisor")
         until(partial(sshserver.answers, lab, host), _CONTROL_SECONDS, f"{node}: sshd")
 
     def retire(self, node: str) -> None:
@@ -140,6 +142,11 @@ class LocalSite:
         told = self._control(node, verb, part)
         if told.returncode != 0:
             raise StepFailed(f"{part} did not {verb}: {told.stderr.strip()}", host=node)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def _node(host: LabHost) -> SiteNode:

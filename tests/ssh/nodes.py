@@ -165,8 +165,8 @@ class Relay:
         self._flows.append(self._flow)
 
     def cut(self) -> None:
-        """Reset every connection."""
-        for sock in self._sockets:
+        """Reset every connection that there is now: the caller may be back while this goes on."""
+        for sock in list(self._sockets):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
