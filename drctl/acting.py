@@ -170,7 +170,9 @@ class Acting:
         if kind == "seen":
             known = self._session.state.hosts.get((step_id, host))
             return known.seen.get(name, "") if known else ""
-        value = self._session.state.values[name]
+        # Planning saw to it that a step yields it; but a session that an older drctl began may have
+        # passed that step. Scripts end where they cannot do without.
+        value = self._session.state.values.get(name, "")
         if isinstance(value, Mapping):
             value = value[host]
         return str(value)

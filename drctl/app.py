@@ -23,7 +23,7 @@ from drctl.journal import Journal
 from drctl.learning import PlanOf, began, learn
 from drctl.plan import Plan, PlannedStep, drift
 from drctl.planner import Planner
-from drctl.report import clean_summary, restore_summary, rollback_summary
+from drctl.questions import question
 from drctl.runbook import Runbook, load_runbook, shipped_runbooks
 from drctl.rundata import (
     accept_or_refuse,
@@ -52,13 +52,8 @@ from drctl.transport import Transport
 from drctl.verdict import Judge
 
 JUDGES: dict[str, Judge] = {**etcd.JUDGES, **kube.JUDGES}
-SUMMARIES: dict[str, Callable[[Plan, RunState], str]] = {
-    "restore-summary": restore_summary,
-    "rollback-summary": rollback_summary,
-    "clean-summary": clean_summary,
-}
 Ask = Callable[[str, str], str | None]
-"""Show a text and ask for the cluster's name; how it was answered, or None for no."""
+"""Show a text and ask for the words that mean yes; how it was answered, or None for no."""
 
 
 def connect(inventory: Inventory) -> Transport:
@@ -215,7 +210,7 @@ class App:
         plan_of = self.plan_of(inventory, forward)
         learn(transport, journal, forward, plan_of, parallel=self.parallel)
 
-    def plan_of(self, inventory: Inventory, forward: Plan) -> PlanOf:
+    def plan_of(self, inventory: Inventory, forward: Plan, *, lose_writes: bool = False) -> PlanOf:
         """Makes the plan that takes `forward` back, or removes what it kept."""
 
         def plan(direction: str, state: RunState) -> Plan:
@@ -223,12 +218,15 @@ class App:
             planner = self.planner(inventory, facts, forward.options, prepare or {})
             if direction == "clean":
                 return clean_plan(planner, state)
-            return rollback_plan(planner, forward, state)
+            return rollback_plan(planner, forward, state, lose_writes=lose_writes)
 
         return plan
 
-    def rollback(self, inventory_path: Path, run: str | None) -> tuple[Plan, RunState]:
-        """Take a run back, by default the latest of the inventory's cluster."""
+    def rollback(
+        self, inventory_path: Path, run: str | None, *, lose_writes: bool = False
+    ) -> tuple[Plan, RunState]:
+        """Take a run back, by default the latest of the inventory's cluster. Unless `lose_writes`
+        it refuses where that would lose what was written since."""
         inventory = load_inventory(inventory_path)
         with self.store.lock(inventory.cluster, operator()):
             chosen = self._to_take_back(inventory, run)
@@ -240,7 +238,8 @@ class App:
                 with closing(self.transport(inventory)) as transport:
                     self.learn(transport, inventory, journal, forward)
                     refuse_if_cleaned(fold(journal.events))
-                    plan = self.plan_of(inventory, forward)("undo", fold(journal.events))
+                    plan_of = self.plan_of(inventory, forward, lose_writes=lose_writes)
+                    plan = plan_of("undo", fold(journal.events))
                     return plan, self.execute(transport, plan, journal, "undo", "rolled-back")
 
     def _to_take_back(self, inventory: Inventory, run: str | None) -> str:
@@ -318,9 +317,7 @@ class App:
 
         def confirm(step: PlannedStep, so_far: RunState) -> str | None:
             watch.pause()
-            summary = SUMMARIES.get(step.text)
-            text = summary(plan, so_far) if summary else step.text
-            answer = self.ask(text, plan.cluster)
+            answer = self.ask(*question(plan, step, so_far))
             watch.__enter__()
             return answer
 

@@ -231,6 +231,7 @@ class Planner:
             "service": service,
             "units": service.units if service else (),
             "snapshot": facts.get("snapshot", {}),
+            "proven_revision": facts.get("proven_revision"),
             **installed(facts, host),
         }
 

@@ -9,9 +9,7 @@ from typing import Any
 from drctl.plan import ALWAYS, Plan, PlannedStep, Task
 from drctl.render import render
 from drctl.runstate import RunState
-from drctl.situation import abandoned, commands, kept_places, situation
-
-KEPT = "kept"  # the step of the clean runbook that asks what there is
+from drctl.situation import abandoned, commands, kept_places, restored_places, situation
 
 
 def human_bytes(size: float) -> str:
@@ -227,42 +225,6 @@ def _addresses(members: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {','.join(urls)}" for name, urls in sorted(members.items()))
 
 
-def rollback_summary(plan: Plan, state: RunState) -> str:
-    """What the operator sees before a rollback."""
-    taken_back = [
-        f"  {s.title} ({', '.join(s.hosts)})" for s in plan.steps if s.id.startswith("undo-")
-    ]
-    gone = abandoned(state.plan.get("facts", {}))
-    return "\n".join([f"run {state.run} of {plan.cluster} is taken back:", *taken_back, *gone])
-
-
-def clean_summary(plan: Plan, state: RunState) -> str:
-    """What the operator sees before old data is removed for good."""
-    kept: Mapping[str, Mapping[str, int]] = state.values["kept"]
-    sizes = [size for places in kept.values() for size in places.values()]
-    later = plan.facts.get("followed_by")
-    lines = [
-        f"run {state.run} of {plan.cluster} ended {state.finished[:19]} and keeps the old data:",
-        *(
-            f"  {host}:{place}  {human_bytes(size)}"
-            for host, places in kept.items()
-            for place, size in places.items()
-        ),
-        *(f"  {host}: NOT REACHED, nothing is removed there" for host in _silent(state)),
-        f"removes    {human_bytes(sum(sizes))} in all, for good",
-        f"rollback   takes back run {later}, which came after this one; it does not need this"
-        if later
-        else f"rollback   of run {state.run} is not possible any more afterwards: this is the "
-        "only copy of the old data",
-    ]
-    return "\n".join(lines)
-
-
-def _silent(state: RunState) -> list[str]:
-    hosts = state.hosts.items()
-    return [host for (step, host), known in hosts if step == KEPT and known.state == "unreachable"]
-
-
 def fencing(plan: Plan) -> list[PlannedStep]:
     return [step for step in plan.steps if step.action.endswith(" fenced")]
 
@@ -333,4 +295,22 @@ def hand_over(plan: Plan, state: RunState) -> str:
         "watch: pods created after the snapshot may run on until their kubelet restarts",
         f"now: take a new backup: {next_command(state)}",
     ]
+    return "\n".join(lines)
+
+
+def taken_back(state: RunState) -> str:
+    """The last words of a rollback."""
+    lines = [f"run {state.run} is taken back; the old data is in its place"]
+    places = restored_places(state.plan.get("facts", {}), state)
+    lines += [f"the restored data is kept, with what was written to it: {p}" for p in places]
+    lines += [
+        f"NOT REACHED: {host}: {known.detail}"
+        for (step, host), known in state.hosts.items()
+        if known.state == "unreachable" and step.startswith(("rb-", "undo-"))
+    ]
+    if places:
+        lines.append(
+            "watch: what watches Kubernetes from inside a pod has seen later revisions than the "
+            "old data has: restart it"
+        )
     return "\n".join(lines)

@@ -78,14 +78,27 @@ def prepare_facts_again(inventory: Inventory, book: Runbook, state: RunState) ->
         raise
 
 
-def rollback_plan(planner: Planner, forward: Plan, state: RunState) -> Plan:
-    """The shipped rollback runbook around the undo of every step that `state` began."""
+def rollback_plan(
+    planner: Planner, forward: Plan, state: RunState, *, lose_writes: bool = False
+) -> Plan:
+    """The shipped rollback runbook around the undo of every step that `state` began.
+    `lose_writes`: the operator agreed to lose what was written since, or is there to be asked."""
     begun = begun_steps(state, forward)
-    plan = planner.plan(
+    before = state.before_undo[0] if state.direction == "undo" else state.state
+    facts = {
+        **planner.facts,
+        "begun": [step.action for step in forward.steps if step.id in begun],
+        "ended": before == "done",
+        "taken_back": any(
+            s.startswith("undo-") and h.attempts for (s, _), h in state.hosts.items()
+        ),
+        "proven_revision": state.values.get("proven_revision"),
+    }
+    options = {**planner.options, "lose_writes": lose_writes}
+    plan = replace(planner, facts=facts, options=options).plan(
         load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
     )
-    actions = [step.action for step in forward.steps if step.id in begun]
-    return replace(plan, owns=forward.owns, facts={**plan.facts, "begun": actions})
+    return replace(plan, owns=forward.owns)
 
 
 def clean_plan(planner: Planner, state: RunState) -> Plan:

@@ -37,7 +37,7 @@ class Silent:
 
 
 Confirm = Callable[[PlannedStep, RunState], str | None]
-"""Ask the operator; how it was answered ("typed", "--yes"), or None for no."""
+"""Ask the operator; how it was answered ("typed 'prod'", "--yes"), or None for no."""
 
 
 @dataclass

@@ -64,11 +64,11 @@ SITUATIONS: Mapping[str, Meaning] = {
         "etcd serves the restored data, verified; Kubernetes is being started and not all of it "
         "answers",
         "go on rather than back: what Kubernetes writes from now on would be lost by a rollback, "
-        "which says how much and refuses",
+        "which says how much and asks",
     ),
     "done": Meaning(
         "the restored cluster serves and is verified; the old data is kept",
-        "take a backup; a rollback would lose what was written since, so it refuses",
+        "take a backup; a rollback would lose what was written since: it says how much and asks",
     ),
     "cleaning": Meaning(
         "the restored cluster serves and is verified; its old data is being removed, as was asked",
@@ -209,7 +209,8 @@ def _after_the_exchange(state: RunState, steps: list[_Step]) -> str:
 def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
     given_up = abandoned(state.plan.get("facts", {}))
     if word == "rolled-back":
-        return []
+        places = restored_places(state.plan.get("facts", {}), state)
+        return [f"what was written since the restore is kept: {place}" for place in places]
     if word == "untouched":
         reserved = "the nodes stay reserved for this run until one of the commands below has ended"
         return [reserved] if state.claimed else []
@@ -243,17 +244,23 @@ def _had_data(known: HostState) -> bool:
     return known.seen.get("inode_data") != "absent"
 
 
-def kept_places(facts: Mapping[str, Any], state: RunState) -> list[str]:
+def kept_places(facts: Mapping[str, Any], state: RunState, name: str = "old") -> list[str]:
     """HOST:PATH of each member's old data, where the run keeps it or will."""
     places = []
     for host in facts.get("members", {}):
-        for name in ("stage", "wal_stage"):
-            stage = state.values.get(name)
+        for value in ("stage", "wal_stage"):
+            stage = state.values.get(value)
             if isinstance(stage, Mapping):  # else given by --var, for all hosts
                 stage = stage.get(host)
             if stage:
-                places.append(f"{host}:{stage}/{state.run}/old")
+                places.append(f"{host}:{stage}/{state.run}/{name}")
     return places
+
+
+def restored_places(facts: Mapping[str, Any], state: RunState) -> list[str]:
+    """HOST:PATH of each member's restored data, where a rollback keeps it with what was written."""
+    kept = state.values.get("keep_restored") == "yes"
+    return kept_places(facts, state, "restored") if kept else []
 
 
 def abandoned(facts: Mapping[str, Any]) -> list[str]:

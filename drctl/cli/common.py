@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from drctl.app import App
+from drctl.app import App, Ask
 from drctl.errors import Aborted, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,10 +31,11 @@ class Options:
     state_dir: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def app(self, *, yes: bool = False) -> App:
+    def app(self, *, yes: bool = False, meant: str = "") -> App:
+        """`meant` is the option that goes beyond --yes, for the journal."""
         return App(
             state_dir=self.state_dir or default_state_dir(),
-            ask=agree if yes else ask,
+            ask=agree(f"--yes {meant}".rstrip()) if yes else ask,
             quiet=self.json,
             stop=self.stop,
         )
@@ -104,20 +105,29 @@ def write_page(path: Path, page: str) -> None:
     click.echo(f"written: {path}", err=True)
 
 
-def agree(text: str, _cluster: str) -> str | None:
-    click.echo(text, err=True)
-    return "--yes"
+def agree(how: str) -> Ask:
+    """Says yes without asking, because of the options `how`."""
+
+    def agreed(text: str, _words: str) -> str | None:
+        click.echo(text, err=True)
+        return how
+
+    return agreed
 
 
-def ask(text: str, cluster: str) -> str | None:
-    """Show `text`; the operator types the cluster's name, anything else means no."""
+def ask(text: str, words: str) -> str | None:
+    """Show `text`; the operator types `words`, anything else means no."""
     click.echo(text, err=True)
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise Aborted("there is no terminal to ask on", hint="add --yes if that is meant")
-    typed = click.prompt(
-        f"type the cluster's name ({cluster}) to go on", err=True, default="", show_default=False
-    )
-    return "typed" if typed.strip() == cluster else None
+    what = words if " " in words else f"the cluster's name ({words})"
+    typed = click.prompt(f"type {what} to go on", err=True, default="", show_default=False)
+    return f"typed {words!r}" if typed.split() == words.split() else None
+
+
+def can_ask() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
 
 
 def stop_on_signals(stop: threading.Event) -> None:

@@ -11,6 +11,7 @@ from drctl.cleaning import clean as remove_old_data
 from drctl.cli.common import (
     FILE,
     Options,
+    can_ask,
     inventory_option,
     output_option,
     print_json,
@@ -21,7 +22,7 @@ from drctl.cli.common import (
 from drctl.errors import UsageError
 from drctl.inventory import load_inventory
 from drctl.plan import Plan
-from drctl.report import hand_over, plan_document, plan_text, run_document
+from drctl.report import hand_over, plan_document, plan_text, run_document, taken_back
 from drctl.runbook import load_runbook
 from drctl.rundata import snapshot_facts
 
@@ -126,18 +127,26 @@ def run(
 @click.command()
 @click.argument("run", required=False)
 @inventory_option
+@click.option("--lose-writes", is_flag=True, help="Lose what was written since, as it was counted.")
 @yes_option
 @state_dir_option
 @output_option
 @click.pass_obj
-def rollback(options: Options, run: str | None, inventory: Path, yes: bool) -> None:
-    """Take a run back: the old data and services, as they were before it."""
+def rollback(
+    options: Options, run: str | None, inventory: Path, lose_writes: bool, yes: bool
+) -> None:
+    """Take a run back: the old data and services, as they were before it.
+
+    Where Kubernetes has written to the restored cluster it says by count what would be lost, and
+    asks. --yes does not answer that: it may have been typed by who knew of no loss."""
     stop_on_signals(options.stop)
-    _, state = options.app(yes=yes).rollback(inventory, run)
+    app = options.app(yes=yes, meant="--lose-writes" if lose_writes else "")
+    asked = not yes and can_ask()
+    _, state = app.rollback(inventory, run, lose_writes=lose_writes or asked)
     if options.json:
         print_json(run_document(state))
     else:
-        click.echo(f"run {state.run} is taken back; the old data is in its place", err=True)
+        click.echo(taken_back(state), err=True)
 
 
 @click.command()

@@ -20,7 +20,7 @@ JUDGES: dict[str, Judge] = {
     "etcd.same_machine": judges.same_machine,
     "etcd.common_revision": judges.common_revision,
     "etcd.proven_revision": judges.proven_revision,
-    "etcd.nothing_would_be_lost": judges.nothing_would_be_lost,
+    "etcd.what_would_be_lost": judges.what_would_be_lost,
     "etcd.status": judges.status,
 }
 """Every judge of this package by the name that a runbook uses."""

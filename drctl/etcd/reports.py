@@ -34,6 +34,10 @@ etcd.status
     hash_revision: the revision given to `endpoint hashkv --rev`, where one was given
 etcd.choose_bump
     as etcd.live_state; restored: REVISION:AGE of each earlier restore, its record's age in seconds
+etcd.what_would_be_lost
+    as etcd.live_state; listed (yes, where all keys were counted), written (KIND:CREATED:CHANGED of
+    each kind of key written since the proven revision), keys_left (how many of before are there
+    still), keys_before (how many there were; '' where that revision is compacted)
 etcd.is_planned_identity
     restored_cluster_id (hex)
 etcd.may_be_removed

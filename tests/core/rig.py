@@ -11,7 +11,7 @@ from drctl.errors import DrctlError, Unreachable
 from drctl.inventory import Inventory
 from drctl.transport import CommandResult, Script
 from tests.model.harness import Clock
-from tests.model.simulation import OLD_TOKEN, SimulatedCluster
+from tests.model.simulation import SimulatedCluster
 
 READ_ONLY = {
     "node/machine",
@@ -21,6 +21,7 @@ READ_ONLY = {
     "prepare/facts",
     "etcd/facts",
     "etcd/live",
+    "etcd/written",
     "etcd/state",
     "etcd/state/at",
     "etcd/restored",
@@ -53,13 +54,12 @@ class Trouble:
 
 
 class Rig(SimulatedCluster):
-    """`silent` hosts are unreachable; `written` is what Kubernetes wrote since the restore."""
+    """`silent` hosts are unreachable."""
 
     def __init__(self, inventory: Inventory, sha256: str, clock: Clock | None = None) -> None:
         super().__init__(inventory, sha256)
         self.clock = clock or Clock()
         self.silent: set[str] = set()
-        self.written = 0
         self.troubles: list[Trouble] = []
         self.started: list[
             tuple[str, str]
@@ -110,12 +110,6 @@ class Rig(SimulatedCluster):
         if host in self.silent:
             raise Unreachable("no route to host", host=host)
         super().upload(host, source, target, **kwargs)
-
-    def _status(self, host: str) -> list[dict[str, Any]]:
-        answer = super()._status(host)
-        if self.nodes[host].live != OLD_TOKEN:
-            answer[0]["Status"]["header"]["revision"] += self.written
-        return answer
 
     def disaster(self) -> None:
         """Every etcd is dead, so that no quorum has to be replaced."""

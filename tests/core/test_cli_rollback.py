@@ -40,12 +40,17 @@ def test_a_done_run_is_taken_back_while_nobody_has_written(bench: Bench) -> None
 
 
 def test_what_kubernetes_wrote_is_not_thrown_away(restored: Bench) -> None:
+    """--yes may have been typed by who knew of no loss."""
     restored.rig.written = 12
     before = restored.rig.conditions()
     restored.rig.calls.clear()
     ended = restored.rollback("--output", "json")
     assert (ended.exit, ended.error["code"]) == (4, "refused")
-    assert "12 revisions would be lost" in ended.error["message"]
+    said = ended.error["message"]
+    assert "12 revisions since Kubernetes was started (apiserver running)" in said
+    assert "keys: 12 created, 3 changed, 2 deleted" in said
+    assert "created: pods 12" in said
+    assert "add --lose-writes" in ended.error["hint"]
     assert restored.rig.conditions() == before
     assert restored.rig.scripts() <= READ_ONLY
 
@@ -58,11 +63,88 @@ def test_a_refused_rollback_leaves_the_run_done(restored: Bench) -> None:
     assert restored.resume().exit == 2
 
 
+def test_what_kubernetes_wrote_is_lost_where_that_is_meant(bench: Bench) -> None:
+    """And yet the restored data is kept, at a place that the last words name."""
+    before = bench.rig.conditions()
+    assert bench.restore("--replace-healthy").exit == 0
+    token = bench.state().values["token"]
+    bench.rig.written = 12
+    ended = bench.rollback("--lose-writes")
+    assert ended.exit == 0, ended.err
+    assert "LOSES      12 revisions" in ended.err
+    assert bench.rig.conditions() == before
+    assert {bench.rig.nodes[m].restored for m in ("m1", "m2", "m3")} == {token}
+    run = bench.state().run
+    assert f"m2:/var/lib/etcd.drctl/{run}/restored" in ended.err.splitlines()[-3]
+    shown = bench.drctl("runs", "show").out
+    assert f"since the restore is kept: m2:/var/lib/etcd.drctl/{run}/restored" in shown
+    assert bench.state().values["would_be_lost"]["revisions"] == 12
+    how = {event["step"]: event["how"] for event in bench.events("confirmed")}
+    assert how["rb-agree"] == "--yes --lose-writes"
+
+
+@pytest.mark.parametrize(("typed", "exit_code"), [("sim", 10), ("lose", 10), ("lose sim", 0)])
+def test_a_loss_has_a_question_of_its_own(restored: Bench, typed: str, exit_code: int) -> None:
+    restored.rig.written = 12
+    restored.monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    restored.monkeypatch.setattr("click.prompt", lambda *_, **__: typed)
+    ended = restored.drctl("rollback", "--inventory", restored.inventory)
+    assert ended.exit == exit_code, ended.err
+    assert "LOSES      12 revisions" in ended.err
+    assert f"/{restored.state().run}/restored" in ended.err
+    how = [e["how"] for e in restored.events("confirmed") if e["step"] == "rb-agree"]
+    assert how == (["typed 'lose sim'"] if exit_code == 0 else [])
+
+
+def test_where_nobody_can_be_asked_the_loss_is_told(restored: Bench) -> None:
+    restored.rig.written = 12
+    ended = restored.drctl("rollback", "--inventory", restored.inventory)
+    assert ended.exit == 4
+    assert "12 revisions" in ended.err and "add --lose-writes" in ended.err
+
+
+def test_a_loss_that_was_agreed_to_is_not_asked_for_again(bench: Bench) -> None:
+    """Half-way there is no cluster left to ask."""
+    before = bench.rig.conditions()
+    bench.rig.trouble("job/start", FAILED, step="undo-swap", host="m1")
+    assert bench.restore("--replace-healthy").exit == 0
+    bench.rig.written = 12
+    assert bench.rollback("--lose-writes").exit == 5
+    ended = bench.rollback()
+    assert ended.exit == 0, ended.err
+    assert bench.rig.conditions() == before
+    assert all(bench.rig.nodes[m].restored for m in ("m1", "m2", "m3"))
+    assert len([e for e in bench.events("confirmed") if e["step"] == "rb-agree"]) == 1
+
+
 def test_a_silent_cluster_proves_nothing(restored: Bench) -> None:
     restored.rig.disaster()
     ended = restored.rollback()
     assert ended.exit == 4
-    assert "an unknown number would be lost" in ended.err
+    assert "an unknown number of revisions" in ended.err
+    assert "0 of 3 members answer" in ended.err
+    assert restored.rollback("--lose-writes").exit == 0
+
+
+def test_a_minority_proves_nothing(restored: Bench) -> None:
+    """The member that answers may have missed what the others took."""
+    restored.rig.silent = {"m2", "m3"}
+    ended = restored.rollback()
+    assert ended.exit == 4, ended.err
+    assert "an unknown number of revisions" in ended.err
+    assert "1 of 3 members answer" in ended.err
+
+
+def test_without_kubernetes_the_end_of_the_run_lets_clients_in(bench: Bench) -> None:
+    bench.change(
+        "  dependents: {hosts: etcd, units: [etcd-backup.timer]}",
+        "  {dependents: null, apiserver: null, controllers: null, kubelet: null}",
+    )
+    assert bench.restore("--replace-healthy").exit == 0
+    bench.rig.written = 7
+    ended = bench.rollback()
+    assert ended.exit == 4
+    assert "7 revisions since the restore ended" in ended.err
 
 
 def test_each_rollback_looks_again(restored: Bench) -> None:
@@ -73,7 +155,7 @@ def test_each_rollback_looks_again(restored: Bench) -> None:
     restored.rig.written = 5
     ended = restored.rollback()
     assert ended.exit == 4
-    assert "5 revisions would be lost" in ended.err
+    assert "5 revisions" in ended.err
 
 
 def test_a_rollback_that_nobody_agreed_to_does_not_bar_the_resume(bench: Bench) -> None:

@@ -37,7 +37,8 @@ def plan_of(name: str, inventory: Path = INVENTORY) -> Plan:
         return clean_plan(maker, RunState(values={"stage": {}, "wal_stage": {}}))
     if name != "rollback":
         return maker.plan(load_runbook(name))
-    forward, state = maker.plan(load_runbook("restore")), RunState()
+    forward = maker.plan(load_runbook("restore"))
+    state = RunState(values={"proven_revision": 1_000_000_031})
     for step in forward.steps:
         for host in step.hosts if step.kind == "act" else ():
             state.of(step.id, host).attempts = 1

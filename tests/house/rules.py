@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gathering",),
     ("engine",),
     ("ssh", "report"),
-    ("console", "rundata", "learning", "evidence"),
+    ("console", "rundata", "learning", "evidence", "questions"),
     ("lab",),
     ("app",),
     ("backup", "adopting", "cleaning"),

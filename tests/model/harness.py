@@ -110,6 +110,7 @@ class World:
     plan: Plan
     cluster: MortalTransport
     journal: MortalJournal
+    lose_writes: bool = False  # what the operator says to a rollback
 
     @classmethod
     def fresh(cls, inventory: Inventory, runbook: str, snapshot: dict[str, Any]) -> World:
@@ -172,7 +173,7 @@ class World:
     def _plan_of(self, direction: str, state: RunState) -> Plan:
         if direction == "clean":
             return clean_plan(self.planner, state)
-        return rollback_plan(self.planner, self.plan, state)
+        return rollback_plan(self.planner, self.plan, state, lose_writes=self.lose_writes)
 
     def session(
         self,

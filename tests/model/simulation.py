@@ -35,6 +35,7 @@ class Node:
     file: bool = False
     new: str | None = None  # the token of the rebuilt data
     kept: str | None = None  # what lies in `old`
+    restored: str | None = None  # what a rollback kept of the restored data
     alarm: bool = False  # NOSPACE, which the snapshot holds
     moved_out: bool = False
     moved_in: bool = False
@@ -72,6 +73,7 @@ class SimulatedCluster(FakeTransport):
         self.become(inventory)
         self.sha256 = sha256
         self.given_up: set[str] = set()  # hosts that restored data does not know as members
+        self.written = 0  # revisions that clients added to the restored data
         self.trace_age = 100  # seconds since a controller left the last trace on a node
         self.on_upload = self._upload
         self.handlers = {
@@ -83,6 +85,7 @@ class SimulatedCluster(FakeTransport):
             "etcd/facts": self._facts,
             "etcd/kept": self._kept,
             "etcd/live": self._live,
+            "etcd/written": self._written,
             "etcd/state": self._state,
             "etcd/state/at": self._state,
             "etcd/restored": self._restored,
@@ -217,7 +220,7 @@ class SimulatedCluster(FakeTransport):
             "header": {
                 "cluster_id": ids.cluster_id,
                 "member_id": ids.member_ids[member.name],
-                "revision": 1 if token.endswith("-blank") else _revision(token),
+                "revision": _revision(token) + (0 if token == OLD_TOKEN else self.written),
                 "raft_term": 2,
             },
             "version": "3.5.16",
@@ -247,6 +250,13 @@ class SimulatedCluster(FakeTransport):
             return "status_json=\n"
         status, members = json.dumps(self._status(host)), json.dumps(self._members(host))
         return f"status_json={status}\nmembers_json={members}\n"
+
+    def _written(self, host: str, script: Script, env: Env) -> str:
+        live = self._live(host, script, env)
+        if not self._serves(host) or "keys_before" not in script.body:
+            return live
+        counts = f"pods:{self.written}:0 leases:0:3" if self.written else ""
+        return f"{live}listed=yes\nwritten={counts}\nkeys_left=40\nkeys_before=42\n"
 
     def _state(self, host: str, script: Script, env: Env) -> str:
         live = self._live(host, script, env)
@@ -541,10 +551,14 @@ class SimulatedCluster(FakeTransport):
         as_before = env["DRCTL_SEEN_INODE_DATA"] in ("", str(node.live))
         return f"state={'after' if as_before else 'unknown'}\n"
 
-    def _swap_back(self, node: Node, _script: Script, _env: Env) -> None:
+    def _swap_back(self, node: Node, _script: Script, env: Env) -> None:
         assert not node.services["etcd"] and "etcd" in node.fenced, "swapped under a live etcd"
         node.effects["swap back"] += 1
-        node.live, node.new, node.kept = node.kept, node.live, None
+        if env["DRCTL_KEEP_RESTORED"] == "no":
+            node.new = node.live
+        else:
+            node.restored = node.live
+        node.live, node.kept = node.kept, None
         node.moved_out = node.moved_in = False
 
 
@@ -553,6 +567,8 @@ def _session_of(env: Env) -> tuple[str, str]:
 
 
 def _revision(token: str) -> int:
+    if token.endswith("-blank"):
+        return 1
     return 100 if token == OLD_TOKEN else 1_000_000_100
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from drctl.errors import Refused
 from drctl.inventory import load_inventory
 from drctl.runstate import fold
 from tests.model.harness import BLANK, INVENTORY, RUN, World
@@ -94,6 +95,44 @@ def test_a_killed_rollback_goes_on(world: World) -> None:
         assert killed.session(undo=True) is not None, at
         assert killed.conditions() == start, f"not as before after a kill {at}"
     print(f"rollback of {world.plan.runbook}: {len(names)} kill points")
+
+
+def test_a_loss_that_was_agreed_to_is_carried_through(world: World) -> None:
+    """Killed at every moment. Before it has taken anything back the rollback refuses again without
+    the operator's word; afterwards it needs none. What Kubernetes wrote is kept, once."""
+    start = world.again().conditions()
+    members = [member.host for member in world.inventory.members]
+    since = "12 revisions since " + (
+        "the restore ended" if world.inventory.prepare else "Kubernetes was started"
+    )
+
+    def done() -> World:
+        made = world.again()
+        assert made.session() is not None
+        made.cluster.written, made.lose_writes = 12, True
+        return made
+
+    whole = done()
+    assert whole.session(undo=True) is not None
+    for fatal, at in enumerate(whole.moments.names):
+        killed = done()
+        assert killed.session(fatal=fatal, undo=True) is None, at
+        check_always(killed, at)
+        begun = any(
+            step.startswith("undo-") and known.attempts
+            for (step, _), known in fold(killed.journal.events).hosts.items()
+        )
+        if fold(killed.journal.events).state == "rolled-back":
+            continue
+        killed.lose_writes = False
+        if not begun:
+            with pytest.raises(Refused, match=since):
+                killed.session(undo=True)
+            killed.lose_writes = True
+        assert killed.session(undo=True) is not None, at
+        assert killed.conditions() == start, f"not as before after a kill {at}"
+        nodes = killed.cluster.nodes
+        assert all(nodes[m].restored not in (None, OLD_TOKEN) for m in members), at
 
 
 def whole_moments(world: World) -> list[str]:

@@ -111,6 +111,7 @@ class Node:
             "mode": "750",
             "token": "t-r1",
             "bump": "",
+            "keep_restored": "no",
         }
 
     @property

@@ -12,7 +12,8 @@ import pytest
 from drctl.etcd.reports import parse_report
 from drctl.lab import binaries
 from drctl.lab.certs import Authority
-from drctl.render import render
+from drctl.planner import host_context
+from drctl.render import render, render_script
 from tests.templates.node import HOST, RUN, Node
 from tests.templates.shells import Shell, needed
 
@@ -192,3 +193,56 @@ def test_etcdctl_is_not_confused_by_its_environment(dash: Shell, tmp_path: Path)
         [node.root / "bin/etcdctl"], capture_output=True, text=True, check=True, env={}
     )
     assert said["status_json"] == plain.stdout.strip() != ""
+
+
+SAID = r"""
+"ClusterID" : 15875391935852295136
+"Revision" : 1000000120
+"Key" : "/registry/pods/ns/old"
+"CreateRevision" : 9
+"ModRevision" : 90
+"Value" : ""
+"Key" : "/registry/pods/ns/new"
+"CreateRevision" : 1000000113
+"ModRevision" : 1000000113
+"Key" : "/registry/apps.example/widgets/ns/x"
+"CreateRevision" : 1000000114
+"ModRevision" : 1000000120
+"Key" : "/registry/leases/kube-system/it's \"quoted\""
+"CreateRevision" : 9
+"ModRevision" : 1000000118
+"Key" : "/drill/later-1"
+"CreateRevision" : 1000000119
+"ModRevision" : 1000000119
+"Key" : "no slash"
+"CreateRevision" : 1000000119
+"ModRevision" : 1000000119
+"More" : false
+"Count" : 6
+"""
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_was_written_is_counted_by_kind(shell: Shell, tmp_path: Path, whole: bool) -> None:
+    """A list that was cut short is none."""
+    node = Node(tmp_path / "n", shell)
+    said = SAID if whole else SAID.partition('"More"')[0]
+    (node.root / "said").write_text(said)
+    program = node.root / "bin/etcdctl"
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *--keys-only*) cat {node.root}/said ;;\n'
+        "*--count-only*--rev=1000000112*) echo '\"Count\" : 4' ;; *) echo '[{}]' ;; esac\n"
+    )
+    program.chmod(0o755)
+    script = render_script(
+        "etcd/written",
+        None,
+        **host_context(node.inventory, HOST),
+        proven_revision=1_000_000_112,
+    )
+    found = parse_report(node.run(script, {}).out)
+    assert found["keys_before"] == "4"
+    assert found.get("listed") == ("yes" if whole else None)
+    kinds = "pods:1:0 apps.example/widgets:1:0 leases:0:1 /drill:1:0 (other):1:0"
+    assert sorted(found.get("written", "").split()) == (sorted(kinds.split()) if whole else [])
+    assert found.get("keys_left") == ("2" if whole else None)

@@ -42,6 +42,29 @@ def test_swapped_and_taken_back(shell: Shell, tmp_path: Path, layout: str) -> No
     assert member.live_tree() == member.original
 
 
+@pytest.mark.parametrize("layout", ["plain+wal", "inside+wal", "inside+plain-wal"])
+def test_what_was_written_outlives_the_undo_and_the_cleaning(
+    dash: Shell, tmp_path: Path, layout: str
+) -> None:
+    member = Member(tmp_path / "n", dash, layout)
+    node = member.node
+    node.values["keep_restored"] = "yes"
+    assert node.act("swap").status == 0
+    member.serve()
+    for n in range(1, MOST_CALLS):
+        if not node.killed("undo swap", f"before {n}", member.first):
+            break
+    assert n > 2
+    assert node.state("undo swap", member.first) == "after"
+    assert node.act("undo send").status == 0
+    assert member.live_tree() == member.original
+    kept = node.stage / "restored" / member.data.name / "member/snap/db"
+    assert kept.read_text() == "new db, written"
+    wal = node.wal_stage / "restored" / member.wal.name
+    assert (wal / "0000000000000001-0000000000000009.wal").read_text() == "new, second"
+    assert not (node.stage / "new").exists() and not (node.stage / "snapshot.db").exists()
+
+
 @pytest.mark.parametrize("then", ["again", "undo"])
 @KILLED
 def test_killed_at_every_call(

@@ -9,7 +9,6 @@ from drctl.etcd.judges.blank import can_prepare, is_the_blank_cluster
 from drctl.etcd.judges.kept import (
     common_revision,
     may_be_removed,
-    nothing_would_be_lost,
     proven_revision,
     same_machine,
 )
@@ -20,6 +19,7 @@ from drctl.etcd.judges.living import (
     nobody_else,
     same_old_cluster,
 )
+from drctl.etcd.judges.losses import what_would_be_lost
 from drctl.etcd.judges.ready import can_restore, is_prepared
 from drctl.etcd.judges.restored import (
     is_planned_identity,
@@ -41,10 +41,10 @@ __all__ = [
     "live_state",
     "may_be_removed",
     "nobody_else",
-    "nothing_would_be_lost",
     "proven_revision",
     "same_machine",
     "same_old_cluster",
     "status",
+    "what_would_be_lost",
     "writes_and_reads",
 ]

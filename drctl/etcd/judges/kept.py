@@ -1,4 +1,4 @@
-"""What must be the same from one session of a run to the next, and what an undo would lose."""
+"""What must be the same from one session of a run to the next, and what a run keeps."""
 
 from __future__ import annotations
 
@@ -72,34 +72,3 @@ def common_revision(evidence: Evidence) -> Verdict:
     if problems or not revisions:
         return Verdict(problems=tuple(problems) or (Problem("no host was asked", kind="unproven"),))
     return Verdict({"common_revision": min(revisions)}, findings=(f"revision {min(revisions)}",))
-
-
-def nothing_would_be_lost(evidence: Evidence) -> Verdict:
-    """Refuses to take back a run after Kubernetes has written to the restored cluster.
-
-    Before a service other than etcd was started (facts["begun"], `service state` words) nobody
-    can have. Afterwards the members' revision must still be the proven one; no answer is no proof.
-    """
-    began = [a for a in evidence.facts.get("begun", ()) if _lets_clients_write(a)]
-    if not began:
-        return Verdict(findings=("nothing was started that writes to the restored cluster",))
-    proven = evidence.values.get("proven_revision")
-    statuses = [voice(report).status for report in reports(evidence)[0].values()]
-    seen = [status.revision for status in statuses if status is not None]
-    if proven is not None and seen and max(seen) == proven:
-        return Verdict(findings=(f"still at the proven revision {proven}: nobody has written",))
-    lost = f"{max(seen) - proven} revisions" if proven is not None and seen else "an unknown number"
-    return Verdict(
-        problems=(
-            Problem(
-                f"Kubernetes has written to the restored cluster since {began[0]!r}: "
-                f"{lost} would be lost by going back to the old data",
-                hint="the old data stays where it is; drctl runs show names the place",
-            ),
-        )
-    )
-
-
-def _lets_clients_write(action: str) -> bool:
-    service, _, state = action.partition(" ")
-    return service != "etcd" and state in ("running", "restarted")

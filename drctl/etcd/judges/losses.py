@@ -1,0 +1,128 @@
+"""What a rollback would throw away: all that was written to the restored cluster since it was
+proven. It is counted; keys are never named, as some names are secrets of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from drctl.etcd.judges.common import expected_members, reports, voice
+from drctl.etcd.reports import words
+from drctl.verdict import Evidence, Problem, Verdict
+
+SHOWN = 12  # kinds of keys that are told one by one
+
+
+def what_would_be_lost(evidence: Evidence) -> Verdict:
+    """Counts what going back to the old data would lose, and refuses where that is anything and
+    nobody agreed to lose it (options["lose_writes"]).
+
+    Before a service other than etcd was started (facts["begun"], `service state` words), and while
+    the run has not ended (facts["ended"]), nobody was told that the cluster may be used. Afterwards
+    a majority must still be at the proven revision; no answer is no proof. A rollback that has
+    taken something back (facts["taken_back"]) was agreed to then: half-way there is no cluster left
+    to ask, and what it said then holds.
+
+    Yields would_be_lost, empty where that is nothing, and keep_restored (yes|no): whether the
+    restored data holds something that exists nowhere else.
+    """
+    if evidence.facts.get("taken_back"):
+        known = {"would_be_lost": {}, "keep_restored": "yes"}
+        values = {name: evidence.values.get(name, default) for name, default in known.items()}
+        return Verdict(values, findings=("the rollback has begun: it was agreed to then",))
+    since = _since(evidence.facts)
+    if not since:
+        return _nothing("nothing was started that writes to the restored cluster")
+    lost = _lost(evidence, since)
+    if not lost:
+        return _nothing(f"still at the proven revision {evidence.values['proven_revision']}")
+    if evidence.options.get("lose_writes"):
+        values = {"would_be_lost": lost, "keep_restored": "yes"}
+        return Verdict(values, findings=tuple(lost["said"]))
+    counted = "\n    ".join(lost["said"])
+    return Verdict(
+        problems=(
+            Problem(
+                f"going back to the old data would lose what was written since: {counted}",
+                hint="if that is meant, add --lose-writes; until then the old data stays where it "
+                "is, and drctl runs show names the place",
+            ),
+        )
+    )
+
+
+def _nothing(finding: str) -> Verdict:
+    return Verdict({"would_be_lost": {}, "keep_restored": "no"}, findings=(finding,))
+
+
+def _since(facts: Mapping[str, Any]) -> str:
+    """From when on somebody may have written; "" where nobody was let in."""
+    begun = [action for action in facts.get("begun", ()) if _lets_clients_write(action)]
+    if begun:
+        return f"Kubernetes was started ({begun[0]})"
+    return "the restore ended" if facts.get("ended") else ""
+
+
+def _lets_clients_write(action: str) -> bool:
+    service, _, state = action.partition(" ")
+    return service != "etcd" and state in ("running", "restarted")
+
+
+def _lost(evidence: Evidence, since: str) -> dict[str, Any]:
+    """Numbers, None where one is not known, and the words for them; {} where nothing was written,
+    proven by a majority."""
+    proven = evidence.values.get("proven_revision")
+    found = reports(evidence)[0].values()
+    heard = [(status.revision, r) for r in found if (status := voice(r).status) is not None]
+    asked = len(expected_members(evidence)) or len(evidence.answers) + len(evidence.silent)
+    majority = 2 * len(heard) > asked
+    latest = max((revision for revision, _ in heard), default=None)
+    if majority and latest == proven:
+        return {}
+    revisions = latest - proven if proven is not None and latest is not None else None
+    if revisions is not None and (revisions < 0 or (revisions == 0 and not majority)):
+        revisions = None  # others may have taken more than this one knows
+    lost = {
+        "revisions": revisions,
+        "since": since,
+        "proven": proven,
+        "latest": latest,
+        "answered": [len(heard), asked],
+        **_keys([report for revision, report in heard if revision == latest]),
+    }
+    return {**lost, "said": _said(lost, majority)}
+
+
+def _keys(latest: list[dict[str, str]]) -> dict[str, Any]:
+    """What the first of these members that listed its keys says of them."""
+    report = next((r for r in latest if r.get("listed") == "yes"), None)
+    if report is None:
+        return {"kinds": None, "deleted": None}
+    kinds = {}
+    for word in words(report, "written"):
+        kind, created, changed = word.rsplit(":", 2)
+        kinds[kind] = [int(created), int(changed)]
+    before, left = report.get("keys_before", ""), report.get("keys_left", "")
+    return {"kinds": kinds, "deleted": int(before) - int(left) if before and left else None}
+
+
+def _said(lost: Mapping[str, Any], majority: bool) -> list[str]:
+    number, (answered, asked) = lost["revisions"], lost["answered"]
+    unsure = "" if majority else "at least "
+    many = "an unknown number of" if number is None else f"{unsure}{number}"
+    lines = [f"{many} revisions since {lost['since']}; {answered} of {asked} members answer"]
+    if lost["kinds"] is None:
+        return [*lines, "which keys is not known: no member could list them"]
+    created, changed = (sum(counts[n] for counts in lost["kinds"].values()) for n in (0, 1))
+    deleted = "an unknown number" if lost["deleted"] is None else lost["deleted"]
+    lines.append(f"keys: {created} created, {changed} changed, {deleted} deleted")
+    for n, what in enumerate(("created", "changed")):
+        lines += [f"{what}: {counted}"] if (counted := _counted(lost["kinds"], n)) else []
+    return lines
+
+
+def _counted(kinds: Mapping[str, list[int]], n: int) -> str:
+    counts = sorted(((c[n], kind) for kind, c in kinds.items() if c[n]), reverse=True)
+    rest = sum(count for count, _ in counts[SHOWN:])
+    shown = [f"{kind} {count}" for count, kind in counts[:SHOWN]]
+    return ", ".join([*shown, *([f"others {rest}"] if rest else [])])
