@@ -43,8 +43,9 @@ test: $(READY)  ## lint, types and all tests (PYTEST_ARGS="-k fence" for some)
 guards: $(READY)  ## take each protection away, one by one: the fast tests must notice
 	@$(VENV)/bin/python -m tests.guards --table docs/guards.md
 
-campaign: $(READY)  ## N restores of real etcd with faults drawn from SEED; goes on where it stopped
-	@$(VENV)/bin/python -m tests.campaign --runs $(or $(N),27) --seed $(or $(SEED),1)
+campaign: $(READY)  ## N restores of real etcd with faults drawn from SEED; goes on where it stopped (LANE=0/3 ETCD=DIR DRIVER=docker)
+	@$(VENV)/bin/python -m tests.campaign $(if $(N),--runs $(N)) --seed $(or $(SEED),1) \
+		--lane $(or $(LANE),0/1) --driver $(or $(DRIVER),local) $(if $(ETCD),--etcd $(ETCD))
 
 clean:  ## remove .venv, the caches and what was built
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,98 @@
+"""Where a fault of the campaign happens: one host of a lab, whatever drives it, and the operator's
+state directory."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from drctl.errors import DrctlError
+from drctl.inventory import load_inventory
+from drctl.inventory.resolved import Member
+from drctl.lab import labs, layout, processes
+from drctl.lab.localsite import LocalSite
+from drctl.lab.site import Part, Site, SiteNode
+from tests.operator import Operator
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One host of the lab of `driver` in `directory`, and the operator's state directory."""
+
+    driver: str
+    directory: Path
+    host: str
+    state: Path
+
+    @cached_property
+    def site(self) -> Site:
+        return labs.driver(self.driver).site(self.directory)
+
+    @cached_property
+    def node(self) -> SiteNode:
+        return next(node for node in self.site.nodes if node.name == self.host)
+
+    @cached_property
+    def member(self) -> Member:
+        return load_inventory(self.site.inventory).member(self.host)
+
+    @property
+    def operator(self) -> Operator:
+        return Operator(self.site.inventory, self.state)
+
+    @property
+    def snapshot(self) -> Path:
+        """The operator's own copy of the snapshot."""
+        return self.state.with_name("snap.db")
+
+    def sh(self, script: str) -> str:
+        """Run a script on the host with the paths that matter as variables; its output."""
+        inventory = load_inventory(self.site.inventory)
+        known = {
+            "data": self.node.data_dir,
+            "stage": f"{self.node.data_dir}.drctl",
+            "work": inventory.hosts[self.host].work_dir,
+            "bin": self.member.bin_dir,
+            "cert": str(self.member.cert),
+            "key": str(self.member.key),
+        }
+        told = "".join(f"{name}={shlex.quote(value)}\n" for name, value in known.items())
+        return self.site.sh(self.host, told + script, check=False).output
+
+    def etcd(self, signal: str) -> None:
+        """Send etcd's processes on the host a signal; none runs: nothing."""
+        self.sh(f'for p in $(pgrep -f "^$bin/etcd .*$data"); do kill -{signal} "$p"; done')
+
+    def do(self, verb: str, part: Part) -> None:
+        """`start`, `stop` or `kill` a part; what is fenced, or is not there, stays so."""
+        with suppress(DrctlError, OSError):
+            getattr(self.site, verb)(self.host, part)
+
+    def read(self, pattern: str) -> dict[str, bytes]:
+        """The files on the host that match a shell pattern (which may use the variables)."""
+        names = self.sh(f'for f in {pattern}; do [ -f "$f" ] && echo "$f"; done').split()
+        return {name: base64.b64decode(self.sh(f"base64 < {name}")) for name in names}
+
+    def write(self, path: str, content: bytes) -> None:
+        """Put other bytes into a file that is there."""
+        self.sh(f"base64 -d > {path} <<'END'\n{base64.encodebytes(content).decode()}END\n")
+
+    def sshd(self) -> tuple[list[int], list[int]]:
+        """(the SSH server's pid, those of its sessions); pids of this machine, local labs only."""
+        assert isinstance(self.site, LocalSite)
+        lab = layout.require(self.directory)
+        listeners = [r for r in lab.processes if r.what == f"{self.host} sshd" and r.alive()]
+        everyone = processes.belonging(listeners, "nobody's", marker="DRCTL_NO_SUCH_MARKER")
+        first = [record.pid for record in listeners]
+        sessions = [pid for pid in everyone if pid not in first and _is_sshd(pid)]
+        return first, sessions
+
+
+def _is_sshd(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().startswith("sshd")
+    return False
