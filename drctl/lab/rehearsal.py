@@ -186,6 +186,8 @@ class Rehearsal:
         snapshot = ["--snapshot", str(self.scene.snapshot)]
         on = [*self.operator.on]
         flags = ["--staged"] * item.staged + ["--replace-healthy"] * item.replace_healthy
+        for node in chosen(item.abandon or "nobody", self.site.nodes):
+            flags += ["--abandon", node.name]
         ways: Mapping[str, list[str]] = {
             "restore": ["restore", *snapshot, *on, *flags, "--yes"],
             "resume": ["restore", "--resume", *on, "--yes"],

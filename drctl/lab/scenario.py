@@ -74,6 +74,7 @@ class Item(_Model):
     type: Literal["restore", "resume", "rollback", "preflight", "verify"] | None = None
     staged: bool = False
     replace_healthy: bool = False
+    abandon: Selector | None = Field(None, description="the hosts that the restore gives up")
     during: tuple[Held, ...] = Field((), description="done while the command is held")
     kill_at: str = Field("", description="the moment at which drctl is killed (SIGKILL)")
     exit_code: int = Field(0, ge=0, le=10, description="how the command must end")
@@ -94,6 +95,7 @@ class Item(_Model):
         typed = {
             "staged",
             "replace_healthy",
+            "abandon",
             "during",
             "kill_at",
             "exit_code",

@@ -58,7 +58,7 @@ def test_refusals_have_no_rto_and_restores_have_one() -> None:
     assert known["majority-data-lost"].restores
     assert known["node-killed"].restores
     assert not known["snapshot-damaged"].restores
-    assert not known["node-down-for-good"].restores
+    assert known["node-down-for-good"].restores  # without that node
     staged = as_asked(known["majority-data-lost"], staged=True)
     assert staged.staged
     assert not known["majority-data-lost"].staged
