@@ -218,7 +218,7 @@ class World:
         if kind == "journal-cut":
             changed = whole[:middle]
         elif kind == "inventory-drifted":
-            changed = whole.replace(b"settle_seconds: 1", b"settle_seconds: 2")
+            changed = whole.replace(b"/var/lib/etcd", b"/var/lib/etcd2")
             assert changed != whole
         path.write_bytes(changed)
         ended = self.operator.resume()
