@@ -200,7 +200,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "second-operator": Kind(_OTHERS, "a restore from another machine", deeds.second_operator),
     "second-session": Kind(_OTHERS, "a resume in another terminal", deeds.second_session),
-    "inventory-drifted": Kind(_OTHERS, "an inventory with another data directory", between="inventory"),
+    "inventory-drifted": Kind(_OTHERS, "another data directory in it", between="inventory"),
     "snapshot-exchanged": Kind(_OTHERS, "the operator's snapshot is another", between="snapshot"),
     "etcd-slow": Kind("cluster", "a member stands still for 6 s", deeds.etcd_slow, at=STARTED),
     "network-cut": Kind(
