@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drctl.errors import HostUnavailable, LockHeld, StepFailed
+from drctl.errors import Drifted, HostUnavailable, LockHeld, StepFailed
 from drctl.session import Session
 
 CLAIM_SECONDS = 60.0
@@ -44,9 +44,9 @@ class Claims:
             self._session.note("claiming")
         for host in self._session.plan.owns:
             try:
-                self._session.jobs.claim(host, manifest, deadline=CLAIM_SECONDS)
+                self._claim(host, manifest)
                 self._missed.discard(host)
-            except (LockHeld, HostUnavailable, StepFailed) as error:
+            except (Drifted, LockHeld, HostUnavailable, StepFailed) as error:
                 if isinstance(error, HostUnavailable) and self._may_miss(host):
                     self._session.note("unclaimed", host=host, detail=error.message)
                     self._missed.add(host)
@@ -75,8 +75,14 @@ class Claims:
         """Claim a host that did not answer at first."""
         if host in self._missed:
             manifest = self._session.manifest(self._session.state)
-            self._session.jobs.claim(host, manifest, deadline=CLAIM_SECONDS)
+            self._claim(host, manifest)
             self._missed.discard(host)
+
+    def _claim(self, host: str, manifest: str) -> None:
+        """An undo does not rest on what was seen: it observes each act's own traces."""
+        looked = self._session.state.direction == "forward"
+        last = self._session.state.values.get("last_run", {}).get(host) if looked else None
+        self._session.jobs.claim(host, manifest, deadline=CLAIM_SECONDS, last_seen=last)
 
 
 def job_id(step: str, attempt: int) -> str:

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from drctl.errors import ConnectionLost, HostUnavailable, LockHeld, StepFailed, Unreachable
+from drctl.errors import (
+    ConnectionLost,
+    Drifted,
+    HostUnavailable,
+    LockHeld,
+    StepFailed,
+    Unreachable,
+)
 from drctl.render import quote, render_script
 from drctl.transport import CommandResult, Script, Transport
 
@@ -96,12 +103,16 @@ class Jobs:
         everything = {**self.base_env(host), **env}
         return self._transport.run(host, _job_script(name), everything, deadline=deadline)
 
-    def claim(self, host: str, manifest: str, *, deadline: float) -> None:
+    def claim(
+        self, host: str, manifest: str, *, deadline: float, last_seen: str | None = None
+    ) -> None:
         """Make this run the owner of `host` and leave its manifest there.
 
-        Waits while a job of this very run still holds the lock. Raises LockHeld with the owner's
-        name and time when it is somebody else's, HostUnavailable, or StepFailed when the work
-        directory cannot be written or a tool is missing.
+        `last_seen` is the run that had given the node back last ("": none) when this one looked at
+        it; Drifted when another one came and went since. Waits while a job of this very run still
+        holds the lock. Raises LockHeld with the owner's name and time when it is somebody else's,
+        HostUnavailable, or StepFailed when the work directory cannot be written or a tool is
+        missing.
         """
         env = {
             "DRCTL_EPOCH": str(self._epoch),
@@ -109,6 +120,8 @@ class Jobs:
             "DRCTL_WHO": self._who,
             "DRCTL_MANIFEST": manifest,
         }
+        if last_seen is not None:
+            env["DRCTL_LAST_SEEN"] = last_seen
         ends = self._clock() + deadline
         while True:
             answer = self._call(host, "claim", env, ANSWER_SECONDS)
@@ -121,11 +134,22 @@ class Jobs:
                     host=host,
                     hint=f"look at {self._work_dirs[host]} there, then resume",
                 )
+            if "passed_by" in owner:
+                raise self._passed_by(host, owner)
             if "busy" not in owner or owner.get("run", self._run) != self._run:
                 raise self._held(host, owner)
             if self._clock() >= ends:
                 raise self._held(host, owner)
             self._sleep(1.0)
+
+    @staticmethod
+    def _passed_by(host: str, last: Mapping[str, str]) -> Drifted:
+        return Drifted(
+            f"run {last.get('run', 'of an unknown name')} of {last.get('who', 'somebody')} came and"
+            " went after this one had looked at the node: what it saw is no longer so",
+            host=host,
+            hint="talk to them; `drctl status` tells what there is now; a new restore looks anew",
+        )
 
     def _held(self, host: str, owner: Mapping[str, str]) -> LockHeld:
         run = owner.get("run", "an unknown run")

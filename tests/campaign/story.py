@@ -29,6 +29,7 @@ ORDERS = ("restore", "restore-staged")
 TURNED_AWAY = {"2", "4", "5", "7", "8"}
 EACH = 5
 """How often every kind comes alone, before they are mixed."""
+DRIFTED, LOCKED = 6, 7
 TRIES = 6
 PATIENCE = 3
 """How many resumes that fail before the operator takes the run back."""
@@ -79,7 +80,7 @@ class World:
             ran = self._restore(order, moments=log)
             assert ran.returncode == 0, ran.stderr
             self.moments[order] = boundaries(log.read_text().splitlines())
-            self._is_restored()
+            self._is_restored(self.operator.last_run())
             self._forget()
 
     @property
@@ -165,7 +166,7 @@ class World:
             if self._goes_on():
                 meet = self._adopted if KINDS[fault.kind].between == "state" else self._touched
                 meet(fault.kind, exits)
-        return self._to_the_end(order, way, exits, before)
+        return self._passed_by(exits) or self._to_the_end(order, way, exits, before)
 
     def _restore(self, order: str, **how: Any) -> subprocess.CompletedProcess[str]:
         more = ["--replace-healthy", "--runbook", order]
@@ -255,11 +256,10 @@ class World:
         run = self._shown()
         state = str(run.get("state"))
         assert state in ("done", "rolled-back"), f"no end: {run.get('error')}"
-        self._seconds_were_turned_away()
         if state == "rolled-back":
             self._is(before, "the rollback")
         else:
-            self._is_restored()
+            self._is_restored(run)
         self._serves()
         self._forget()
         return state
@@ -268,9 +268,8 @@ class World:
         now = self.look()
         assert now == before, f"not as before after {after}: {now}, was {before}"
 
-    def _is_restored(self) -> None:
+    def _is_restored(self, run: dict[str, Any]) -> None:
         """I2, I4, I5: the planned cluster, equal data, the snapshot's keys, the old data kept."""
-        run = self.operator.last_run()
         assert run["state"] == "done", run["error"]
         ids = {f"{int(witness.cluster_id(self.site, m)):x}" for m in self.members}
         assert ids == {run["values"]["cluster_id"]}, f"cluster {ids}"
@@ -294,13 +293,21 @@ class World:
             hosts = layout.require(self.directory).hosts
             assert all(data.stand_in_ready(host) for host in hosts), "a stand-in does not answer"
 
-    def _seconds_were_turned_away(self) -> None:
-        """I9: whoever came second was refused."""
-        told = self.folder / "second"
+    def _passed_by(self, exits: list[int]) -> str:
+        """I9: whoever came second was turned away; or did all of it before the first claimed the
+        nodes, and then the first has changed nothing."""
+        told, theirs = self.folder / "second", self.folder / "another-machine"
         statuses = told.read_text().split() if told.exists() else []
         told.unlink(missing_ok=True)
-        assert set(statuses) <= TURNED_AWAY, f"second operator ended with {statuses}"
-        shutil.rmtree(self.folder / "another-machine", ignore_errors=True)
+        assert set(statuses) <= {"0", *TURNED_AWAY}, f"second operator ended with {statuses}"
+        if won := "0" in statuses:
+            assert exits[-1] in (DRIFTED, LOCKED), f"both went on: {exits}, {statuses}"
+            assert not self._shown()["changed"]
+            self._is_restored(Operator(self.site.inventory, theirs).last_run())
+            self._serves()
+            self._forget()
+        shutil.rmtree(theirs, ignore_errors=True)
+        return "passed by" if won else ""
 
     def _forget(self) -> None:
         """Make room for the next run; what was kept has been looked at."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,7 @@ class World:
     cluster: MortalTransport
     journal: MortalJournal
     lose_writes: bool = False  # what the operator says to a rollback
+    run: str = RUN
 
     @classmethod
     def fresh(cls, inventory: Inventory, runbook: str, snapshot: dict[str, Any]) -> World:
@@ -140,6 +141,12 @@ class World:
     def again(self) -> World:
         """The same plan on untouched nodes."""
         return World.of(self.inventory, self.planner, self.plan)
+
+    def other(self, run: str) -> World:
+        """Another operator's run of the same plan, on the same nodes."""
+        journal = MortalJournal()
+        begin(journal, self.plan, run=run, runbook=self.plan.runbook, inventory="sim.yaml")
+        return replace(self, journal=journal, run=run)
 
     def lose(self, events: int) -> None:
         """The journal keeps its first `events` events and loses its tail."""
@@ -204,7 +211,7 @@ class World:
         self.journal.append("session", epoch=epoch, direction=direction)
         jobs = Jobs(
             self.cluster,
-            run=RUN,
+            run=self.run,
             epoch=epoch,
             who="model",
             direction=direction,

@@ -46,6 +46,7 @@ class Node:
     pids: Counter[str] = field(default_factory=Counter)
     owner: dict[str, str] = field(default_factory=dict)
     claims: dict[str, dict[str, str]] = field(default_factory=dict)  # the last one of each run
+    last: dict[str, str] = field(default_factory=dict)  # who gave it back last
     jobs: dict[str, int] = field(default_factory=dict)
     started: dict[str, list[str]] = field(default_factory=dict)  # the record of each job's start
     papers: dict[str, str] = field(default_factory=dict)  # the manifests and records of runs
@@ -156,7 +157,8 @@ class SimulatedCluster(FakeTransport):
 
     def _owner(self, host: str, _script: Script, _env: Env) -> str:
         owner = self.nodes[host].owner
-        return "".join(f"owner_{k}={owner.get(k, '')}\n" for k in ("run", "who", "since"))
+        held = "".join(f"owner_{k}={owner.get(k, '')}\n" for k in ("run", "who", "since"))
+        return f"{held}last_run={self.nodes[host].last.get('run', '')}\n"
 
     def _facts(self, host: str, _script: Script, _env: Env) -> str:
         node = self.nodes[host]
@@ -312,6 +314,10 @@ class SimulatedCluster(FakeTransport):
         same = node.owner.get("epoch") == env["DRCTL_EPOCH"]
         if same and node.owner.get("journal") != env["DRCTL_JOURNAL"]:
             return self._held(node)
+        seen = (env.get("DRCTL_LAST_SEEN", node.last.get("run", "")), env["DRCTL_RUN"])
+        if node.last.get("run", "") not in seen:
+            told = "".join(f"{k}={v}\n" for k, v in node.last.items())
+            return CommandResult(NOT_OWNER, f"passed_by=yes\n{told}")
         json.loads(env["DRCTL_MANIFEST"])
         node.papers[f"{env['DRCTL_RUN']}/manifest.json"] = env["DRCTL_MANIFEST"]
         node.owner = {
@@ -346,7 +352,7 @@ class SimulatedCluster(FakeTransport):
         newer = int(node.owner.get("epoch", "0")) > int(env["DRCTL_EPOCH"])
         if node.owner.get("run") == env["DRCTL_RUN"] and not newer:
             node.papers[f"{env['DRCTL_RUN']}/record.json"] = env["DRCTL_RECORD"]
-            node.owner = {}
+            node.last, node.owner = node.owner, {}
         return CommandResult(0, "")
 
     def _owned(self, host: str, _script: Script, env: Env) -> CommandResult:

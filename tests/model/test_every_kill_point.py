@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drctl.errors import Refused
+from drctl.errors import Drifted, Refused
 from drctl.inventory import load_inventory
 from drctl.runstate import fold
 from tests.model.harness import BLANK, INVENTORY, RUN, World
@@ -139,3 +139,28 @@ def whole_moments(world: World) -> list[str]:
     whole = world.again()
     assert whole.session() is not None
     return whole.moments.names
+
+
+def test_a_run_that_was_passed_by_changes_nothing(world: World) -> None:
+    """I9: another run comes and goes while this one has looked at the nodes and not yet claimed
+    them, as when its operator thinks about the question."""
+    whole = world.again()
+    assert whole.session() is not None
+    names = whole.moments.names
+    first, last = names.index("after step-done nobody-else"), names.index("after claiming")
+    assert last > first
+    for moment in names[first : last + 1]:
+        passed = world.again()
+        left: list[Any] = []
+
+        def pass_by(
+            at: str, moment: str = moment, passed: World = passed, left: list[Any] = left
+        ) -> None:
+            if not left and at == moment:
+                assert passed.other("20261123-000001-two").session() is not None
+                left.append(passed.conditions())
+
+        # On new hosts a look that comes later sees the other's cluster.
+        with pytest.raises((Drifted, Refused), match=r"-two of model came and went|be replaced"):
+            passed.session(look=pass_by)
+        assert left == [passed.conditions()], moment

@@ -152,6 +152,21 @@ def test_a_second_operator_is_refused_and_told_who_owns_the_node(desk: Desk) -> 
     assert desk("start", ":").status == 75
 
 
+def test_who_was_passed_by_since_it_looked_is_refused(desk: Desk) -> None:
+    other = Desk(desk.shell, desk.work, run="r2")
+    assert desk("release").status == 0
+    seen = desk.shell.stdin(render_script("node/owner").body, desk.env).out
+    assert fields(seen) == {"owner_run": "", "owner_who": "", "owner_since": "", "last_run": "r1"}
+    late = other("claim", DRCTL_LAST_SEEN="")
+    assert late.status == 75
+    assert fields(late.out)["passed_by"] == "yes"
+    assert fields(late.out)["who"] == "operator of r1"
+    assert not (desk.work / "owner").exists()
+    assert desk("claim", DRCTL_LAST_SEEN="").status == 0  # its own claim of before is no other's
+    assert desk("release").status == 0
+    assert other("claim", DRCTL_LAST_SEEN="r1").status == 0
+
+
 def test_an_older_session_is_refused(desk: Desk) -> None:
     newer = Desk(desk.shell, desk.work, epoch=2)
     since = fields((desk.work / "owner").read_text())["since"]

@@ -28,7 +28,10 @@ _LARGEST = (1 << 63) - 1  # revisions are int64
 
 
 def nobody_else(evidence: Evidence) -> Verdict:
-    """Proves that no host is held by another run (reliability.md I9). No answer is a problem."""
+    """Proves that no host is held by another run (reliability.md I9). No answer is a problem.
+
+    Yields last_run, {host: the run that gave it back last, or ""}: still so at the claim.
+    """
     found, problems = reports(evidence)
     ours = evidence.values.get("run", "")
     for host, report in found.items():
@@ -45,7 +48,8 @@ def nobody_else(evidence: Evidence) -> Verdict:
                     "lock",
                 )
             )
-    return Verdict(problems=tuple(problems))
+    last = {host: report.get("last_run", "") for host, report in found.items()}
+    return Verdict({"last_run": last}, tuple(problems))
 
 
 def _voices(evidence: Evidence) -> tuple[dict[str, Voice], list[Problem]]:
