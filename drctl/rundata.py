@@ -85,9 +85,10 @@ def rollback_plan(
     `lose_writes`: the operator agreed to lose what was written since, or is there to be asked."""
     begun = begun_steps(state, forward)
     before = state.before_undo[0] if state.direction == "undo" else state.state
+    actions = [step.action for step in forward.steps if step.id in begun]
     facts = {
         **planner.facts,
-        "begun": [step.action for step in forward.steps if step.id in begun],
+        "begun": actions,
         "ended": before == "done",
         "taken_back": any(
             s.startswith("undo-") and h.attempts for (s, _), h in state.hosts.items()
@@ -98,7 +99,11 @@ def rollback_plan(
     plan = replace(planner, facts=facts, options=options).plan(
         load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
     )
-    return replace(plan, owns=forward.owns)
+    # Revisions go backwards here. A kubelet that has seen the restored cluster's would wait for
+    # those above them, for ever; one that has not is left alone.
+    seen = any(action == "apiserver running" for action in actions)
+    steps = tuple(s for s in plan.steps if seen or s.kind != "act" or s.id.startswith("undo-"))
+    return replace(plan, owns=forward.owns, steps=steps)
 
 
 def clean_plan(planner: Planner, state: RunState) -> Plan:

@@ -117,6 +117,27 @@ def test_a_loss_that_was_agreed_to_is_not_asked_for_again(bench: Bench) -> None:
     assert len([e for e in bench.events("confirmed") if e["step"] == "rb-agree"]) == 1
 
 
+@pytest.mark.parametrize(("dies", "again"), [("start-apiserver", True), ("start-etcd", False)])
+def test_kubelets_that_saw_later_revisions_are_restarted(
+    bench: Bench, dies: str, again: bool
+) -> None:
+    """They would wait for revisions above those, which the old cluster may never reach. Who saw
+    none is left alone."""
+    bench.rig.trouble("job/start", FAILED, step=dies, host="m2", times=3)
+    assert bench.restore("--replace-healthy").exit == 5
+    started = {name: node.pids["kubelet"] for name, node in bench.rig.nodes.items()}
+    assert bench.rollback().exit == 0
+    now = {name: node.pids["kubelet"] - started[name] for name, node in bench.rig.nodes.items()}
+    assert now == dict.fromkeys(("m1", "m2", "m3", "w1"), int(again))
+
+
+def test_a_worker_that_is_down_does_not_bar_a_rollback(restored: Bench) -> None:
+    restored.rig.silent = {"w1"}
+    ended = restored.rollback()
+    assert ended.exit == 0, ended.err
+    assert "NOT REACHED: w1: no route to host" in ended.err
+
+
 def test_a_silent_cluster_proves_nothing(restored: Bench) -> None:
     restored.rig.disaster()
     ended = restored.rollback()
