@@ -288,8 +288,11 @@ def certificate(of: Authority | None, valid: timedelta | None) -> Deed:
 
     def do(scene: Scene) -> None:
         authority = of or scene.site.authority
-        more = {"valid": valid} if valid else {}
-        made = authority.issue("kubernetes", addresses=[scene.node.address], **more)  # type: ignore[arg-type]
+        names = [scene.node.address]
+        if valid:
+            made = authority.issue("kubernetes", addresses=names, valid=valid)
+        else:
+            made = authority.issue("kubernetes", addresses=names)
         scene.sh('for f in "$cert" "$key"; do cp -p "$f" "$f.before"; done')
         scene.write('"$cert"', made.cert)
         scene.write('"$key"', made.key)
