@@ -329,6 +329,8 @@ def manifest(plan: Plan, state: RunState, who: str) -> str:
 def record(plan: Plan, state: RunState, ended: str, who: str) -> str:
     """What each node keeps of the run once it is over: when, from what, where the old data is."""
     snapshot = plan.facts.get("snapshot") or {}
+    lost = state.values.get("would_be_lost") or {}  # a rollback saw how far clients had come
+    reached = [r for r in (state.values.get("proven_revision"), lost.get("latest")) if r]
     return json.dumps(
         {
             "run": state.run,
@@ -337,7 +339,7 @@ def record(plan: Plan, state: RunState, ended: str, who: str) -> str:
             "at": now().isoformat(timespec="seconds"),
             "snapshot": {k: snapshot.get(k) for k in ("sha256", "size", "revision", "taken_at")},
             "cluster_id": state.values.get("cluster_id"),
-            "reached": state.values.get("proven_revision"),  # the next restore bumps above it
+            "reached": max(reached, default=None),  # the next restore bumps above it
             "kept": kept_at(plan, state) if ended == "done" else [],
             "who": who,
             "drctl": __version__,

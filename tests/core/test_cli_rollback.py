@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.core.conftest import Bench
@@ -81,6 +83,8 @@ def test_what_kubernetes_wrote_is_lost_where_that_is_meant(bench: Bench) -> None
     assert bench.state().values["would_be_lost"]["revisions"] == 12
     how = {event["step"]: event["how"] for event in bench.events("confirmed")}
     assert how["rb-agree"] == "--yes --lose-writes"
+    kept = json.loads(bench.rig.nodes["m2"].papers[f"{run}/record.json"])
+    assert kept["reached"] == 1_000_000_112  # clients have seen that: the next bump goes above it
 
 
 @pytest.mark.parametrize(("typed", "exit_code"), [("sim", 10), ("lose", 10), ("lose sim", 0)])
