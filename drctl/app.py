@@ -24,6 +24,7 @@ from drctl.learning import PlanOf, began, learn
 from drctl.plan import Plan, PlannedStep, drift
 from drctl.planner import Planner
 from drctl.questions import question
+from drctl.releasing import give_back
 from drctl.runbook import Runbook, load_runbook, shipped_runbooks
 from drctl.rundata import (
     accept_or_refuse,
@@ -140,7 +141,9 @@ class App:
                 explained(lambda: fold(journal.events)),
                 closing(self.transport(inventory)) as transport,
             ):
-                if resume is not None:
+                if resume is None:
+                    give_back(self.store, inventory, transport, operator())
+                else:
                     self.learn(transport, inventory, journal, plan)
                     refuse_unless_resumable(fold(journal.events))
                 return plan, self.execute(transport, plan, journal, "forward", "done")

@@ -68,7 +68,9 @@ class Claims:
             try:
                 self._session.jobs.release(host, record, deadline=CLAIM_SECONDS)
             except HostUnavailable as error:
-                self._session.note("unreleased", host=host, detail=error.message)
+                if host not in self._missed:
+                    told = {"detail": error.message, "record": record}
+                    self._session.note("unreleased", host=host, **told)
         self._session.note("released")
 
     def claim_missed(self, host: str) -> None:

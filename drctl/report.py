@@ -9,7 +9,14 @@ from typing import Any
 from drctl.plan import ALWAYS, Plan, PlannedStep, Task
 from drctl.render import render
 from drctl.runstate import RunState
-from drctl.situation import abandoned, commands, kept_places, restored_places, situation
+from drctl.situation import (
+    abandoned,
+    commands,
+    kept_places,
+    reserved,
+    restored_places,
+    situation,
+)
 
 
 def human_bytes(size: float) -> str:
@@ -275,6 +282,7 @@ def run_document(state: RunState) -> dict[str, Any]:
         "findings": state.findings,
         "warnings": state.warnings,
         "unreached": state.unreached,
+        "reserved": sorted(state.unreleased),
         "values": state.values,
         "error": state.error,
         "situation": situation(state).document(),
@@ -291,6 +299,7 @@ def hand_over(plan: Plan, state: RunState) -> str:
     missed = ((host, why) for host, why in state.unreached.items() if host not in gone)
     lines += [f"NOT REACHED: {host}: {why}" for host, why in missed]
     lines += [f"warning: {warning}" for warning in state.warnings]
+    lines += reserved(state)
     lines += [
         "watch: pods created after the snapshot may run on until their kubelet restarts",
         f"now: take a new backup: {next_command(state)}",
@@ -308,6 +317,7 @@ def taken_back(state: RunState) -> str:
         for (step, host), known in state.hosts.items()
         if known.state == "unreachable" and step.startswith(("rb-", "undo-"))
     ]
+    lines += reserved(state)
     if places:
         lines.append(
             "watch: what watches Kubernetes from inside a pod has seen later revisions than the "

@@ -76,6 +76,8 @@ class RunState:
     unreached: dict[str, str] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     claimed: bool = False  # from the first claim's intent until the nodes were given back
+    # Hosts that did not answer then, and the record that each still has to get.
+    unreleased: dict[str, str] = field(default_factory=dict)
 
     def of(self, step: str, host: str) -> HostState:
         return self.hosts.setdefault((step, host), HostState())
@@ -174,6 +176,15 @@ def _step_done(state: RunState, event: Event) -> None:
 
 def _claiming(state: RunState, _event: Event) -> None:
     state.claimed = True
+    state.unreleased = {}
+
+
+def _unreleased(state: RunState, event: Event) -> None:
+    state.unreleased[event.body["host"]] = event.body.get("record", "{}")
+
+
+def _given_back(state: RunState, event: Event) -> None:
+    state.unreleased.pop(event.body["host"], None)
 
 
 def _released(state: RunState, _event: Event) -> None:
@@ -197,6 +208,8 @@ _CHANGES: dict[str, Callable[[RunState, Event], None]] = {
     "result": _result,
     "step-done": _step_done,
     "claiming": _claiming,
+    "unreleased": _unreleased,
+    "given-back": _given_back,
     "released": _released,
     "finished": _finished,
     "withdrawn": _withdrawn,

@@ -146,7 +146,17 @@ def situation(state: RunState) -> Situation:
     """What `state`'s run has made of the cluster so far."""
     steps = _steps(state)
     word = _word(state, steps)
-    return Situation(word, tuple(_details(state, steps, word)), tuple(commands(state)))
+    details = (*_details(state, steps, word), *reserved(state))
+    return Situation(word, details, tuple(commands(state)))
+
+
+def reserved(state: RunState) -> list[str]:
+    """Which nodes the run could not give back at its end, and what becomes of that."""
+    return [
+        f"still reserved for this run: {host} did not answer at the end; the next restore from "
+        "this machine gives it back"
+        for host in state.unreleased
+    ]
 
 
 def _steps(state: RunState) -> list[_Step]:

@@ -260,7 +260,7 @@ class World:
             self._is(before, "the rollback")
         else:
             self._is_restored(run)
-        self._serves()
+        self._serves(run["reserved"])
         self._forget()
         return state
 
@@ -282,11 +282,14 @@ class World:
             old = f'[ -d "$stage/{run["run"]}/old" ] && echo kept'
             assert self.scene(member.name).sh(old).strip() == "kept", f"{member.name}: old data"
 
-    def _serves(self) -> None:
+    def _serves(self, reserved: Sequence[str] = ()) -> None:
         """Whoever the run stopped serves again, and nothing of it is left but the old data."""
         for member in self.members:
+            traces = '"$stage"/*/snapshot.db'
+            if member.name not in reserved:  # the next run gives it back, or is turned away
+                traces += ' "$work/owner"'
             left = self.scene(member.name).sh(
-                'for f in "$stage"/*/snapshot.db "$work/owner"; do [ ! -e "$f" ] || echo "$f"; done'
+                f'for f in {traces}; do [ ! -e "$f" ] || echo "$f"; done'
             )
             assert not left, f"{member.name}: left behind: {left}"
         if self.driver == "local":

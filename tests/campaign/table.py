@@ -18,6 +18,19 @@ LIMITS = (
     "A fault inside a rollback comes only in the mixes.",
 )
 
+FOUND = (
+    "second-operator, alone, at `step-done live` (seed 1, run 154): a second operator did a whole "
+    "restore while the first had looked at the nodes and not yet claimed them; the first then "
+    "restored again over it, with what it had seen before. Now it is refused, exit 6 "
+    "(`test_a_run_that_was_passed_by_changes_nothing`, "
+    "`test_who_was_passed_by_since_it_looked_is_refused`). That run was played again and counts "
+    "once.",
+    "sshd-killed at the last moment, in a mix (run 276): a host that did not answer when the run "
+    "gave its nodes back stayed reserved for a run that had ended well, nobody was told, and every "
+    "later restore was turned away. Now the last words name it, and the next restore gives it back "
+    "(`test_a_node_that_was_gone_at_the_end_is_given_back_by_the_next_run`).",
+)
+
 
 def read(record: Path) -> list[Line]:
     """The record's lines; none where there is no record."""
@@ -90,6 +103,10 @@ def document(lines: list[Line]) -> str:
             "| family | kind | what happens | runs | violations |",
             "|---|---|---|---:|---:|",
             *rows,
+            "",
+            "## What it found",
+            "",
+            *(f"- {line}" for line in FOUND),
             "",
             "## What this does not show",
             "",

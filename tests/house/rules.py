@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gathering",),
     ("engine",),
     ("ssh", "report"),
-    ("console", "rundata", "learning", "evidence", "questions"),
+    ("console", "rundata", "learning", "evidence", "questions", "releasing"),
     ("lab",),
     ("app",),
     ("backup", "adopting", "cleaning"),
