@@ -1,4 +1,4 @@
-"""One lab for the tests that only look; those that break something make their own."""
+"""One lab for the tests that only look; those that break something have one of their own."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from pathlib import Path
 import pytest
 
 from drctl.errors import StepFailed
-from drctl.lab import layout, local
+from drctl.lab import data, layout, local
 from drctl.lab.layout import Lab
+from tests.operator import Operator
 
 
 def quiet(_: str) -> None:
     """A `say` that says nothing."""
+
+
+def content(lab: Lab) -> dict[str, bytes]:
+    """Every key under /registry, from the first member."""
+    with data.gateway(lab.hosts[0]) as gateway:
+        return gateway.read_all(data.PREFIX)
 
 
 def ssh(
@@ -59,3 +66,30 @@ def _a_lab(factory: pytest.TempPathFactory, *, members: int, ssh_server: str) ->
     yield layout.require(directory)
     local.down(directory, quiet)
     assert not directory.exists()
+
+
+@pytest.fixture(scope="module")
+def own_lab(tmp_path_factory: pytest.TempPathFactory, etcd_dir: Path) -> Iterator[Lab]:
+    """Three members for the tests of one module; a module takes it by a fixture `lab`."""
+    directory = tmp_path_factory.mktemp("own") / "lab"
+    local.up(directory, etcd=etcd_dir, keys=100, value_size=64, say=quiet)
+    yield layout.require(directory)
+    local.down(directory, quiet)
+
+
+@pytest.fixture(scope="module")
+def operator(own_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    """A person at a laptop, with that lab's inventory."""
+    return Operator(own_lab.inventory, tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="module")
+def snapshot(operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That lab as it was filled."""
+    return operator.backup(tmp_path_factory.mktemp("backup"))
+
+
+@pytest.fixture(scope="module")
+def saved(own_lab: Lab, snapshot: Path) -> dict[str, bytes]:
+    """What the snapshot holds; what is written after it must not come back."""
+    return content(own_lab)

@@ -11,8 +11,8 @@ import pytest
 from drctl.lab import data, layout, local
 from drctl.lab.layout import Lab, LabHost
 from drctl.lab.waiting import until
-from tests.lab.conftest import quiet
-from tests.lab.test_restore import content, write_later
+from tests.lab.conftest import content, quiet
+from tests.lab.test_restore import write_later
 from tests.operator import Operator
 
 pytestmark = pytest.mark.lab

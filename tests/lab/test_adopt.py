@@ -7,42 +7,22 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from drctl.lab import layout, local
 from drctl.lab.layout import Lab
-from tests.lab.conftest import quiet
-from tests.lab.test_restore import content, prove_restored, write_later
+from tests.lab.conftest import content
+from tests.lab.test_restore import prove_restored, write_later
 from tests.operator import KILLED, Operator
 
 pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, etcd_dir: Path) -> Iterator[Lab]:
-    directory = tmp_path_factory.mktemp("adopt") / "lab"
-    local.up(directory, etcd=etcd_dir, keys=100, value_size=64, say=quiet)
-    yield layout.require(directory)
-    local.down(directory, quiet)
-
-
-@pytest.fixture(scope="module")
-def operator(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Operator:
-    return Operator(lab.inventory, tmp_path_factory.mktemp("state"))
-
-
-@pytest.fixture(scope="module")
-def snapshot(operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return operator.backup(tmp_path_factory.mktemp("backup"))
-
-
-@pytest.fixture(scope="module")
-def saved(lab: Lab, snapshot: Path) -> dict[str, bytes]:
-    return content(lab)
+def lab(own_lab: Lab) -> Lab:
+    return own_lab
 
 
 def in_the_middle_of_step_five(operator: Operator, snapshot: Path) -> str:

@@ -11,8 +11,7 @@ import pytest
 from drctl.lab import layout, local
 from tests.campaign import deeds
 from tests.campaign.scene import Scene
-from tests.lab.conftest import quiet
-from tests.lab.test_restore import content
+from tests.lab.conftest import content, quiet
 from tests.operator import Operator
 
 pytestmark = pytest.mark.lab

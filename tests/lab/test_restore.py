@@ -6,50 +6,24 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from drctl.etcd.identity import predict
-from drctl.lab import data, layout, local
+from drctl.lab import data
 from drctl.lab.layout import Lab
 from drctl.store import Store
-from tests.lab.conftest import quiet
+from tests.lab.conftest import content
 from tests.operator import KILLED, Operator
 
 pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, etcd_dir: Path) -> Iterator[Lab]:
-    directory = tmp_path_factory.mktemp("restore") / "lab"
-    local.up(directory, etcd=etcd_dir, keys=100, value_size=64, say=quiet)
-    yield layout.require(directory)
-    local.down(directory, quiet)
-
-
-@pytest.fixture(scope="module")
-def operator(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Operator:
-    return Operator(lab.inventory, tmp_path_factory.mktemp("state"))
-
-
-@pytest.fixture(scope="module")
-def snapshot(operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return operator.backup(tmp_path_factory.mktemp("backup"))
-
-
-@pytest.fixture(scope="module")
-def saved(lab: Lab, snapshot: Path) -> dict[str, bytes]:
-    """What the snapshot holds; what is written after it must not come back."""
-    return content(lab)
-
-
-def content(lab: Lab) -> dict[str, bytes]:
-    """Every key under /registry, from the first member."""
-    with data.gateway(lab.hosts[0]) as gateway:
-        return gateway.read_all(data.PREFIX)
+def lab(own_lab: Lab) -> Lab:
+    return own_lab
 
 
 def footprint(lab: Lab) -> dict[str, list[str]]:

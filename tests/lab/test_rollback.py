@@ -4,32 +4,23 @@ lose, asks, and keeps what it takes away."""
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from drctl.lab import data, layout, local
+from drctl.lab import data
 from drctl.lab.layout import Lab
-from tests.lab.conftest import quiet
-from tests.lab.test_restore import content, footprint, write_later
+from tests.lab.conftest import content
+from tests.lab.test_restore import footprint, write_later
 from tests.operator import KILLED, Operator
 
 pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, etcd_dir: Path) -> Iterator[Lab]:
-    directory = tmp_path_factory.mktemp("rollback") / "lab"
-    local.up(directory, etcd=etcd_dir, keys=100, value_size=64, say=quiet)
-    yield layout.require(directory)
-    local.down(directory, quiet)
-
-
-@pytest.fixture(scope="module")
-def operator(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Operator:
-    return Operator(lab.inventory, tmp_path_factory.mktemp("state"))
+def lab(own_lab: Lab) -> Lab:
+    return own_lab
 
 
 def rollback(operator: Operator, *more: str, **how: Any) -> subprocess.CompletedProcess[str]:
