@@ -33,7 +33,7 @@ def settings_fit(evidence: Evidence) -> Verdict:
     problems += _authorities(found, apiservers)
     problems += _differing(apiservers)
     warnings = [*_unseen(evidence, found, apiservers), *_accounts(found, apiservers)]
-    warnings += _others(evidence, apiservers)
+    warnings += [*_others(evidence, apiservers), *_gone(evidence, apiservers)]
     settings = {report.get("encryption", "") for report in apiservers.values()}
     return Verdict(
         values={"encryption": settings.pop() if len(settings) == 1 else ""},
@@ -59,8 +59,31 @@ def _member_urls(evidence: Evidence) -> dict[str, set[str]]:
     }
 
 
+def _given_up(evidence: Evidence) -> dict[str, str]:
+    """{client URL: host} of the members that the restore goes on without."""
+    return {
+        str(url).rstrip("/").lower(): host
+        for host, member in evidence.facts.get("abandoned", {}).items()
+        for url in member.get("client_urls", ())
+    }
+
+
+def _gone(evidence: Evidence, apiservers: Reports) -> Iterator[str]:
+    """An apiserver goes round an etcd that does not answer; but one that is powered on with its old
+    data answers what needs no quorum."""
+    for host, report in apiservers.items():
+        for url, gone in _given_up(evidence).items():
+            if url in _urls(report):
+                yield (
+                    f"{host}: its apiserver still names the etcd of {gone}, which is given up: "
+                    f"take {url} out of --etcd-servers"
+                )
+
+
 def _is_known(evidence: Evidence, host: str, url: str) -> bool:
-    """A member's URL, or this host's own member by a loopback address."""
+    """A member's URL, one that was given up, or this host's own member by a loopback address."""
+    if url in _given_up(evidence):
+        return True
     members = _member_urls(evidence)
     if any(url in urls for urls in members.values()):
         return True

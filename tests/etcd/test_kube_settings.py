@@ -161,3 +161,13 @@ def test_what_was_not_asked_is_said() -> None:
     assert not verdict.problems and "no Secret was read" in verdict.findings[0]
     silent = JUDGES["kube.reads_secrets"](Evidence({}, {"a": "cut"}))
     assert [p.kind for p in silent.problems] == ["unproven"] and not silent.findings
+
+
+def test_what_was_given_up_is_still_named_and_no_stranger() -> None:
+    gone = {"etcd-9": {"client_urls": ["https://10.9.9.9:2379"]}}
+    given = evidence({HOSTS[0]: {**GOOD, "etcd_servers": f"{URLS},https://10.9.9.9:2379"}})
+    verdict = JUDGES["kube.settings_fit"](
+        Evidence(given.answers, {}, {**given.facts, "services": {}, "abandoned": gone})
+    )
+    assert not verdict.problems
+    assert any("take https://10.9.9.9:2379 out of --etcd-servers" in w for w in verdict.warnings)
