@@ -79,7 +79,9 @@ def _play(numbers: Iterable[int], given: argparse.Namespace) -> list[dict[str, A
     world: World | None = None
     try:
         for number in numbers:
-            world = world or World(given.driver, _folder(), given.etcd)
+            if world is None:
+                world = World(given.driver, _folder(), given.etcd)
+                world.up()
             line = world.play(given.seed, number)
             print(json.dumps(line), flush=True)
             made.append(line)

@@ -18,6 +18,9 @@ from drctl.lab.localsite import LocalSite
 from drctl.lab.site import Part, Site, SiteNode
 from tests.operator import Operator
 
+# Within a data directory that is a mount point, else beside it.
+_STAGE = 'stage=$data.drctl; ! mountpoint -q "$data" || stage=$data/.drctl\n'
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -54,14 +57,13 @@ class Scene:
         inventory = load_inventory(self.site.inventory)
         known = {
             "data": self.node.data_dir,
-            "stage": f"{self.node.data_dir}.drctl",
             "work": inventory.hosts[self.host].work_dir,
             "bin": self.member.bin_dir,
             "cert": str(self.member.cert),
             "key": str(self.member.key),
         }
         told = "".join(f"{name}={shlex.quote(value)}\n" for name, value in known.items())
-        return self.site.sh(self.host, told + script, check=False).output
+        return self.site.sh(self.host, f"{told}{_STAGE}{script}", check=False).output
 
     def etcd(self, signal: str) -> None:
         """Send etcd's processes on the host a signal; none runs: nothing."""

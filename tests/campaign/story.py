@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from drctl.errors import Refused
 from drctl.lab import data, drivers, layout, witness
 from drctl.lab.drivers import Options
 from drctl.lab.scenario import Needs
@@ -50,7 +52,7 @@ class Look:
 
     cluster_id: str
     content: str  # digest of all keys and values
-    inodes: tuple[str, ...]  # of the data directories
+    inodes: tuple[str, ...]  # of what etcd has in its data directories
 
 
 @dataclass
@@ -66,7 +68,8 @@ class World:
     wanted: str = ""
     base: int = 0
 
-    def __post_init__(self) -> None:
+    def up(self) -> None:
+        """Start the lab, and see an undisturbed run in each order."""
         practice = drivers.practice(self.driver)
         options = Options(etcd=self.etcd, keys=60)
         needs = Needs(disk_mb=200 if self.driver == "docker" else 0)
@@ -100,15 +103,16 @@ class World:
         return Scene(self.driver, self.directory, host, self.operator.state)
 
     def down(self) -> None:
-        """End the lab."""
-        drivers.down(drivers.practice(self.driver), self.directory, print)
+        """End the lab, as far as there is one."""
+        with suppress(Refused):
+            drivers.down(drivers.practice(self.driver), self.directory, print)
 
     def look(self) -> Look:
         """What the cluster is, as seen from outside the product."""
         first = self.members[0]
         sight = witness.look(self.site, first)
         keys = {key: value for key, value in sight.content.items() if key.startswith(data.PREFIX)}
-        inodes = [self.scene(m.name).sh('stat -c %i "$data"').strip() for m in self.members]
+        inodes = [self.scene(m.name).sh('stat -c %i "$data/member"').strip() for m in self.members]
         return Look(sight.cluster_id, data.digest(keys), tuple(inodes))
 
     def play(self, seed: int, number: int) -> dict[str, Any]:
@@ -315,4 +319,4 @@ class World:
     def _forget(self) -> None:
         """Make room for the next run; what was kept has been looked at."""
         for member in self.members:
-            self.scene(member.name).sh('rm -rf -- "$stage" "$data/.drctl"')
+            self.scene(member.name).sh('rm -rf -- "$stage"')
