@@ -72,7 +72,7 @@ class World:
         """Start the lab, and see an undisturbed run in each order."""
         practice = drivers.practice(self.driver)
         options = Options(etcd=self.etcd, keys=60)
-        needs = Needs(disk_mb=200 if self.driver == "docker" else 0)
+        needs = Needs(disk_mb=400 if self.driver == "docker" else 0)
         self.site = drivers.up(practice, self.directory, needs, options, print)
         self.operator = Operator(self.site.inventory, self.folder / "state")
         shutil.copy2(self.operator.backup(self.folder / "backup"), self.snapshot)
