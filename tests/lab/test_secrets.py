@@ -147,6 +147,7 @@ def test_no_secret_leaves_its_place(
     assert canaries["etcd"].encode() in snapshot.read_bytes()
     assert stat.S_IMODE(snapshot.stat().st_mode) == 0o600
 
+    page = tmp_path / "run.html"
     sampler = Sampler(lab, {name: value.encode() for name, value in canaries.items()})
     with sampled(sampler):
         said = [
@@ -157,8 +158,9 @@ def test_no_secret_leaves_its_place(
             operator.types("runs", "show", *operator.on),
             operator.types("runs", "show", *operator.on, "--output", "json"),
             operator.types("verify", *operator.on, "--output", "json"),
+            operator.types("runs", "report", *operator.on, "--output", "json", "--html", str(page)),
         ]
-    assert [ended.returncode for ended in said] == [0, 4, -9, 0, 0, 0, 0], said[-4].stderr
+    assert [ended.returncode for ended in said] == [0, 4, -9, 0, 0, 0, 0, 0], said[-5].stderr
     assert sampler.samples > 50
     assert sampler.seen == {"restore", "drctl-job"}, "the sampler did not see what ran"
     assert sampler.found == set()
@@ -166,7 +168,7 @@ def test_no_secret_leaves_its_place(
 
     told = [ended.stdout + ended.stderr for ended in said]
     host = lab.hosts[0]
-    left = list(files_below(tmp_path / "state", host.work_dir, host.log_dir))
+    left = [page, *files_below(tmp_path / "state", host.work_dir, host.log_dir)]
     assert any(path.name == "journal.sqlite" for path in left)
     assert any(path.name == "manifest.json" for path in left)
     for name, secret in canaries.items():
