@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from drctl.errors import Refused
 from drctl.lab import data, drivers, layout, witness
 from drctl.lab.drivers import Options
@@ -223,8 +225,10 @@ class World:
         if kind == "journal-cut":
             changed = whole[:middle]
         elif kind == "inventory-drifted":
-            changed = whole.replace(b"/var/lib/etcd", b"/var/lib/etcd2")
-            assert changed != whole
+            drifted = yaml.safe_load(whole)
+            etcd = drifted.setdefault("etcd", {})
+            etcd["data_dir"] = f"{etcd.get('data_dir', '/var/lib/etcd')}2"
+            changed = yaml.safe_dump(drifted).encode()
         path.write_bytes(changed)
         ended = self.operator.resume()
         exits.append(ended.returncode)
