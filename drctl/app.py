@@ -141,9 +141,9 @@ class App:
                 explained(lambda: fold(journal.events)),
                 closing(self.transport(inventory)) as transport,
             ):
-                if resume is None:
-                    give_back(self.store, inventory, transport, operator())
-                else:
+                run = fold(journal.events).run
+                give_back(self.store, inventory, transport, operator(), but=run)
+                if resume is not None:
                     self.learn(transport, inventory, journal, plan)
                     refuse_unless_resumable(fold(journal.events))
                 return plan, self.execute(transport, plan, journal, "forward", "done")
@@ -239,6 +239,7 @@ class App:
             ):
                 forward = self.forward_plan(inventory, fold(journal.events))
                 with closing(self.transport(inventory)) as transport:
+                    give_back(self.store, inventory, transport, operator(), but=chosen)
                     self.learn(transport, inventory, journal, forward)
                     refuse_if_cleaned(fold(journal.events))
                     plan_of = self.plan_of(inventory, forward, lose_writes=lose_writes)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from drctl.errors import Drifted, HostUnavailable, LockHeld, StepFailed
+from drctl.errors import (
+    ConnectionLost,
+    DrctlError,
+    Drifted,
+    HostUnavailable,
+    LockHeld,
+    StepFailed,
+)
 from drctl.session import Session
 
 CLAIM_SECONDS = 60.0
@@ -15,6 +22,9 @@ class Claims:
         self._session = session
         self._left: str | None = None  # the manifest that this session left on the nodes
         self._missed: set[str] = set()  # tolerated as unreachable; claimed when they answer again
+        # An earlier session may have claimed any host, this one has claimed these.
+        self._any_may_be_ours = session.state.claimed
+        self._taken: set[str] = set()
 
     def settle_pending(self) -> None:
         """Wait for jobs that an earlier session started and whose end it did not see."""
@@ -40,6 +50,7 @@ class Claims:
         if self._left == manifest:
             return
         fresh = not self._session.state.claimed
+        before = self._given_up_as
         if self._left is None:
             self._session.note("claiming")
         for host in self._session.plan.owns:
@@ -51,10 +62,17 @@ class Claims:
                     self._session.note("unclaimed", host=host, detail=error.message)
                     self._missed.add(host)
                     continue
-                if fresh:
-                    self.release("not begun")
+                # Passed by between the claim's intent and the first host: not begun either.
+                if fresh or (isinstance(error, Drifted) and not self._session.state.attempted):
+                    self.release(before)
                 raise
         self._left = manifest
+
+    @property
+    def _given_up_as(self) -> str:
+        """What a run is on the nodes whose session ends before it changed anything."""
+        state = self._session.state
+        return "not begun" if state.direction == "forward" else state.before_undo[0]
 
     def _may_miss(self, host: str) -> bool:
         steps = [s for s in self._session.plan.steps if host in s.tasks and s.kind == "act"]
@@ -65,12 +83,16 @@ class Claims:
             return
         record = self._session.record(self._session.state, done)
         for host in self._session.plan.owns:
+            known = host in self._session.state.unreleased
             try:
                 self._session.jobs.release(host, record, deadline=CLAIM_SECONDS)
-            except HostUnavailable as error:
-                if host not in self._missed:
+            except (HostUnavailable, StepFailed) as error:
+                if known or self._any_may_be_ours or host in self._taken:
                     told = {"detail": error.message, "record": record}
                     self._session.note("unreleased", host=host, **told)
+            else:
+                if known:
+                    self._session.note("given-back", host=host)
         self._session.note("released")
 
     def claim_missed(self, host: str) -> None:
@@ -84,7 +106,16 @@ class Claims:
         """An undo does not rest on what was seen: it observes each act's own traces."""
         looked = self._session.state.direction == "forward"
         last = self._session.state.values.get("last_run", {}).get(host) if looked else None
-        self._session.jobs.claim(host, manifest, deadline=CLAIM_SECONDS, last_seen=last)
+        known = host in self._taken
+        self._taken.add(host)
+        try:
+            self._session.jobs.claim(host, manifest, deadline=CLAIM_SECONDS, last_seen=last)
+        except ConnectionLost:
+            raise  # it may have been claimed all the same
+        except DrctlError:
+            if not known:
+                self._taken.discard(host)
+            raise
 
 
 def job_id(step: str, attempt: int) -> str:

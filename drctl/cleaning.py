@@ -11,6 +11,7 @@ from drctl.app import App, operator
 from drctl.errors import Refused, UsageError
 from drctl.inventory import Inventory, load_inventory
 from drctl.plan import Plan, drift
+from drctl.releasing import give_back
 from drctl.runbook import load_runbook
 from drctl.rundata import drifted, explained
 from drctl.runstate import RunState, fold
@@ -33,6 +34,7 @@ def clean(app: App, inventory_path: Path, run: str | None) -> tuple[Plan, RunSta
         ):
             _refuse_unless_done(fold(journal.events))
             forward = _forward(app, inventory, fold(journal.events))
+            give_back(app.store, inventory, transport, operator(), but=chosen)
             app.learn(transport, inventory, journal, forward)
             state = fold(journal.events)
             _refuse_unless_done(state)

@@ -61,8 +61,9 @@ class Engine:
         record = {"code": error.code, "message": error.message, "host": error.host}
         with suppress(Refused):  # a journal that cannot be written is the very error to tell
             if self._session.state.direction != "forward" and not self._session.changed:
-                if not self._was_claimed:
-                    self._claims.release(self._session.state.before_undo[0])
+                ended = self._session.state.before_undo[0]
+                if not self._was_claimed or ended in ("done", "rolled-back"):
+                    self._claims.release(ended)
                 self._session.note("withdrawn", error=record)
             else:
                 self._session.note("finished", state=state, error=record)

@@ -261,6 +261,12 @@ class Jobs:
             raise self._held(host, fields(answer.stdout))
 
     def release(self, host: str, record: str, *, deadline: float) -> None:
-        """Give the node back and leave `record` (JSON) in the run's folder there."""
+        """Give the node back and leave `record` (JSON) in the run's folder there.
+
+        Nothing is done where it is another's by now. Raises HostUnavailable, or StepFailed where
+        that could not be written there.
+        """
         env = {"DRCTL_RECORD": record, "DRCTL_EPOCH": str(self._epoch)}
-        self._call(host, "release", env, deadline)
+        answer = self._call(host, "release", env, deadline)
+        if not answer.ok:
+            raise StepFailed(f"cannot give the node back: {answer.stderr.strip()}", host=host)

@@ -222,7 +222,8 @@ def learned(
     session = _newer_session(state, direction, nodes, bool(unknown))
     yield from session
     yield from _newer_values(state, nodes)
-    owned = any(node.owner.get("run") == state.run for node in nodes.values())
+    ours = {host for host, node in nodes.items() if node.owner.get("run") == state.run}
+    owned = bool(ours - state.unreleased.keys())  # those are known to be left over
     if owned and not state.claimed:
         yield "claiming", {"learned": True}
     for host, job in unknown:

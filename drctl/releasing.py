@@ -1,12 +1,12 @@
-"""Nodes that did not answer when their run ended: given back by the next run on this machine, which
-they would turn away else."""
+"""Nodes that did not answer when their run ended: given back by the next command here that changes
+nodes, which they would turn away else."""
 
 from __future__ import annotations
 
 from contextlib import closing, suppress
 
 from drctl.claims import CLAIM_SECONDS
-from drctl.errors import HostUnavailable
+from drctl.errors import HostUnavailable, Refused, StepFailed
 from drctl.inventory import Inventory
 from drctl.jobs import Jobs
 from drctl.runstate import RunState
@@ -14,17 +14,22 @@ from drctl.store import Store
 from drctl.transport import Transport
 
 
-def give_back(store: Store, inventory: Inventory, transport: Transport, who: str) -> None:
-    """Give back what runs of this cluster, from the latest that changed anything on, could not.
+def give_back(
+    store: Store, inventory: Inventory, transport: Transport, who: str, *, but: str = ""
+) -> None:
+    """Give back what ended runs of this cluster could not; the run `but` is at hand and does that
+    itself.
 
-    A node that still does not answer stays as it is: the new run's own checks tell of it.
+    A node that still does not answer stays as it is, and so does what a journal that cannot be read
+    knows: the checks of whoever comes next tell of it.
     """
-    for cluster, run in reversed(store.runs(inventory.cluster)):
-        state = store.state(cluster, run)
-        if state.unreleased:
-            _give_back(store, inventory, transport, who, state)
-        if state.changed:
-            return
+    for cluster, run in store.runs(inventory.cluster):
+        if run == but:
+            continue
+        with suppress(Refused):
+            state = store.state(cluster, run)
+            if state.unreleased:
+                _give_back(store, inventory, transport, who, state)
 
 
 def _give_back(
@@ -41,6 +46,6 @@ def _give_back(
             work_dirs={host: inventory.hosts[host].work_dir for host in records},
         )
         for host, record in records.items():
-            with suppress(HostUnavailable):
+            with suppress(HostUnavailable, StepFailed):
                 jobs.release(host, record, deadline=CLAIM_SECONDS)
                 journal.append("given-back", host=host)

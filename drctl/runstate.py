@@ -83,9 +83,14 @@ class RunState:
         return self.hosts.setdefault((step, host), HostState())
 
     @property
+    def attempted(self) -> bool:
+        """Whether any act on any node was intended."""
+        return any(host.attempts for host in self.hosts.values())
+
+    @property
     def changed(self) -> bool:
         """Whether any change of any node was intended; from here on errors say "after"."""
-        return self.claimed or any(host.attempts for host in self.hosts.values())
+        return self.claimed or self.attempted
 
     @property
     def unfinished(self) -> bool:
@@ -176,7 +181,6 @@ def _step_done(state: RunState, event: Event) -> None:
 
 def _claiming(state: RunState, _event: Event) -> None:
     state.claimed = True
-    state.unreleased = {}
 
 
 def _unreleased(state: RunState, event: Event) -> None:

@@ -153,8 +153,8 @@ def situation(state: RunState) -> Situation:
 def reserved(state: RunState) -> list[str]:
     """Which nodes the run could not give back at its end, and what becomes of that."""
     return [
-        f"still reserved for this run: {host} did not answer at the end; the next restore from "
-        "this machine gives it back"
+        f"still reserved for this run: {host} could not be given back at the end; the next restore "
+        "from this machine does it"
         for host in state.unreleased
     ]
 
@@ -214,9 +214,11 @@ def _after_the_exchange(state: RunState, steps: list[_Step]) -> str:
     if any(step.touched for step in later):
         return "starting-kubernetes"
     first = ids.index(start.id)
-    until = ids.index(later[0].id) if later else len(ids)
     phases = [step["phase"] for step in state.plan["steps"]]
-    proofs = [ids[n] for n in range(first, until) if phases[n] == phases[first]]
+    if later:
+        proofs = ids[first : ids.index(later[0].id)]
+    else:  # nothing else is started: the proofs are the rest of the phase
+        proofs = [ids[n] for n in range(first, len(ids)) if phases[n] == phases[first]]
     return "verified" if set(proofs) <= state.steps_done else "not-verified"
 
 

@@ -343,20 +343,3 @@ def test_a_session_that_lost_its_nodes_sends_nothing(down: Bench) -> None:
     assert "m2: the node belongs to r, claimed by bob@lap" in ended.err
     assert ("m1", "upload") in down.rig.calls
     assert ("m2", "upload") not in down.rig.calls
-
-
-def test_a_node_that_was_gone_at_the_end_is_given_back_by_the_next_run(bench: Bench) -> None:
-    gone = Unreachable("no route to host", host="m3")
-    bench.rig.trouble("job/release", gone, host="m3", times=2)
-    first = bench.restore("--replace-healthy")
-    assert first.exit == 0, first.err
-    told = "still reserved for this run: m3 did not answer at the end"
-    assert told in first.err
-    assert bench.rig.nodes["m3"].owner["run"] == bench.state().run
-    assert told in bench.drctl("runs", "show").out
-    done = bench.state().run
-    assert bench.restore("--replace-healthy").exit == 7  # gone still, it answers a moment later
-    bench.restore("--replace-healthy")
-    m3 = bench.rig.nodes["m3"]
-    assert m3.owner["run"] != done  # the new run's, which began
-    assert f"{done}/record.json" in m3.papers

@@ -24,7 +24,7 @@ def what_would_be_lost(evidence: Evidence) -> Verdict:
     to ask, and what it said then holds.
 
     Yields would_be_lost, empty where that is nothing, and keep_restored (yes|no): whether the
-    restored data holds something that exists nowhere else.
+    restored data may hold something that exists nowhere else, by the time that it is taken away.
     """
     if evidence.facts.get("taken_back"):
         known = {"would_be_lost": {}, "keep_restored": "yes"}
@@ -32,10 +32,11 @@ def what_would_be_lost(evidence: Evidence) -> Verdict:
         return Verdict(values, findings=("the rollback has begun: it was agreed to then",))
     since = _since(evidence.facts)
     if not since:
-        return _nothing("nothing was started that writes to the restored cluster")
+        return _nothing("nothing was started that writes to the restored cluster", keep="no")
     lost = _lost(evidence, since)
-    if not lost:
-        return _nothing(f"still at the proven revision {evidence.values['proven_revision']}")
+    if not lost:  # yet: clients are let in until the services are stopped
+        proven = evidence.values["proven_revision"]
+        return _nothing(f"still at the proven revision {proven}", keep="yes")
     if evidence.options.get("lose_writes"):
         values = {"would_be_lost": lost, "keep_restored": "yes"}
         return Verdict(values, findings=tuple(lost["said"]))
@@ -51,8 +52,8 @@ def what_would_be_lost(evidence: Evidence) -> Verdict:
     )
 
 
-def _nothing(finding: str) -> Verdict:
-    return Verdict({"would_be_lost": {}, "keep_restored": "no"}, findings=(finding,))
+def _nothing(finding: str, *, keep: str) -> Verdict:
+    return Verdict({"would_be_lost": {}, "keep_restored": keep}, findings=(finding,))
 
 
 def _since(facts: Mapping[str, Any]) -> str:
