@@ -19,6 +19,9 @@ from drctl.lab.scene import Scene
 from drctl.lab.site import Site
 from drctl.lab.times import utc_now
 
+# A survivor that led goes on as the leader for up to two election timeouts (etcd: 1 s each) after
+# its peers are gone, and a restore refuses to replace a cluster that has one. Nobody types so soon.
+_NOTICED_SECONDS = 3.0
 LATER_KEYS = 25
 _VALUE_BYTES = 256
 TROUBLE = (DrctlError, OSError)
@@ -112,6 +115,7 @@ class Rehearsal:
         self.clock.damaged = time.monotonic()
         for act in self.scenario.damage:
             self._act(act, "damage")
+        time.sleep(_NOTICED_SECONDS)
 
     def _write_before(self) -> None:
         """What only real Kubernetes can hold: a lab's bare etcd was filled when it came up."""
