@@ -50,7 +50,6 @@ class Claims:
         if self._left == manifest:
             return
         fresh = not self._session.state.claimed
-        before = self._given_up_as
         if self._left is None:
             self._session.note("claiming")
         for host in self._session.plan.owns:
@@ -64,7 +63,7 @@ class Claims:
                     continue
                 # Passed by between the claim's intent and the first host: not begun either.
                 if fresh or (isinstance(error, Drifted) and not self._session.state.attempted):
-                    self.release(before)
+                    self.release(self._given_up_as)
                 raise
         self._left = manifest
 

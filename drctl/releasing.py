@@ -28,14 +28,14 @@ def give_back(
             continue
         with suppress(Refused):
             state = store.state(cluster, run)
-            if state.unreleased:
+            if state.left_over:
                 _give_back(store, inventory, transport, who, state)
 
 
 def _give_back(
     store: Store, inventory: Inventory, transport: Transport, who: str, state: RunState
 ) -> None:
-    records = {h: record for h, record in state.unreleased.items() if h in inventory.hosts}
+    records = {h: record for h, record in state.left_over.items() if h in inventory.hosts}
     with closing(store.open(state.cluster, state.run)) as journal:
         jobs = Jobs(
             transport,

@@ -76,11 +76,17 @@ class RunState:
     unreached: dict[str, str] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     claimed: bool = False  # from the first claim's intent until the nodes were given back
-    # Hosts that did not answer then, and the record that each still has to get.
+    # Hosts that could not be given back then, and the record that each still has to get. A run
+    # that claims again has them again: what is left over is only known of one that holds nothing.
     unreleased: dict[str, str] = field(default_factory=dict)
 
     def of(self, step: str, host: str) -> HostState:
         return self.hosts.setdefault((step, host), HostState())
+
+    @property
+    def left_over(self) -> dict[str, str]:
+        """What of `unreleased` nobody works on."""
+        return {} if self.claimed else self.unreleased
 
     @property
     def attempted(self) -> bool:

@@ -155,7 +155,7 @@ def reserved(state: RunState) -> list[str]:
     return [
         f"still reserved for this run: {host} could not be given back at the end; the next restore "
         "from this machine does it"
-        for host in state.unreleased
+        for host in state.left_over
     ]
 
 

@@ -91,6 +91,24 @@ def test_what_an_earlier_run_left_does_not_bar_the_rollback_of_a_later_one(bench
     assert owners(bench) == set()
 
 
+def test_a_run_that_is_under_way_keeps_what_it_could_not_give_back_once(bench: Bench) -> None:
+    """Its first session held m2 and could not say so; it holds m2 again, and somebody cleans up
+    after an older run."""
+    assert bench.restore("--replace-healthy").exit == 0
+    older = bench.state().run
+    as_before(bench)
+    bench.rig.trouble("job/claim", gone("m3"), host="m3")
+    bench.rig.trouble("job/release", gone("m2"), host="m2")
+    assert bench.restore("--replace-healthy").exit == 8
+    assert bench.state().left_over.keys() == {"m2"}
+    bench.rig.trouble("job/start", FAILED, step="start-etcd", host="m2", times=3)
+    assert bench.resume().exit == 5
+    under_way = bench.state().run
+    bench.drctl("clean", older, "--inventory", bench.inventory, "--yes")
+    assert bench.rig.nodes["m2"].owner["run"] == under_way
+    assert RESERVED not in bench.drctl("runs", "show", under_way).out
+
+
 def test_a_refused_rollback_reserves_nothing(bench: Bench) -> None:
     bench.rig.trouble("job/release", gone("m3"), host="m3")
     assert bench.restore("--replace-healthy").exit == 0
