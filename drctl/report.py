@@ -182,7 +182,8 @@ def abandon_lines(plan: Plan) -> list[str]:
 
 
 def back_again(plan: Plan) -> list[str]:
-    """How a host that was given up becomes a new member, command by command."""
+    """How the hosts that were given up become new members, one after the other, command by command:
+    etcd takes only an --initial-cluster that names just those who are members by then."""
     lines = []
     members = plan.facts["members"].values()
     running = [f"{m['name']}={url}" for m in members for url in m["peer_urls"]]
@@ -190,7 +191,7 @@ def back_again(plan: Plan) -> list[str]:
         if not member:
             continue
         paths = " ".join(member[name] for name in ("data_dir", "wal_dir") if member.get(name))
-        cluster = ",".join([*running, *(f"{member['name']}={url}" for url in member["peer_urls"])])
+        running += [f"{member['name']}={url}" for url in member["peer_urls"]]
         lines += [
             f"to bring {host} back as a new member, later:",
             f"  1. there, before its etcd starts: rm -rf {paths}",
@@ -198,7 +199,7 @@ def back_again(plan: Plan) -> list[str]:
             f"--cert, --key) member add {member['name']} "
             f"--peer-urls={','.join(member['peer_urls'])}",
             "  3. there, start etcd with --initial-cluster-state=existing "
-            f"--initial-cluster={cluster}",
+            f"--initial-cluster={','.join(running)}",
         ]
     return lines
 
@@ -282,7 +283,7 @@ def run_document(state: RunState) -> dict[str, Any]:
         "findings": state.findings,
         "warnings": state.warnings,
         "unreached": state.unreached,
-        "reserved": sorted(state.unreleased),
+        "reserved": sorted(state.left_over),
         "values": state.values,
         "error": state.error,
         "situation": situation(state).document(),

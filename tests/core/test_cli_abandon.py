@@ -57,6 +57,16 @@ def test_it_goes_on_without_it_and_says_so_for_good(lost: Bench) -> None:
     assert "m3" not in {host for host, _ in lost.rig.started}
 
 
+def test_two_lost_members_come_back_one_after_the_other(lost: Bench) -> None:
+    """etcd takes a new member's --initial-cluster only where it names just the members of then."""
+    lost.rig.silent = lost.rig.given_up = {"m2", "m3"}
+    ended = without_it(lost, "--abandon", "m2")
+    assert ended.exit == 0, ended.err
+    told = [line for line in ended.err.splitlines() if "--initial-cluster=" in line]
+    named = [line.partition("--initial-cluster=")[2].count("https:") for line in told]
+    assert named == [2, 3]
+
+
 def test_powered_on_with_its_old_data_it_serves_nobody(lost: Bench) -> None:
     assert without_it(lost).exit == 0
     before = lost.drctl("status", "--inventory", lost.inventory, "--output", "json").document
