@@ -47,8 +47,8 @@ def faults(material: Material, hosts: Collection[str], now: datetime) -> list[Fi
     if chain:
         found += (("cert", text) for text in _cert_faults(chain[0], hosts, now))
         found += (("key", text) for text in _key_faults(chain[0], material.key))
-    if cas and chain and not _signed(chain, cas):
-        found.append(("cert", "is not signed by the CA"))
+    if cas and chain:
+        found += (("cert", text) for text in _signature_faults(chain, cas, now))
     return found
 
 
@@ -143,6 +143,19 @@ def _key_faults(cert: x509.Certificate, pem: bytes) -> Iterator[str]:
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != cert.public_key().public_bytes(*form):
         yield "is not the key of the certificate"
+
+
+def _signature_faults(
+    chain: Sequence[x509.Certificate], cas: Sequence[x509.Certificate], now: datetime
+) -> Iterator[str]:
+    """An issuer that has run out signs nothing, whatever else the files hold. (That all CAs have is
+    said of the CA.)"""
+    lasting = [ca for ca in cas if ca.not_valid_after_utc > now]
+    above = [one for one in chain[1:] if one.not_valid_after_utc > now]
+    if not _signed(chain, cas):
+        yield "is not signed by the CA"
+    elif lasting and not _signed([chain[0], *above], lasting):
+        yield "is signed by a CA whose certificate expired"
 
 
 def _signed(chain: Sequence[x509.Certificate], cas: Sequence[x509.Certificate]) -> bool:

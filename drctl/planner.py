@@ -73,7 +73,7 @@ class Planner:
         self,
         runbook: Runbook,
         *,
-        undo: Callable[[str], Iterator[PlannedStep]] | None = None,
+        undo: Undo | None = None,
         known: frozenset[str] = frozenset(),
     ) -> Plan:
         """`undo` yields the steps that a phase with `undo: true` stands for; `known` names the
@@ -264,7 +264,7 @@ def installed(facts: Mapping[str, Any], host: str) -> dict[str, Any]:
     prepare = facts.get("prepare") or {"hosts": {}}
     if host not in prepare["hosts"]:
         return {}
-    return {**prepare["hosts"][host], "arch": prepare["arch"], "flags": prepare["flags"]}
+    return {**prepare["hosts"][host], "flags": prepare["flags"]}
 
 
 def _action_task(action: str, context: Mapping[str, Any], tools: Mapping[str, Any]) -> Task:

@@ -20,15 +20,18 @@ def group_members(subject: Subject) -> Iterator[Finding]:
                 yield path, f"host {name!r} is in group {group!r} twice"
 
 
+RESERVED = {
+    "all": "every host",
+    "prepare": "that section's hosts",
+    "abandoned": "the hosts of --abandon",
+}
+
+
 def group_names(subject: Subject) -> Iterator[Finding]:
     for group in subject.file.groups:
-        if group == "all":
-            yield ("groups", group), "'all' always means every host: name the group otherwise"
-        if group == "prepare":
-            yield (
-                ("groups", group),
-                "'prepare' always means that section's hosts: name it otherwise",
-            )
+        if group in RESERVED:
+            means = f"{group!r} always means {RESERVED[group]}"
+            yield ("groups", group), f"{means}: name the group otherwise"
         if group in subject.hosts:
             yield ("groups", group), f"{group!r} is the name of a host too: rename one of them"
 

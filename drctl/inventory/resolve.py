@@ -66,7 +66,7 @@ def resolve(file: InventoryFile, path: Path, warnings: tuple[str, ...] = ()) -> 
         etcd=_settings(etcd),
         members=members,
         kubernetes={name: _kubernetes(host, kubernetes) for name, host in hosts.items()},
-        prepare=_prepare(file, members, path),
+        prepare=_prepare(file, members, hosts, path),
         services={
             name: _service(name, service, file, hosts, commands)
             for name, service in services.items()
@@ -164,7 +164,9 @@ def _members(
     return tuple(_member(hosts[name], etcd, inventory) for name in names if name in hosts)
 
 
-def _prepare(file: InventoryFile, members: tuple[Member, ...], path: Path) -> Prepare | None:
+def _prepare(
+    file: InventoryFile, members: tuple[Member, ...], hosts: dict[str, Host], path: Path
+) -> Prepare | None:
     written = file.prepare
     if written is None:
         return None
@@ -173,20 +175,16 @@ def _prepare(file: InventoryFile, members: tuple[Member, ...], path: Path) -> Pr
     return Prepare(
         hosts=tuple(member.host for member in chosen),
         binaries=_local(written.binaries, path),
-        certificates={m.host: _certificates(written, m, file, path) for m in chosen}
+        certificates={m.host: _certificates(written, hosts[m.host], path) for m in chosen}
         if written.certificates
         else {},
         flags=written.flags,
     )
 
 
-def _certificates(
-    written: PrepareFile, member: Member, file: InventoryFile, path: Path
-) -> LocalCertificates:
-    host = file.hosts[member.host]
-    address = host.cluster_address or host.address or member.host
+def _certificates(written: PrepareFile, host: Host, path: Path) -> LocalCertificates:
     files = {
-        part: _local(expand(text, host=member.host, address=address), path)
+        part: _local(expand(text, host=host.name, address=host.cluster_address), path)
         for part, text in written.certificates or ()
     }
     return LocalCertificates(**files)

@@ -222,10 +222,12 @@ class Inventory(Resolved):
         raise self._unknown("etcd member", host, [member.host for member in self.members])
 
     def host_group(self, names: str | Iterable[str]) -> tuple[str, ...]:
-        """Host names for group names, host names, `all` and `prepare`: in that order, each once.
+        """Host names for group names, host names, `all`, `prepare` and `abandoned`: in that order,
+        each once.
 
         `all` is every host in some group, so not a mere jump host; `prepare` are the hosts of that
-        section. Raises InvalidInput for a name that is none of these.
+        section, `abandoned` those that a run goes on without. Raises InvalidInput for a name that
+        is none of these.
         """
         wanted = (names,) if isinstance(names, str) else tuple(names)
         return tuple(dict.fromkeys(host for name in wanted for host in self._hosts_of(name)))
@@ -236,10 +238,10 @@ class Inventory(Resolved):
             return tuple(host for host in self.hosts if host in grouped)
         if name == "prepare":
             return self.prepare.hosts if self.prepare else ()
-        if name in self.groups:
-            return self.groups[name]
         if name == "abandoned":
             return self.abandoned
+        if name in self.groups:
+            return self.groups[name]
         if name in self.hosts:
             return (name,)
         raise self._unknown("group or host", name, [*self.groups, *self.hosts, "all", "prepare"])

@@ -9,7 +9,8 @@ NOT_ASKED = "not asked"
 
 
 def reads_secrets(evidence: Evidence) -> Verdict:
-    """Proves that every host's apiserver listed its Secrets, each of which it had to decrypt.
+    """Proves that every host's apiserver listed its Secrets (the first 500), each of which it had
+    to decrypt.
 
     A host reports `secrets_status` (of HTTP) and `secrets_read` (how many); never a Secret. Where
     the inventory gives no administrator's certificate nothing was asked, and that is said.
@@ -24,7 +25,7 @@ def reads_secrets(evidence: Evidence) -> Verdict:
                 Problem(
                     f"its apiserver does not read Secrets: status {status or 'none'}: {said}",
                     host,
-                    "compare --encryption-provider-config with that of the time of the snapshot",
+                    _what_to_do(status),
                     "unproven",
                 )
             )
@@ -32,6 +33,15 @@ def reads_secrets(evidence: Evidence) -> Verdict:
         why = "the inventory names no administrator's certificate (kubernetes.cert)"
         return Verdict(findings=(f"no Secret was read: {why}",))
     return Verdict(problems=tuple(problems), findings=_findings(evidence, asked, problems))
+
+
+def _what_to_do(status: str) -> str:
+    """Only an apiserver that cannot decrypt answers 500; others never came so far."""
+    if status == "500":
+        return "compare --encryption-provider-config with that of the time of the snapshot"
+    if status in ("401", "403"):
+        return "see that kubernetes.cert in the inventory may list Secrets"
+    return "see that its apiserver answers curl on that host"
 
 
 def _findings(

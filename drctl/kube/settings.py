@@ -130,7 +130,13 @@ def _authorities(found: Reports, apiservers: Reports) -> Iterator[Problem]:
     for host, report in apiservers.items():
         trusted = set(words(dict(report), "etcd_ca"))
         secure = any(url.startswith("https:") for url in _urls(report))
-        if known and secure and not trusted & known:
+        if secure and "unreadable" in trusted:
+            yield Problem(
+                "its apiserver's --etcd-cafile cannot be read",
+                host,
+                "put the file there, or correct --etcd-cafile",
+            )
+        elif known and secure and not trusted & known:
             yield Problem(
                 "its apiserver trusts another CA than the one that signs this etcd's certificates",
                 host,

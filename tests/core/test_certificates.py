@@ -45,6 +45,18 @@ def test_an_intermediate_in_the_file_or_in_the_ca_s() -> None:
     assert faults(Material(OTHER.pem, leaf.pem + middle.pem, leaf.key()), HOSTS, NOW)
 
 
+LONG_AGO = NOW - timedelta(days=9)
+
+
+def test_an_issuer_that_ran_out_signs_nothing_beside_one_that_lasts() -> None:
+    expired = ("cert", "is signed by a CA whose certificate expired")
+    old = sign("old", ca=True, begins=LONG_AGO, ends=NOW - timedelta(days=1))
+    assert found(sign("x", by=old, hosts=HOSTS), ca=old.pem + CA.pem) == [expired]
+    middle = sign("middle", by=CA, ca=True, begins=LONG_AGO, ends=NOW - timedelta(days=1))
+    leaf = sign("leaf", by=middle, hosts=HOSTS)
+    assert faults(Material(CA.pem, leaf.pem + middle.pem, leaf.key()), HOSTS, NOW) == [expired]
+
+
 PAST, FUTURE = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
 
 
@@ -106,7 +118,7 @@ def test_a_ca_that_is_none_or_has_expired() -> None:
     late = sign("ca", ca=True, ends=PAST)
     leaf = sign("x", by=late, hosts=HOSTS)
     assert found(leaf, ca=late.pem) == [("ca", "expired at 2026-11-24 04:00 UTC")]
-    assert found(leaf, ca=CA.pem + late.pem) == []  # a CA that is being renewed
+    assert found(ca=CA.pem + late.pem) == []  # a CA that was renewed, and the old one beside it
 
 
 def test_what_expires_soon_is_said() -> None:

@@ -163,6 +163,13 @@ def test_what_was_not_asked_is_said() -> None:
     assert [p.kind for p in silent.problems] == ["unproven"] and not silent.findings
 
 
+def test_a_ca_that_cannot_be_read_is_not_called_another_one() -> None:
+    secure = {"etcd_servers": URLS.replace("http:", "https:")}
+    problems = judged(secure, etcd_ca="unreadable").problems
+    assert "its apiserver's --etcd-cafile cannot be read" in {p.message for p in problems}
+    assert not any("trusts another CA" in p.message for p in problems)
+
+
 def test_what_was_given_up_is_still_named_and_no_stranger() -> None:
     gone = {"etcd-9": {"client_urls": ["https://10.9.9.9:2379"]}}
     given = evidence({HOSTS[0]: {**GOOD, "etcd_servers": f"{URLS},https://10.9.9.9:2379"}})

@@ -86,9 +86,12 @@ def test_mistakes(faults: Faults, lines: str, expected: list[str]) -> None:
     assert faults(f"{GOOD}{lines}\n") == expected
 
 
-def test_no_group_has_the_section_s_name(faults: Faults) -> None:
-    (fault,) = faults(GOOD.replace("workers: [w1]", "workers: [w1]\n  prepare: [m1]"))
-    assert (
-        fault
-        == "13: groups.prepare: 'prepare' always means that section's hosts: name it otherwise"
+@pytest.mark.parametrize(
+    ("group", "hosts"),
+    [("prepare", "that section's hosts"), ("abandoned", "the hosts of --abandon")],
+)
+def test_no_group_has_a_reserved_name(faults: Faults, group: str, hosts: str) -> None:
+    (fault,) = faults(GOOD.replace("workers: [w1]", f"workers: [w1]\n  {group}: [m1]"))
+    assert fault == (
+        f"13: groups.{group}: {group!r} always means {hosts}: name the group otherwise"
     )

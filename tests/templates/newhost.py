@@ -43,15 +43,18 @@ prepare:
   flags: {{heartbeat-interval: 200}}
 services: {{etcd: {{hosts: etcd, units: [etcd]}}}}
 """
-# The stub's state is files: up/UNIT runs, enabled/UNIT; log has every change. A start without a
-# WAL makes one, where the drop-in for a new cluster is there.
+# The stub's state is files: up/UNIT runs or, with a word in it, is in that state; enabled/UNIT; log
+# has every change. A start without a WAL makes one, where the drop-in for a new cluster is there.
 _SYSTEMCTL = """#!/bin/sh
 cd '{root}/svc' || exit 1
 unit=; for word; do unit=${{word%.service}}; done
 case $1 in
   show)
     case "$*" in
-      *ActiveState*) [ -e "up/$unit" ] && state=active; echo "ActiveState=${{state:-inactive}}" ;;
+      *ActiveState*)
+        state=inactive
+        if [ -e "up/$unit" ]; then state=$(cat "up/$unit"); fi
+        echo "ActiveState=${{state:-active}}" ;;
       *FragmentPath*) cat "fragment" 2>/dev/null || echo FragmentPath= ;;
       *DropInPaths*) cat "drop-ins" 2>/dev/null || echo DropInPaths= ;;
     esac ;;
@@ -81,7 +84,9 @@ esac
 class NewHost:
     """`observe` and `act` run a planned step's own scripts, as the engine has them run."""
 
-    def __init__(self, root: Path, shell: Shell, *, wal: bool = False) -> None:
+    def __init__(
+        self, root: Path, shell: Shell, *, wal: bool = False, owner: str | None = None
+    ) -> None:
         self.root, self.shell = root, shell
         for folder in ("svc/up", "svc/enabled", "lib", "wal", "work/r1", "units"):
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -90,7 +95,7 @@ class NewHost:
         stub.unlink(missing_ok=True)
         stub.write_text(_SYSTEMCTL.format(root=root, wal=self.wal_dir))
         stub.chmod(0o755)
-        self.owner = pwd.getpwuid(os.getuid()).pw_name
+        self.owner = owner or pwd.getpwuid(os.getuid()).pw_name
         self.data = root / "lib/etcd"
         self.unit = root / "units/etcd.service"
         self.values = {"start_blank": "yes", "blank_token": "t-r1-blank"}

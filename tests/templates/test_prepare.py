@@ -132,6 +132,15 @@ def test_nothing_is_taken_away_under_an_etcd_that_runs(quick: NewHost) -> None:
     assert all(path.exists() for path in quick.paths.values())
 
 
+def test_what_a_boot_started_and_cannot_come_up_is_stopped_and_taken_away(quick: NewHost) -> None:
+    """The unit is enabled, there is no data yet, and it restarts for ever."""
+    quick.install()
+    (quick.root / "svc/up/etcd").write_text("activating")
+    assert quick.act("undo install").status == 0
+    assert "stop etcd" in quick.log()
+    assert not any(path.exists() for path in quick.paths.values())
+
+
 # -- facts --------------------------------------------------------------------------------------
 
 
@@ -149,6 +158,19 @@ def test_facts_of_a_blank_host(host: NewHost) -> None:
     assert found["arch"] == os.uname().machine
     names = ("unit_elsewhere", "drop_ins", "owner_missing", "owner_wrong", "holds", "ports_taken")
     assert [found[name] for name in names] == [""] * 6
+
+
+def test_an_owner_by_number_is_who_he_is(shell: Shell, tmp_path: Path) -> None:
+    host = NewHost(tmp_path / "n", shell, owner=f"{os.getuid()}:{os.getgid()}")
+    host.data.mkdir()
+    found = facts(host)
+    assert (found["owner_missing"], found["owner_wrong"]) == ("", "")
+    stranger = NewHost(tmp_path / "s", shell, owner="64999:64999")
+    stranger.data.mkdir()
+    assert facts(stranger)["owner_wrong"] == str(stranger.data)
+    nobody = NewHost(tmp_path / "x", shell, owner="no-such:no-such-either")
+    missing = "the user no-such and the group no-such-either"
+    assert facts(nobody)["owner_missing"] == missing
 
 
 def test_facts_of_a_host_that_is_not_blank(host: NewHost) -> None:
