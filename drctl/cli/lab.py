@@ -31,13 +31,6 @@ _dir_option = click.option(
     show_default=True,
     help="The lab's folder.",
 )
-driver_option = click.option(
-    "--driver",
-    type=click.Choice(["local"]),
-    default="local",
-    expose_value=False,
-    help="Where the hosts live.",
-)
 etcd_option = click.option(
     "--etcd",
     type=FOLDER,

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-RESTORE_FLAGS = ("bump-revision", "mark-compacted", "initial-memory-map-size")
 _ALARMS = {1: "NOSPACE", 2: "CORRUPT"}
 Version = tuple[int, int, int]
 
@@ -194,9 +193,3 @@ def version_tuple(text: str) -> Version | None:
     """(major, minor, patch) of "3.5.16", "3.6.0-rc.1" or "3.5"; None where it is no version."""
     found = re.match(r"\s*v?(\d+)\.(\d+)(?:\.(\d+))?", text)
     return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
-
-
-def capabilities(help_text: str) -> frozenset[str]:
-    """Which of RESTORE_FLAGS `etcdutl snapshot restore --help` offers."""
-    offered = set(re.findall(r"(?<![\w-])--([a-z][a-z-]*)", help_text))
-    return frozenset(flag for flag in RESTORE_FLAGS if flag in offered)

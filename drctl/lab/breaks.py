@@ -170,11 +170,6 @@ def answering(scene: Scene, node: SiteNode) -> None:
     until(partial(witness.answers, scene.site, node), _SECONDS, f"{node.name}: etcd")
 
 
-def not_answering(scene: Scene, node: SiteNode) -> None:
-    """Wait until the host's member does not answer any more."""
-    until(lambda: not witness.answers(scene.site, node), _SECONDS, f"{node.name}: the end of etcd")
-
-
 KINDS: Mapping[str, Kind] = {
     "lose-data": Kind(
         "the data is gone and etcd died of it, as when a disk fails",

@@ -69,12 +69,15 @@ class Drill:
         self._lab: tuple[object, ...] = ()  # the kind of lab that may be used again
 
     def left_of(self, scenarios: Sequence[Scenario]) -> list[Scenario]:
-        """Those that have not passed yet with this drctl, driver and flavour, by the records."""
+        """Those that have not passed yet with this drctl, driver and flavour, and with Kubernetes
+        in front if that is asked for, by the records."""
         flavour = self.practice.flavour(self.options)
+        real = self.options.kubernetes != "none"
         passed = {
             (made.scenario, made.staged)
-            for made in record.load_all(self.state_dir)
+            for made in reporting.records(self.state_dir, self.say)
             if made.proven
+            and (bool(made.versions.kubernetes) or not real)
             and (made.driver, made.flavour) == (self.driver, flavour)
             and made.versions.drctl == __version__
         }

@@ -171,11 +171,6 @@ def load(path: Path) -> DrillRecord:
         ) from error
 
 
-def load_all(state_dir: Path) -> list[DrillRecord]:
-    """The records of all drills, oldest first."""
-    return [load(path) for path in sorted(folder(state_dir).glob("*.json"))]
-
-
 def _record(raw: dict[str, Any]) -> DrillRecord:
     made = raw | {
         "machine": Machine(**raw["machine"]),

@@ -32,8 +32,9 @@ def chosen(state_dir: Path, drill: str | None, say: Say) -> DrillRecord:
     """The drill of that id, by default the latest; Refused where there is none."""
     found = [made for made in records(state_dir, say) if drill in (None, made.drill)]
     if not found:
-        what = f"no drill {drill!r}" if drill else "no drills yet"
-        raise Refused(what, hint="drctl drill history")
+        if drill:
+            raise Refused(f"no drill {drill!r}", hint="drctl drill history")
+        raise Refused(f"no drills yet in {record.folder(state_dir)}", hint="drctl drill run")
     return found[-1]
 
 
@@ -47,7 +48,8 @@ def write_page(made: DrillRecord, state_dir: Path, say: Say) -> Path:
     """The page beside the record, for the same eyes."""
     path = record.folder(state_dir) / f"{made.drill}.html"
     page = drill_page(document(made, state_dir, say))
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+    made_by_us = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with os.fdopen(made_by_us, "w", encoding="utf-8") as file:
         file.write(page)
     return path
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from drctl.etcd.answers import (
     Alarm,
     AnswerError,
-    capabilities,
     parse_alarms,
     parse_hashkv,
     parse_members,
@@ -105,14 +104,6 @@ def test_version_tuples() -> None:
     assert version_tuple("3.6.0-rc.1") == (3, 6, 0)
     assert version_tuple("3.5") == (3, 5, 0)
     assert version_tuple("unknown") is None
-
-
-def test_capabilities() -> None:
-    text = (
-        "      --bump-revision uint  How much\n  --data-dir string\n  --mark-compacted  (required"
-    )
-    assert capabilities(text) == {"bump-revision", "mark-compacted"}
-    assert capabilities("") == frozenset()
 
 
 def test_reports() -> None:

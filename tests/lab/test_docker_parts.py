@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -105,12 +106,12 @@ def test_a_lab_in_another_users_folder_is_no_orphan(
     (tmp_path / "up" / labfile.STATE_FILE).touch()
     made = [volume(name, tmp_path / name) for name in ("up", "gone", "hidden")]
     client: Any = SimpleNamespace(volumes=SimpleNamespace(list=lambda filters: made))
-    exists = Path.exists
+    stat = Path.stat
 
-    def looks(path: Path) -> bool:
+    def looks(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
         if path.parent.name == "hidden":
             raise PermissionError(13, "Permission denied")
-        return exists(path)
+        return stat(path, follow_symlinks=follow_symlinks)
 
-    monkeypatch.setattr(Path, "exists", looks)
+    monkeypatch.setattr(Path, "stat", looks)
     assert engine.orphans(client) == ["gone"]

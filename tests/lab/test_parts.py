@@ -21,7 +21,7 @@ from drctl.lab import (
     labfile,
     layout,
     processes,
-    record,
+    reporting,
     scenario,
     unit,
     witness,
@@ -179,7 +179,7 @@ def test_a_drill_that_ran_nowhere_has_not_passed(tmp_path: Path) -> None:
     made = game_day.run([scenario.load("disk-full"), scenario.load("network-cut")])
     assert [one.verdict for one in made] == ["skipped", "skipped"]
     assert all("docker" in one.reason for one in made)
-    assert record.load_all(tmp_path) == made
+    assert reporting.records(tmp_path, said.append) == made
     with pytest.raises(Refused, match="nothing was drilled"):
         drill.outcome(made)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from drctl.errors import InvalidInput
-from drctl.lab import record
+from drctl.lab import record, reporting
 from drctl.lab.record import Action, Command, DrillRecord, Machine, Proof, TopologyNode, Versions
+from tests.lab.conftest import quiet
 
 
 def a_record(drill: str) -> DrillRecord:
@@ -50,7 +51,7 @@ def test_a_record_is_read_back_as_it_was(tmp_path: Path) -> None:
     for each in (later, earlier):
         path = record.save(each, tmp_path)
         assert path.stat().st_mode & 0o777 == 0o600
-    assert record.load_all(tmp_path) == [earlier, later]
+    assert reporting.records(tmp_path, quiet) == [earlier, later]
     assert earlier.commands[0].as_expected
     assert earlier.proven
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -236,12 +236,6 @@ class World:
 
     def conditions(self) -> dict[str, dict[str, Any]]:
         return {name: node.condition() for name, node in self.cluster.nodes.items()}
-
-
-def moments_of(world: World, **kwargs: Any) -> Iterator[tuple[int, str]]:
-    """Every moment of an undisturbed session of `world`."""
-    assert world.session(**kwargs) is not None
-    return enumerate(world.moments.names)
 
 
 INVENTORY = Path(__file__).parent / "sim.yaml"

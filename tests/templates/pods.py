@@ -146,12 +146,6 @@ class PodNode(Node):
         self._kubelet = subprocess.Popen([str(program)])
         self.wait_for(lambda: len(self.log()) == len(list(self.manifests.glob("[!.]*"))))
 
-    def kubelet_down(self) -> None:
-        """As `systemctl stop kubelet` does: the pods go on."""
-        assert self._kubelet
-        self._kubelet.kill()
-        self._kubelet.wait()
-
     def close(self) -> None:
         if self._kubelet and self._kubelet.poll() is None:
             self._kubelet.send_signal(signal.SIGTERM)

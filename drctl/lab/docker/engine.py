@@ -146,9 +146,12 @@ def orphans(client: DockerClient) -> list[str]:
 
 def _is_gone(record: Path) -> bool:
     try:
-        return not record.exists()
+        record.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
     except PermissionError:
         return False
+    return False
 
 
 def runs(client: DockerClient, lab: DockerLab) -> bool:
