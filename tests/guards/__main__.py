@@ -111,6 +111,8 @@ def untrue(outcomes: Iterable[tuple[Guard, Outcome]]) -> set[str]:
     with tempfile.TemporaryDirectory(prefix="drctl-guards-") as made:
         copied(Path(made))
         ran = pytest(Path(made), tests)
+    if ran.returncode not in (0, 1):  # no tests found, say, which is no proof of anything
+        raise RuntimeError(f"pytest ended with {ran.returncode}: {ran.stdout[-600:]}{ran.stderr}")
     return set(_FAILED.findall(ran.stdout)) if ran.returncode else set()
 
 

@@ -28,7 +28,8 @@ def test_it_can_still_be_taken_away(guard: Guard) -> None:
         ast.parse(without)
     for path in guard.tests:
         file, _, name = path.partition("::")
-        assert f"def {name}" in (ROOT / file).read_text(encoding="utf-8"), path
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert not name or f"def {name.partition('[')[0]}(" in text, path
 
 
 def test_an_edit_that_does_not_fit_is_an_error() -> None:

@@ -118,14 +118,20 @@ def test_an_intact_journal_learns_nothing(world: World) -> None:
         assert not [e for e in killed.journal.events if e.body.get("learned")], at
 
 
-def test_the_old_machine_is_turned_away(world: World) -> None:
+def adopted_in_the_middle(world: World) -> tuple[World, MortalJournal, MortalJournal]:
+    """A run whose controller died within the exchange, that journal (which it has), and the one
+    that another machine rebuilt."""
     deep = next(n for n, at in enumerate(whole_moments(world)) if at == "after intent swap m2")
     killed = world.again()
     killed.session(fatal=deep)
     old = killed.journal
     killed.adopt()
-    new = killed.journal
-    killed.journal = old
+    new, killed.journal = killed.journal, old
+    return killed, old, new
+
+
+def test_the_old_machine_is_turned_away(world: World) -> None:
+    killed, old, new = adopted_in_the_middle(world)
     before = killed.conditions()
     # adopted, but nobody has gone on there yet: the old machine may; then the adopter is told
     killed.journal = new
@@ -139,13 +145,7 @@ def test_the_old_machine_is_turned_away(world: World) -> None:
 
 
 def test_who_adopts_is_told_when_the_old_machine_came_back_first(world: World) -> None:
-    deep = next(n for n, at in enumerate(whole_moments(world)) if at == "after intent swap m2")
-    killed = world.again()
-    killed.session(fatal=deep)
-    old = killed.journal
-    killed.adopt()
-    new = killed.journal
-    killed.journal = old
+    killed, _, new = adopted_in_the_middle(world)
     again = next(n for n, at in enumerate(whole_moments(world)) if at.startswith("after claiming"))
     killed.session(fatal=again + 12)
     killed.journal = new

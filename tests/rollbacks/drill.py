@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drctl.errors import DrctlError
+from drctl.inventory import load_inventory
 from drctl.lab import data, kubeworld, witness
 from drctl.lab.gateway import GatewayError
 from drctl.lab.kubeapi import KubeApi
@@ -92,7 +93,10 @@ class Drill:
 
     def _machine(self, node: SiteNode) -> str:
         script = f"stat -c %i {node.data_dir} {node.data_dir}/member\n"
-        if self.site.flavour != "local":
+        if self.site.flavour == "local":
+            script += "ls etc/fence\n"
+            script += "for lock in run/*.stamp; do flock -n $lock true || echo $lock; done\n"
+        else:
             script += (
                 "systemctl list-units --type=service --state=running --no-legend --plain"
                 " | awk '$1 ~ /etcd|kube|containerd/ {print $1}' | sort\n"
@@ -103,14 +107,13 @@ class Drill:
 
     def footprint(self) -> str:
         """Every path of drctl's own on the hosts."""
-        return "".join(
-            self.site.sh(
-                node.name,
-                f"find {node.data_dir}.drctl /var/lib/drctl -maxdepth 4 2>/dev/null | sort",
-                check=False,
-            ).output
-            for node in self.nodes
-        )
+        hosts = load_inventory(self.site.inventory).hosts
+        found = ""
+        for node in self.nodes:
+            places = f"{node.data_dir}.drctl {hosts[node.name].work_dir}"
+            script = f"find {places} -maxdepth 4 2>/dev/null | sort"
+            found += self.site.sh(node.name, script, check=False).output
+        return found
 
     # -- one rollback -----------------------------------------------------------------------
 
