@@ -1,21 +1,21 @@
-"""What goes wrong, and what somebody does about it afterwards."""
+"""What goes wrong, and what somebody does about it afterwards. A deed that finds nothing to do it
+to raises NotDone; what mends takes the world as it is."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import resource
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 
 from drctl.lab import witness
 from drctl.lab.certs import Authority
-from tests.campaign.scene import Scene
+from tests.campaign.scene import NotDone, Scene
 from tests.operator import Operator
 
 Deed = Callable[[Scene], None]
@@ -27,12 +27,25 @@ def nothing(_: Scene) -> None:
 
 
 def shell(script: str) -> Deed:
-    """A script on the host."""
-    return lambda scene: void(scene.sh(script))
+    """A script on the host, that ends well where it did something."""
+    return lambda scene: scene.did(script)
 
 
-def void(_: object) -> None:
-    """Only the effect was wanted."""
+def mending(script: str) -> Deed:
+    """A script on the host, that may find nothing to mend."""
+
+    def do(scene: Scene) -> None:
+        scene.sh(script)
+
+    return do
+
+
+def each(pattern: str, script: str) -> Deed:
+    """A script for each file that matches, "$f"; at least one must."""
+    return shell(
+        f'done=\nfor f in {pattern}; do [ -e "$f" ] || continue\n{script} || exit\ndone=yes\n'
+        'done; [ "$done" = yes ]'
+    )
 
 
 def later(seconds: float, *argv: str) -> None:
@@ -76,25 +89,22 @@ def killed_while_a_job_runs(scene: Scene) -> None:
 
 
 def sshd_killed(scene: Scene) -> None:
-    listeners, sessions = scene.sshd()
-    for pid in listeners + sessions:
+    for pid in _all(scene):
         _signal(pid, signal.SIGKILL)
-
-
-def sshd_back(scene: Scene) -> None:
-    if not scene.sshd()[0]:
-        machine_restarted(scene)
 
 
 def sessions_killed(scene: Scene) -> None:
     """Every connection is reset; the server takes new ones."""
-    for pid in scene.sshd()[1]:
+    for pid in _some(scene.sshd()[1]):
         _signal(pid, signal.SIGKILL)
 
 
-def listener_frozen(scene: Scene) -> None:
-    """New connections hang for some seconds."""
-    _freeze(scene.sshd()[0])
+def logins_hang(scene: Scene) -> None:
+    """The connections are reset, and new ones hang for some seconds."""
+    for pid in _some(scene.sshd()[0]):
+        _signal(pid, signal.SIGSTOP)
+        later(SLOW_SECONDS, "kill", "-CONT", str(pid))
+    sessions_killed(scene)
 
 
 def peer_frozen(scene: Scene) -> None:
@@ -104,12 +114,12 @@ def peer_frozen(scene: Scene) -> None:
 
 
 def peer_thawed(scene: Scene) -> None:
-    for pid in _all(scene):
+    for pid in chain(*scene.sshd()):
         _signal(pid, signal.SIGCONT)
 
 
 def login_refused(scene: Scene) -> None:
-    scene.sh(f'{_AUTHORIZED} [ -e "$f" ] && mv "$f" "$f.away"')
+    scene.did(f'{_AUTHORIZED} mv "$f" "$f.away"')
     sessions_killed(scene)
 
 
@@ -122,9 +132,8 @@ _HOST_KEY = "f=$(sed -n 's/^HostKey //p' etc/sshd_config);"
 
 
 def host_key_changed(scene: Scene) -> None:
-    scene.sh(
-        f'{_HOST_KEY} [ -e "$f.away" ] || mv "$f" "$f.away"\n'
-        'ssh-keygen -q -t ed25519 -N "" -f "$f" </dev/null'
+    scene.did(
+        f'{_HOST_KEY} mv "$f" "$f.away" || exit\nssh-keygen -q -t ed25519 -N "" -f "$f" </dev/null'
     )
     _reread(scene)
 
@@ -137,7 +146,7 @@ def host_key_back(scene: Scene) -> None:
 def _reread(scene: Scene) -> None:
     """The server executes itself anew on SIGHUP; whoever was in is thrown out."""
     listeners, sessions = scene.sshd()
-    for pid in listeners:
+    for pid in _some(listeners):
         _signal(pid, signal.SIGHUP)
     for pid in sessions:
         _signal(pid, signal.SIGKILL)
@@ -152,7 +161,7 @@ def writes_refused(scene: Scene) -> None:
 
 
 def writes_accepted(scene: Scene) -> None:
-    for pid in _all(scene):
+    for pid in chain(*scene.sshd()):
         with suppress(OSError):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (-1, -1))
 
@@ -169,22 +178,35 @@ def machine_off(scene: Scene) -> None:
     scene.site.power_off(scene.host)
 
 
+def machine_on(scene: Scene) -> None:
+    """Where it is not: a second start would be two machines."""
+    if scene.is_off:
+        if scene.driver == "local":  # what the host ran besides its SSH server
+            scene.site.power_off(scene.host)
+        scene.site.power_on(scene.host)
+
+
 def next_job_killed(scene: Scene) -> None:
     """The next job's body dies as soon as it runs: waited for on the host, in the background."""
     scene.sh(
         'before=" $(echo "$work"/*/jobs/*/pid) "\n'
         "(tries=2000; while [ $tries -gt 0 ]; do tries=$((tries - 1))\n"
         '  for f in "$work"/*/jobs/*/pid; do case $before in *" $f "*) continue ;; esac\n'
-        '    read -r pid < "$f" && kill -9 "$pid" && exit; done\n'
+        '    read -r pid < "$f" && kill -9 "$pid" && : > "$work/../job-killed" && exit; done\n'
         "  sleep 0.01; done) </dev/null >/dev/null 2>&1 &"
     )
+
+
+def a_job_was_killed(scene: Scene, _status: int) -> bool:
+    """Whether the background found one; asked once."""
+    return scene.sh('f="$work/../job-killed"; [ -e "$f" ] && rm "$f" && echo yes').strip() == "yes"
 
 
 def tool_wrapped(body: str) -> Deed:
     """etcdutl is a script around the real one, "$real"."""
 
     def do(scene: Scene) -> None:
-        scene.sh(
+        scene.did(
             'cd "$bin" && { [ -e etcdutl.real ] || cp -pL etcdutl etcdutl.real; } &&\n'
             "{ [ -e etcdutl.away ] || mv etcdutl etcdutl.away; } && cat > etcdutl <<'END'\n"
             f'#!/bin/sh\nreal=$(dirname "$0")/etcdutl.real\n{body}\nEND\nchmod 755 etcdutl'
@@ -193,92 +215,84 @@ def tool_wrapped(body: str) -> Deed:
     return do
 
 
-tool_missing = shell('cd "$bin" && [ -e etcdutl ] && mv etcdutl etcdutl.away')
-tool_back = shell('cd "$bin" && [ -e etcdutl.away ] && mv -f etcdutl.away etcdutl')
+tool_missing = shell('cd "$bin" && mv etcdutl etcdutl.away')
+tool_back = mending('cd "$bin" && [ -e etcdutl.away ] && mv -f etcdutl.away etcdutl')
 tool_dies = tool_wrapped('"$real" "$@" & sleep 0.02; kill -9 $!; wait; exit 137')
 tool_of_another_version = tool_wrapped('echo "etcdutl version: 3.4.3"; echo "API version: 3.4"')
-folder_read_only = shell('chmod 555 "$(dirname "$data")"')
-folder_writable = shell('chmod 755 "$(dirname "$data")"')
-
-
-def etcd_slow(scene: Scene) -> None:
-    """etcd does nothing for some seconds."""
-    _stopped_for_a_while(scene)
-
-
-def _stopped_for_a_while(scene: Scene) -> None:
-    scene.sh(
-        f'(for p in $(pgrep -f "^$bin/etcd .*$data"); do kill -STOP "$p"; sleep {SLOW_SECONDS};'
-        ' kill -CONT "$p"; done) </dev/null >/dev/null 2>&1 &'
-    )
+# For root no folder is read-only: then there is no such fault.
+folder_read_only = shell(
+    'at=$(dirname "$data"); chmod 555 "$at" || exit\n'
+    'if mkdir "$at/probe" 2>/dev/null; then rmdir "$at/probe"; chmod 755 "$at"; exit 1; fi'
+)
+folder_writable = mending('chmod 755 "$(dirname "$data")"')
+etcd_slow = shell(
+    'pids=$(pgrep -f "^$bin/etcd .*$data") && kill -STOP $pids || exit\n'
+    f"(sleep {SLOW_SECONDS}; kill -CONT $pids) </dev/null >/dev/null 2>&1 &"
+)
+apiserver_killed = shell(
+    'at=$(sed -n "s/^ *--listen //p" etc/supervisord.conf) && [ -n "$at" ] || exit\n'
+    'pids=$(pgrep -f "apiserver_stand_in --listen $at") && kill -9 $pids'
+)
 
 
 def etcd_hangs(scene: Scene) -> None:
     scene.etcd("STOP")
 
 
-def etcd_goes_on(scene: Scene) -> None:
-    scene.etcd("CONT")
+def etcd_killed(scene: Scene) -> None:
+    scene.etcd("KILL")
 
 
-def etcd_by_hand(scene: Scene) -> None:
-    """Somebody starts etcd without its unit, in a terminal, as the unit would."""
-    scene.sh(
-        """argv=$(sed -n '/etcd.stamp/,/^autorestart/p' etc/supervisord.conf |
+etcd_goes_on = mending('for p in $(pgrep -f "^$bin/etcd .*$data"); do kill -CONT "$p"; done')
+
+
+# Somebody starts etcd without its unit, in a terminal, as the unit would.
+etcd_by_hand = shell(
+    """argv=$(sed -n '/etcd.stamp/,/^autorestart/p' etc/supervisord.conf |
   sed -e '1,2d' -e '/^autorestart/d' | tr '\\n' ' ')
-cd "$data" 2>/dev/null || exit 0
-nohup $argv </dev/null >/dev/null 2>&1 & echo $! > "$work/../by-hand.pid" """
-    )
-    time.sleep(1)
-
-
-by_hand_ends = shell(
+cd "$data" || exit
+nohup $argv </dev/null >/dev/null 2>&1 & pid=$!
+echo "$pid" > "$work/../by-hand.pid"
+sleep 1; kill -0 "$pid" """
+)
+by_hand_ends = mending(
     'f="$work/../by-hand.pid"; [ -e "$f" ] && kill "$(cat "$f")"; rm -f "$f"; sleep 1'
 )
 
 
 def fence_removed(scene: Scene) -> None:
     """Somebody takes the fence away, and starts etcd."""
-    scene.sh("rm -f etc/fence/etcd")
+    scene.did("rm etc/fence/etcd")
     scene.do("start", "etcd")
 
 
-def disk_full(scene: Scene) -> None:
-    scene.sh(
-        'at=$data; [ -d "$at" ] || at=$(dirname "$at")\n'
-        'dd if=/dev/zero of="$at/ballast" bs=1M 2>/dev/null'
-    )
-
-
-disk_has_room = shell('rm -f "$data/ballast" "$(dirname "$data")/ballast"')
+disk_full = shell(
+    'at=$data; [ -d "$at" ] || at=$(dirname "$at")\n'
+    'dd if=/dev/zero of="$at/ballast" bs=1M 2>/dev/null\n'
+    '[ "$(df -Pk "$at" | awk \'NR == 2 { print $4 }\')" -lt 2048 ]'
+)
+disk_has_room = mending('rm -f "$data/ballast" "$(dirname "$data")/ballast"')
 
 # What drctl has on the node
 
-
-def flipped(pattern: str) -> Deed:
-    """One bit in the middle of each file that matches."""
-
-    def do(scene: Scene) -> None:
-        for path, content in scene.read(pattern).items():
-            middle = len(content) // 2
-            changed = content[:middle] + bytes([content[middle] ^ 16]) + content[middle + 1 :]
-            scene.write(path, changed)
-
-    return do
-
-
-def exchanged(scene: Scene) -> None:
-    """The staged copy is another sound snapshot: its trailer fits."""
-    for path, content in scene.read('"$stage"/*/snapshot.db').items():
-        body = content[:-32] + b"\0" * 4096  # bbolt reads as many pages as its meta page tells
-        scene.write(path, body + hashlib.sha256(body).digest())
-
-
-copy_truncated = shell(
-    'for f in "$stage"/*/snapshot.db; do [ -f "$f" ] && truncate -s -5000 "$f"; done'
-)
+# One bit of the value of one of the snapshot's keys, wherever the file has it: most of a database
+# is free pages, where a change is none.
+FLIP = """places=$(grep -abo 'lab/item-000030' "$f" | cut -d: -f1); [ -n "$places" ] || exit 1
+for at in $places; do
+  at=$((at + 40)); old=$(dd if="$f" bs=1 skip=$at count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
+  printf "\\\\$(printf %03o $((old ^ 16)))" | dd of="$f" bs=1 seek=$at conv=notrunc 2>/dev/null
+  new=$(dd if="$f" bs=1 skip=$at count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
+  [ "$new" = $((old ^ 16)) ] || exit 1
+done"""
+# Another sound snapshot: bbolt reads as many pages as its meta page tells, and the trailer fits.
+EXCHANGE = """head -c -32 "$f" > "$f.x" && head -c 4096 /dev/zero >> "$f.x" || exit
+sum=$(sha256sum < "$f.x"); sum=${sum%% *}
+while [ -n "$sum" ]; do
+  rest=${sum#??}; printf "\\\\$(printf %03o "0x${sum%"$rest"}")" >> "$f.x"; sum=$rest
+done
+cat "$f.x" > "$f" && rm "$f.x" """
 owner_altered = shell('sed -i.before "s/^run=.*/run=somebody-elses/" "$work/owner"')
-owner_back = shell('f="$work/owner"; [ -e "$f.before" ] && mv -f "$f.before" "$f"')
+owner_back = mending('f="$work/owner"; [ -e "$f.before" ] && mv -f "$f.before" "$f"')
 
 # Certificates
 
@@ -293,14 +307,14 @@ def certificate(of: Authority | None, valid: timedelta | None) -> Deed:
             made = authority.issue("kubernetes", addresses=names, valid=valid)
         else:
             made = authority.issue("kubernetes", addresses=names)
-        scene.sh('for f in "$cert" "$key"; do cp -p "$f" "$f.before"; done')
+        scene.did('for f in "$cert" "$key"; do cp -p "$f" "$f.before" || exit; done')
         scene.write('"$cert"', made.cert)
         scene.write('"$key"', made.key)
 
     return do
 
 
-certificate_back = shell(
+certificate_back = mending(
     'for f in "$cert" "$key"; do [ -e "$f.before" ] && mv -f "$f.before" "$f"; done'
 )
 
@@ -332,15 +346,15 @@ def network_mended(scene: Scene) -> None:
     scene.site.mend()
 
 
-def _freeze(pids: list[int]) -> None:
-    for pid in pids:
-        _signal(pid, signal.SIGSTOP)
-        later(SLOW_SECONDS, "kill", "-CONT", str(pid))
-
-
 def _all(scene: Scene) -> list[int]:
     listeners, sessions = scene.sshd()
-    return listeners + sessions
+    return _some(listeners + sessions)
+
+
+def _some(pids: list[int]) -> list[int]:
+    if not pids:
+        raise NotDone("no such process")
+    return pids
 
 
 def _signal(pid: int, number: int) -> None:

@@ -2,30 +2,49 @@
 
     python -m tests.campaign.kinds KIND DRIVER LAB-DIRECTORY HOST STATE-DIRECTORY
 
-does one, from within the controller's process at a moment of its run (tests.mortal).
+does one, from within the controller's process at a moment of its run (tests.mortal), and leaves
+KIND in STATE-DIRECTORY's neighbour `happened` where it took effect.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from drctl.lab.certs import Authority
 from tests.campaign import deeds
-from tests.campaign.deeds import Deed, flipped, nothing, shell
-from tests.campaign.scene import Scene
+from tests.campaign.deeds import EXCHANGE, FLIP, Deed, each, mending, nothing, shell
+from tests.campaign.scene import NotDone, Scene
+from tests.operator import KILLED
 
 LOCAL, BOTH, DOCKER = ("local",), ("local", "docker"), ("docker",)
 STOPPED = ("step-done stop-etcd",)
 REBUILT = ("step-done rebuild", "step-done rebuilt")
+COPIES = '"$stage"/*/snapshot.db'
+CLAIMED = ("intent", "effect", "result")
 STAGED = ("step-done send",)
 STARTED = ("step-done start-etcd", "step-done identity", "step-done start-apiserver")
 BEFORE_THE_TOOL = ("step-done live", "step-done send")
 BEFORE_THE_SWAP = ("step-done rebuilt", "step-done hold-etcd", "step-done stop-etcd")
+
+
+Proof = Callable[[Scene, int], bool]
+"""Whether it took effect, by the host and by the command's exit status."""
+
+
+def by_death(_: Scene, status: int) -> bool:
+    """The controller was killed."""
+    return status == KILLED
+
+
+def by_failure(_: Scene, status: int) -> bool:
+    """The command did not end well."""
+    return status != 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +59,7 @@ class Kind:
     at: tuple[str, ...] = ()
     drivers: tuple[str, ...] = BOTH
     die: bool = False
+    proof: Proof = lambda _scene, _status: True  # asked when the command has ended
     between: str = ""  # done between two commands: what is touched, and put back after the next
 
     def fits(self, moment: str) -> bool:
@@ -48,7 +68,7 @@ class Kind:
 
 
 def _killed(what: str, *at: str) -> Kind:
-    return Kind("controller", f"SIGKILL {what}", at=at, die=True)
+    return Kind("controller", f"SIGKILL {what}", at=at, die=True, proof=by_death)
 
 
 _SSH, _NODE, _DATA, _OTHERS = "SSH", "node", "data, TLS", "concurrency, drift"
@@ -61,11 +81,14 @@ KINDS: Mapping[str, Kind] = {
     "killed-while-a-job-runs": Kind(
         "controller", "SIGKILL; its job goes on alone, and the resume comes while it runs",
         deeds.killed_while_a_job_runs, deeds.tool_back, ("host-started rebuild",),
+        proof=by_death,
     ),
     "sigint": Kind("controller", "Ctrl-C", deeds.signalled(signal.SIGINT)),
     "sigterm": Kind("controller", "SIGTERM", deeds.signalled(signal.SIGTERM)),
     "controller-disk-full": Kind(
-        "controller", "its journal cannot grow (RLIMIT_FSIZE)", deeds.controller_disk_full
+        "controller", "its journal cannot grow (RLIMIT_FSIZE)", deeds.controller_disk_full,
+        at=("step-done live", "step-done send", "step-done rebuild", "step-done swap"),
+        proof=by_failure,
     ),
     "journal-cut": Kind("controller", "half of the journal is gone", between="journal"),
     "journal-flipped": Kind("controller", "one bit of the journal", between="journal"),
@@ -73,7 +96,7 @@ KINDS: Mapping[str, Kind] = {
         "controller", "the state directory is gone: the run is adopted", between="state"
     ),
     "sshd-killed": Kind(
-        _SSH, "server and sessions by SIGKILL", deeds.sshd_killed, deeds.sshd_back, drivers=LOCAL
+        _SSH, "server and sessions by SIGKILL", deeds.sshd_killed, deeds.machine_on, drivers=LOCAL
     ),
     "connection-reset": Kind(
         _SSH, "all sessions by SIGKILL", deeds.sessions_killed, drivers=LOCAL
@@ -83,7 +106,7 @@ KINDS: Mapping[str, Kind] = {
         at=("host-started send", "intent send"), drivers=LOCAL,
     ),
     "logins-hang": Kind(
-        _SSH, "the server takes no new session for 6 s", deeds.listener_frozen, drivers=LOCAL
+        _SSH, "all sessions by SIGKILL, and none new for 6 s", deeds.logins_hang, drivers=LOCAL
     ),
     "peer-frozen": Kind(
         _SSH, "server and sessions stand still until the command has ended",
@@ -98,11 +121,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     "machine-restarted": Kind(_NODE, "off and on again", deeds.machine_restarted),
     "machine-off": Kind(
-        _NODE, "off until the command has ended", deeds.machine_off, deeds.machine_restarted
+        _NODE, "off until the command has ended", deeds.machine_off, deeds.machine_on
     ),
     "job-killed": Kind(
         _NODE, "the next job's body by SIGKILL", deeds.next_job_killed,
         at=("host-started send", "host-started rebuild", "host-started swap"),
+        proof=deeds.a_job_was_killed,
     ),
     "tool-missing": Kind(
         _NODE, "etcdutl is not there", deeds.tool_missing, deeds.tool_back, BEFORE_THE_TOOL
@@ -119,19 +143,20 @@ KINDS: Mapping[str, Kind] = {
         ("step-done live", "host-started stop-etcd"),
     ),
     "etcd-killed": Kind(
-        _NODE, "etcd by SIGKILL", lambda s: s.do("kill", "etcd"),
+        _NODE, "etcd by SIGKILL", deeds.etcd_killed,
         at=(*STARTED, "step-done live"),
     ),
     "apiserver-killed": Kind(
-        _NODE, "the stand-in for the apiserver by SIGKILL", lambda s: s.do("kill", "apiserver"),
-        drivers=LOCAL,
+        _NODE, "the stand-in for the apiserver by SIGKILL", deeds.apiserver_killed,
+        at=("step-done live", "step-done start-apiserver"), drivers=LOCAL,
     ),
     "etcd-started": Kind(
-        _NODE, "somebody starts etcd by its unit", lambda s: s.do("start", "etcd"), at=STOPPED
+        _NODE, "somebody tries to start etcd by its unit", lambda s: s.do("start", "etcd"),
+        at=STOPPED,
     ),
     "apiserver-started": Kind(
-        _NODE, "somebody starts an apiserver", lambda s: s.do("start", "apiserver"), at=STOPPED,
-        drivers=LOCAL,
+        _NODE, "somebody tries to start an apiserver", lambda s: s.do("start", "apiserver"),
+        at=STOPPED, drivers=LOCAL,
     ),
     "fence-removed": Kind(
         _NODE, "the fence is taken away, and etcd started",
@@ -144,12 +169,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     "foreign-file": Kind(
         _NODE, "a file in the data directory that is not etcd's",
-        shell('[ -d "$data" ] && echo "not etcd\'s" > "$data/lost+found.txt"'),
-        shell('rm -f "$data/lost+found.txt"'), ("step-done live",),
+        shell('echo "not etcd\'s" > "$data/lost+found.txt"'),
+        mending('rm -f "$data/lost+found.txt"'), ("step-done live",),
     ),
     "mode-changed": Kind(
         _NODE, "the data directory has other rights", shell('chmod 755 "$data"'),
-        shell('chmod 700 "$data"'), ("step-done live", "step-done stop-etcd"),
+        mending('chmod 700 "$data"'), ("step-done live", "step-done stop-etcd"),
     ),
     "folder-read-only": Kind(
         _NODE, "nothing can be renamed beside the data", deeds.folder_read_only,
@@ -164,29 +189,36 @@ KINDS: Mapping[str, Kind] = {
         ("host-started send", "step-done send"), DOCKER,
     ),
     "records-lost": Kind(
-        _NODE, "the node forgets its jobs", shell('rm -rf -- "$work"/*/jobs')
+        _NODE, "the node forgets its jobs", each('"$work"/*/jobs', 'rm -rf -- "$f"'),
+        at=("effect", "result"),
     ),
-    "owner-lost": Kind(_NODE, "the node forgets who claimed it", shell('rm -f "$work/owner"')),
+    "owner-lost": Kind(
+        _NODE, "the node forgets who claimed it", shell('rm "$work/owner"'), at=CLAIMED
+    ),
     "owner-altered": Kind(
-        _NODE, "another run holds the claim", deeds.owner_altered, deeds.owner_back
+        _NODE, "another run holds the claim", deeds.owner_altered, deeds.owner_back, CLAIMED
     ),
     "copy-altered": Kind(
-        _DATA, "one bit of a staged copy", flipped('"$stage"/*/snapshot.db'), at=STAGED
+        _DATA, "one bit of a staged copy", each(COPIES, FLIP), at=STAGED
     ),
-    "copy-truncated": Kind(_DATA, "a staged copy is shorter", deeds.copy_truncated, at=STAGED),
-    "copy-exchanged": Kind(_DATA, "a staged copy is another snapshot", deeds.exchanged, at=STAGED),
+    "copy-truncated": Kind(
+        _DATA, "a staged copy is shorter", each(COPIES, 'truncate -s -5000 "$f"'), at=STAGED
+    ),
+    "copy-exchanged": Kind(
+        _DATA, "a staged copy is another snapshot", each(COPIES, EXCHANGE), at=STAGED
+    ),
     "copy-removed": Kind(
-        _DATA, "a staged copy is gone", shell('rm -f "$stage"/*/snapshot.db'), at=STAGED
+        _DATA, "a staged copy is gone", each(COPIES, 'rm "$f"'), at=STAGED
     ),
     "rebuilt-removed": Kind(
-        _DATA, "the rebuilt data is gone", shell('rm -rf -- "$stage"/*/new'), at=REBUILT
+        _DATA, "the rebuilt data is gone", each('"$stage"/*/new', 'rm -rf -- "$f"'), at=REBUILT
     ),
     "rebuilt-altered": Kind(
-        _DATA, "one bit of the rebuilt data", flipped('"$stage"/*/new/*/member/snap/db'),
+        _DATA, "one bit of a rebuilt value", each('"$stage"/*/new/*/member/snap/db', FLIP),
         at=REBUILT,
     ),
     "data-altered": Kind(
-        _DATA, "one bit of the new data after the swap", flipped('"$data/member/snap/db"'),
+        _DATA, "one bit of a value after the swap", each('"$data/member/snap/db"', FLIP),
         at=("step-done swap",),
     ),
     "certificate-foreign": Kind(
@@ -201,7 +233,7 @@ KINDS: Mapping[str, Kind] = {
     "second-operator": Kind(_OTHERS, "a restore from another machine", deeds.second_operator),
     "second-session": Kind(_OTHERS, "a resume in another terminal", deeds.second_session),
     "inventory-drifted": Kind(_OTHERS, "another data directory in it", between="inventory"),
-    "snapshot-exchanged": Kind(_OTHERS, "the operator's snapshot is another", between="snapshot"),
+    "snapshot-damaged": Kind(_OTHERS, "one bit of the operator's snapshot", between="snapshot"),
     "etcd-slow": Kind("cluster", "a member stands still for 6 s", deeds.etcd_slow, at=STARTED),
     "network-cut": Kind(
         "cluster", "a member cannot reach the others", deeds.network_cut, deeds.network_mended,
@@ -217,7 +249,10 @@ def of(driver: str) -> list[str]:
 
 def main() -> None:
     name, driver, directory, host, state = sys.argv[1:]
-    KINDS[name].do(Scene(driver, Path(directory), host, Path(state)))
+    with suppress(NotDone):
+        KINDS[name].do(Scene(driver, Path(directory), host, Path(state)))
+        with Path(state).with_name("happened").open("a") as file:
+            file.write(f"{name}\n")
 
 
 if __name__ == "__main__":

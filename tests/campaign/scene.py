@@ -10,16 +10,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from docker.errors import APIError
+
 from drctl.errors import DrctlError
 from drctl.inventory import load_inventory
 from drctl.inventory.resolved import Member
 from drctl.lab import labs, layout, processes
 from drctl.lab.localsite import LocalSite
-from drctl.lab.site import Part, Site, SiteNode
+from drctl.lab.site import Part, Ran, Site, SiteNode
 from tests.operator import Operator
 
 # Within a data directory that is a mount point, else beside it.
 _STAGE = 'stage=$data.drctl; ! mountpoint -q "$data" || stage=$data/.drctl\n'
+
+
+class NotDone(Exception):
+    """There was nothing to do it to."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,16 @@ class Scene:
         return self.state.with_name("snap.db")
 
     def sh(self, script: str) -> str:
-        """Run a script on the host with the paths that matter as variables; its output."""
+        """Run a script on the host with the paths that matter as variables; its output, however it
+        ended."""
+        return self._run(script).output
+
+    def did(self, script: str) -> None:
+        """The same; NotDone where it did not end well: a fault that was none must not count."""
+        if (ran := self._run(script)).status:
+            raise NotDone(ran.output)
+
+    def _run(self, script: str) -> Ran:
         inventory = load_inventory(self.site.inventory)
         known = {
             "data": self.node.data_dir,
@@ -63,25 +78,30 @@ class Scene:
             "key": str(self.member.key),
         }
         told = "".join(f"{name}={shlex.quote(value)}\n" for name, value in known.items())
-        return self.site.sh(self.host, f"{told}{_STAGE}{script}", check=False).output
+        return self.site.sh(self.host, f"{told}{_STAGE}{script}", check=False)
 
     def etcd(self, signal: str) -> None:
-        """Send etcd's processes on the host a signal; none runs: nothing."""
-        self.sh(f'for p in $(pgrep -f "^$bin/etcd .*$data"); do kill -{signal} "$p"; done')
+        """Send etcd's processes on the host a signal."""
+        self.did(f'pids=$(pgrep -f "^$bin/etcd .*$data") && kill -{signal} $pids')
 
     def do(self, verb: str, part: Part) -> None:
         """`start`, `stop` or `kill` a part; what is fenced, or is not there, stays so."""
         with suppress(DrctlError, OSError):
             getattr(self.site, verb)(self.host, part)
 
-    def read(self, pattern: str) -> dict[str, bytes]:
-        """The files on the host that match a shell pattern (which may use the variables)."""
-        names = self.sh(f'for f in {pattern}; do [ -f "$f" ] && echo "$f"; done').split()
-        return {name: base64.b64decode(self.sh(f"base64 < {name}")) for name in names}
-
     def write(self, path: str, content: bytes) -> None:
-        """Put other bytes into a file that is there."""
-        self.sh(f"base64 -d > {path} <<'END'\n{base64.encodebytes(content).decode()}END\n")
+        """Put other bytes into a small file that is there."""
+        self.did(f"base64 -d > {path} <<'END'\n{base64.encodebytes(content).decode()}END\n")
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the host is switched off."""
+        if isinstance(self.site, LocalSite):
+            return not self.sshd()[0]
+        try:
+            return self.site.sh(self.host, "true", check=False).status != 0
+        except (DrctlError, APIError):
+            return True
 
     def sshd(self) -> tuple[list[int], list[int]]:
         """(the SSH server's pid, those of its sessions); pids of this machine, local labs only."""

@@ -24,7 +24,7 @@ from drctl.lab.scenario import Needs
 from drctl.lab.site import Site
 from tests.campaign import kinds
 from tests.campaign.kinds import KINDS
-from tests.campaign.scene import Scene
+from tests.campaign.scene import NotDone, Scene
 from tests.lab.each_boundary import boundaries
 from tests.operator import KILLED, Operator
 
@@ -35,7 +35,7 @@ EACH = 5
 """How often every kind comes alone, before they are mixed."""
 DRIFTED, LOCKED = 6, 7
 TRIES = 6
-PATIENCE = 3
+PATIENCE = 2
 """How many resumes that fail before the operator takes the run back."""
 
 
@@ -67,6 +67,9 @@ class World:
     site: Site = field(init=False)
     operator: Operator = field(init=False)
     moments: dict[str, list[str]] = field(default_factory=dict)
+    backwards: dict[str, list[str]] = field(default_factory=dict)  # those of rollbacks
+    exits: list[int] = field(default_factory=list)  # of this run's commands
+    happened: set[Fault] = field(default_factory=set)  # in this run
     wanted: str = ""
     base: int = 0
 
@@ -76,6 +79,8 @@ class World:
         options = Options(etcd=self.etcd, keys=60)
         needs = Needs(disk_mb=400 if self.driver == "docker" else 0)
         self.site = drivers.up(practice, self.directory, needs, options, print)
+        if self.driver == "local":  # the faults of SSH are done to OpenSSH's processes
+            assert layout.require(self.directory).ssh_server == "openssh", "no OpenSSH server here"
         self.operator = Operator(self.site.inventory, self.folder / "state")
         shutil.copy2(self.operator.backup(self.folder / "backup"), self.snapshot)
         seen = self.look()
@@ -86,6 +91,12 @@ class World:
             assert ran.returncode == 0, ran.stderr
             self.moments[order] = boundaries(log.read_text().splitlines())
             self._is_restored(self.operator.last_run())
+            self._forget()
+            self._restore(order, die="step-done start-etcd")
+            back = self.operator.rollback(moments=(log := self.folder / f"backwards-{order}"))
+            assert back.returncode == 0, back.stderr
+            passed = boundaries(log.read_text().splitlines())
+            self.backwards[order] = [moment for moment in passed if "undo-" in moment]
             self._forget()
 
     @property
@@ -121,12 +132,12 @@ class World:
         """One run, as a line for the record."""
         chance = random.Random(f"{self.driver}:{seed}:{number}")
         order = ORDERS[chance.randrange(len(ORDERS))]
-        faults = self._drawn(chance, number, self.moments[order])
         way = "rollback" if number % 4 == 3 else "resume"
+        faults = self._drawn(chance, number, order, way)
+        self.exits, self.happened = [], set()
         began, violation = time.monotonic(), ""
-        exits: list[int] = []
         try:
-            way = self._story(order, faults, way, exits)
+            way = self._story(order, faults, way)
         except (AssertionError, subprocess.TimeoutExpired) as error:
             violation = f"{type(error).__name__}: {str(error)[:900]}"
         return {
@@ -134,28 +145,34 @@ class World:
             "seed": seed,
             "run": number,
             "order": order,
-            "faults": [asdict(fault) for fault in faults],
-            "exits": exits,
+            "faults": [{**asdict(f), "happened": f in self.happened} for f in faults],
+            "exits": self.exits,
             "way": way,
             "seconds": round(time.monotonic() - began, 1),
             "violation": violation,
         }
 
-    def _drawn(self, chance: random.Random, number: int, moments: list[str]) -> list[Fault]:
-        """Every kind alone, EACH times; then two to four at once."""
+    def _drawn(self, chance: random.Random, number: int, order: str, way: str) -> list[Fault]:
+        """Every kind alone, EACH times; then two to four at once, of which all but the first come
+        while the operator resumes or rolls back."""
         names = kinds.of(self.driver)
         chosen = [names[number % len(names)]]
         if number >= EACH * len(names):
             chosen = chance.sample(names, chance.choice([2, 3, 4]))
+            if way == "rollback":  # where only what may come at any time makes sense
+                anytime = [name for name in names if not (KINDS[name].at or KINDS[name].between)]
+                chosen = chosen[:1] + chance.sample(anytime, len(chosen) - 1)
         faults = []
-        for name in chosen:
-            places = [moment for moment in moments if KINDS[name].fits(moment)]
+        for place, name in enumerate(chosen):
+            backwards = place > 0 and way == "rollback"
+            passed = self.backwards[order] if backwards else self.moments[order]
+            places = [moment for moment in passed if KINDS[name].fits(moment)]
             assert places, f"{name}: none of its moments passes"
             host = chance.choice(self.members).name
             faults.append(Fault(name, chance.choice(places), host))
         return faults
 
-    def _story(self, order: str, faults: Sequence[Fault], way: str, exits: list[int]) -> str:
+    def _story(self, order: str, faults: Sequence[Fault], way: str) -> str:
         with witness.gateway(self.site, self.members[0]) as gateway:
             data.write_keys(gateway, f"later-{time.time_ns()}", 3, 16)
         before = self.look()
@@ -164,38 +181,49 @@ class World:
         if between and not during:  # there must be a run to come back to
             moments = [moment for moment in self.moments[order] if moment.startswith("effect")]
             during = [replace(between[0], kind="killed-after-effect", moment=moments[0])]
-        self._type(exits, "restore", order, during[:1])
+        self._type("restore", order, *during[:1])
         for fault in during[1:]:
             if self._goes_on():
-                self._type(exits, way, order, [fault])
+                self._type(way, order, fault)
         for fault in between:
             if self._goes_on():
                 meet = self._adopted if KINDS[fault.kind].between == "state" else self._touched
-                meet(fault.kind, exits)
-        return self._passed_by(exits) or self._to_the_end(order, way, exits, before)
+                meet(fault)
+        return self._passed_by() or self._to_the_end(order, way, before)
 
     def _restore(self, order: str, **how: Any) -> subprocess.CompletedProcess[str]:
         more = ["--replace-healthy", "--runbook", order]
         return self.operator.restore(self.snapshot, *more, **how)
 
-    def _type(self, exits: list[int], way: str, order: str, faults: Sequence[Fault]) -> None:
+    def _type(self, way: str, order: str, fault: Fault | None = None) -> None:
         """One command, with what goes wrong in it; then the operator mends the world."""
         how: dict[str, str] = {}
-        for fault in faults:
-            if KINDS[fault.kind].die:
-                how["die"] = fault.moment
-            else:
-                words = [sys.executable, "-m", "tests.campaign.kinds", fault.kind, self.driver]
-                words += [str(self.directory), fault.host, str(self.operator.state)]
-                how |= {"at": fault.moment, "do": " ".join(words)}
+        kind = KINDS[fault.kind] if fault else None
+        if fault and kind and kind.die:
+            how["die"] = fault.moment
+        elif fault:
+            words = [sys.executable, "-m", "tests.campaign.kinds", fault.kind, self.driver]
+            words += [str(self.directory), fault.host, str(self.operator.state)]
+            how |= {"at": fault.moment, "do": " ".join(words)}
         if way == "restore":
             ended = self._restore(order, **how)
         else:
             ended = getattr(self.operator, way)(**how)
-        exits.append(ended.returncode)
-        for fault in faults:
-            KINDS[fault.kind].mend(self.scene(fault.host))
+        self.exits.append(ended.returncode)
+        if fault and kind:
+            scene = self.scene(fault.host)
+            if (kind.die or self._done()) and kind.proof(scene, ended.returncode):
+                self.happened.add(fault)
+            with suppress(NotDone):
+                kind.mend(scene)
         self._is_well_said(ended)
+
+    def _done(self) -> bool:
+        """Whether the deed of the last command took effect (tests.campaign.kinds)."""
+        told = self.folder / "happened"
+        done = told.exists()
+        told.unlink(missing_ok=True)
+        return done
 
     @staticmethod
     def _is_well_said(ended: subprocess.CompletedProcess[str]) -> None:
@@ -214,8 +242,9 @@ class World:
     def _goes_on(self) -> bool:
         return self._shown().get("state", "done") not in ("done", "rolled-back")
 
-    def _touched(self, kind: str, exits: list[int]) -> None:
+    def _touched(self, fault: Fault) -> None:
         """The next command meets what was done, and refuses or copes; then all is put back."""
+        kind = fault.kind
         journal = max(self.operator.state.glob("*/*/journal.sqlite"))
         touched = {"inventory": self.site.inventory, "snapshot": self.snapshot}
         path = touched.get(KINDS[kind].between, journal)
@@ -231,26 +260,30 @@ class World:
             changed = yaml.safe_dump(drifted).encode()
         path.write_bytes(changed)
         ended = self.operator.resume()
-        exits.append(ended.returncode)
+        self.exits.append(ended.returncode)
         if path != journal or ended.returncode:
             path.write_bytes(whole)
         self._is_well_said(ended)
-        if kind in ("journal-cut", "inventory-drifted"):
-            assert ended.returncode, f"{kind} was not noticed"
+        if ended.returncode:
+            self.happened.add(fault)
+        else:  # half of the journal's bits are in free pages, where a flip is none
+            assert kind == "journal-flipped", f"{kind} was not noticed"
 
-    def _adopted(self, _kind: str, exits: list[int]) -> None:
+    def _adopted(self, fault: Fault) -> None:
         """The operator's machine is gone: another one adopts the run, if it had touched a node."""
         changed = self._shown()["changed"]
         lost = self.operator.state.rename(self.folder / "lost")
         adopted = self.operator.types("runs", "adopt", *self.operator.on, "--gone")
-        exits.append(adopted.returncode)
-        if adopted.returncode:
+        self.exits.append(adopted.returncode)
+        if adopted.returncode == 0:
+            self.happened.add(fault)
+        else:
             assert not changed, f"not adopted: {adopted.stderr[-600:]}"
             shutil.rmtree(self.operator.state, ignore_errors=True)
             lost.rename(self.operator.state)
         shutil.rmtree(lost, ignore_errors=True)
 
-    def _to_the_end(self, order: str, way: str, exits: list[int], before: Look) -> str:
+    def _to_the_end(self, order: str, way: str, before: Look) -> str:
         """Type what drctl says until the run has ended well."""
         for attempt in range(TRIES):
             run = self._shown()
@@ -258,9 +291,9 @@ class World:
                 break
             if not run.get("changed"):
                 self._is(before, "a run that changed nothing")
-                self._type(exits, "restore", order, ())
+                self._type("restore", order)
                 continue
-            self._type(exits, "rollback" if attempt >= PATIENCE else way, order, ())
+            self._type("rollback" if attempt >= PATIENCE else way, order)
         run = self._shown()
         state = str(run.get("state"))
         assert state in ("done", "rolled-back"), f"no end: {run.get('error')}"
@@ -304,7 +337,7 @@ class World:
             hosts = layout.require(self.directory).hosts
             assert all(data.stand_in_ready(host) for host in hosts), "a stand-in does not answer"
 
-    def _passed_by(self, exits: list[int]) -> str:
+    def _passed_by(self) -> str:
         """I9: whoever came second was turned away; or did all of it before the first claimed the
         nodes, and then the first has changed nothing."""
         told, theirs = self.folder / "second", self.folder / "another-machine"
@@ -312,7 +345,7 @@ class World:
         told.unlink(missing_ok=True)
         assert set(statuses) <= {"0", *TURNED_AWAY}, f"second operator ended with {statuses}"
         if won := "0" in statuses:
-            assert exits[-1] in (DRIFTED, LOCKED), f"both went on: {exits}, {statuses}"
+            assert self.exits[-1] in (DRIFTED, LOCKED), f"both went on: {self.exits}, {statuses}"
             assert not self._shown()["changed"]
             self._is_restored(Operator(self.site.inventory, theirs).last_run())
             self._serves()
