@@ -43,7 +43,7 @@ etcd.is_planned_identity
 etcd.may_be_removed
     kept_data, kept_wal (path), bytes_data, bytes_wal, swapped_data, swapped_wal (yes|no)
 etcd.writes_and_reads
-    probe (ok, or what went wrong), probe_read (what was read back)
+    probe (ok, or what went wrong)
 kube.serves
     ready.<service> (ok, or what it said)
 kube.settings_fit

@@ -23,7 +23,6 @@ from drctl.inventory.model import (
 from drctl.inventory.presets import PRESETS, STANDARD_SERVICES
 from drctl.inventory.resolved import (
     Commands,
-    EtcdSettings,
     Host,
     Inventory,
     Kubernetes,
@@ -31,7 +30,6 @@ from drctl.inventory.resolved import (
     Member,
     Prepare,
     Service,
-    Tls,
     Tools,
 )
 
@@ -58,12 +56,10 @@ def resolve(file: InventoryFile, path: Path, warnings: tuple[str, ...] = ()) -> 
         services["etcd"] = services["etcd"].model_copy(update={"ports": _ports(members)})
     return Inventory(
         cluster=file.cluster,
-        layout=file.layout,
         path=path,
         known_hosts=local_path(file.known_hosts, path),
         hosts=hosts,
         groups=file.groups,
-        etcd=_settings(etcd),
         members=members,
         kubernetes={name: _kubernetes(host, kubernetes) for name, host in hosts.items()},
         prepare=_prepare(file, members, hosts, path),
@@ -71,7 +67,6 @@ def resolve(file: InventoryFile, path: Path, warnings: tuple[str, ...] = ()) -> 
             name: _service(name, service, file, hosts, commands)
             for name, service in services.items()
         },
-        commands=commands,
         settle_seconds=file.options.settle_seconds,
         warnings=warnings,
     )
@@ -106,12 +101,6 @@ def _host(name: str, host: HostFile, defaults: ReachFile, inventory: Path) -> Ho
         become=reach.become or ("none" if reach.user == "root" else "sudo"),
         work_dir=expand(work_dir, host=name, address=cluster_address),
     )
-
-
-def _settings(etcd: EtcdFile) -> EtcdSettings:
-    names = set(EtcdSettings.model_fields) - {"tls"}
-    tls = Tls(**dict(etcd.tls)) if etcd.tls else None
-    return EtcdSettings(**{name: getattr(etcd, name) for name in names}, tls=tls)
 
 
 def _kubernetes(host: Host, file: KubernetesFile) -> Kubernetes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import posixpath
 from collections.abc import Iterable
 from pathlib import Path
@@ -73,27 +71,6 @@ class Member(Resolved):
         """Where the certificates lie, for whoever must be shown them; each folder once."""
         paths = (self.ca, self.cert, self.key)
         return tuple(dict.fromkeys(posixpath.dirname(path) for path in paths if path))
-
-
-class Tls(Resolved):
-    """Certificate paths, placeholders not yet filled."""
-
-    ca: str
-    cert: str
-    key: str
-
-
-class EtcdSettings(Resolved):
-    """etcd's settings for all members, placeholders not yet filled; `Member` has them filled."""
-
-    bin_dir: str
-    data_dir: str
-    wal_dir: str | None
-    owner: str | None
-    peer_url: str
-    client_url: str
-    member_name: str
-    tls: Tls | None
 
 
 class Kubernetes(Resolved):
@@ -168,17 +145,14 @@ class Inventory(Resolved):
     """One cluster. `groups` holds host names in the order written."""
 
     cluster: str
-    layout: str
     path: Path
     known_hosts: Path | None
     hosts: dict[str, Host]
     groups: dict[str, tuple[str, ...]]
-    etcd: EtcdSettings
     members: tuple[Member, ...]
     kubernetes: dict[str, Kubernetes]
     prepare: Prepare | None
     services: dict[str, Service]
-    commands: Commands | None
     settle_seconds: float
     warnings: tuple[str, ...]
     abandoned: tuple[str, ...] = ()  # hosts that a run goes on without; never written in a file
@@ -271,11 +245,6 @@ class Inventory(Resolved):
             facts[f"services.{name}.units"] = " ".join(service.units)
             facts[f"services.{name}.manager"] = service.manager
         return facts
-
-    def fingerprint(self) -> str:
-        """The sha256 of `meaning`, in hex: equal inventories in meaning have equal ones."""
-        text = json.dumps(self.meaning(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _member_meaning(member: Member) -> dict[str, str]:

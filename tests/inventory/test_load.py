@@ -42,7 +42,6 @@ def test_everything_the_example_offers_in_comments_is_valid(write: Write, tmp_pa
     assert inventory.members[1].name == "etcd2"
     assert inventory.members[0].wal_dir == "/var/lib/etcd-wal"
     assert inventory.services["dependents"].units == ("etcd-backup.timer",)
-    assert inventory.commands is not None
 
 
 def test_a_short_kubeasz_inventory_says_everything(write: Write) -> None:
@@ -236,13 +235,12 @@ def test_meaning_names_what_drifted(write: Write) -> None:
     assert {key: (old[key], new[key]) for key in old if old[key] != new[key]} == {
         "members.m2.data_dir": ("/var/lib/etcd", "/data")
     }
-    assert before.fingerprint() != moved.fingerprint()
 
 
 def test_how_one_logs_in_is_no_drift(write: Write) -> None:
     before = load_inventory(write(GOOD))
     other = load_inventory(write(GOOD.replace("ops", "admin")))
-    assert before.fingerprint() == other.fingerprint()
+    assert before.meaning() == other.meaning()
 
 
 def test_an_inventory_is_frozen(write: Write) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from drctl.etcd.answers import EndpointStatus, MemberList
+from drctl.etcd.answers import EndpointStatus
 from drctl.etcd.identity import to_hex
 from drctl.etcd.judges.blank import is_own_blank
 from drctl.etcd.judges.common import (
@@ -106,7 +106,7 @@ def live_state(evidence: Evidence) -> Verdict:
     procedure's step 1): there is nothing to lose. Nor is there in the blank cluster that this run
     began, known by its cluster id.
 
-    Yields quorum, answering, live_revision (None when unknown), live_cluster_id, live_members.
+    Yields quorum, answering, live_revision (None when unknown), live_cluster_id.
     """
     voices, _ = _voices(evidence)
     answering = {host: v.status for host, v in voices.items() if v.status is not None}
@@ -121,7 +121,6 @@ def live_state(evidence: Evidence) -> Verdict:
         "answering": sorted(answering),
         "live_revision": revision,
         "live_cluster_id": agreed(clusters) or "",
-        "live_members": _member_names(voices),
     }
     snapshot = evidence.facts.get("snapshot")
     blank = most and len(answering) >= len(expected_members(evidence)) and (revision or 0) <= 1
@@ -131,16 +130,6 @@ def live_state(evidence: Evidence) -> Verdict:
     problems += _still_serving(evidence)
     warnings = [*began_anew, *_survivor(quorum, values, snapshot), *_foreign(clusters, snapshot)]
     return Verdict(values, tuple(problems), tuple(warnings), _live_findings(values))
-
-
-def _member_names(voices: Mapping[str, Voice]) -> list[dict[str, Any]]:
-    lists: list[MemberList] = [v.members for v in voices.values() if v.members is not None]
-    if not lists:
-        return []
-    return [
-        {"name": one.name, "id": to_hex(one.id), "peer_urls": list(one.peer_urls)}
-        for one in lists[0].members
-    ]
 
 
 def _ahead(revision: int | None, snapshot: Mapping[str, Any] | None) -> str:
@@ -299,14 +288,14 @@ def same_old_cluster(evidence: Evidence) -> Verdict:
     """After a rollback: proves that the old cluster is back, by its id and a leader, on every
     member that answered before the run (`values["answering"]`; all, where that is unknown).
 
-    The id is `values["old_cluster_id"]`, or `live_cluster_id`. Where neither is known, all must at
-    least agree on one. The others may stay silent: they were, before. A cluster that had no quorum
+    The id is `values["live_cluster_id"]`; where that is not known, all must at least agree on one.
+    The others may stay silent: they were, before. A cluster that had no quorum
     before has none now, and a member that starts without one answers nobody: then only what does
     answer is judged.
     """
     voices, _ = _voices(evidence)
     needed = _must_be_back(evidence, voices)
-    old = evidence.values.get("old_cluster_id") or evidence.values.get("live_cluster_id") or ""
+    old = evidence.values.get("live_cluster_id") or ""
     problems = [p for p in forgotten(evidence, "unproven") if p.host in needed]
     clusters = {h: to_hex(v.status.cluster_id) for h, v in voices.items() if v.status}
     for host in sorted(needed & {*evidence.answers, *evidence.silent}):
