@@ -18,10 +18,12 @@ from drctl.lab.scenario import Act, Item, Scenario, chosen
 from drctl.lab.scene import Scene
 from drctl.lab.site import Site
 from drctl.lab.times import utc_now
+from drctl.lab.waiting import until
 
 # A survivor that led goes on as the leader for up to two election timeouts (etcd: 1 s each) after
-# its peers are gone, and a restore refuses to replace a cluster that has one. Nobody types so soon.
-_NOTICED_SECONDS = 3.0
+# its peers are gone, on a slow machine longer, and a restore refuses to replace a cluster that has
+# one. Nobody types so soon.
+_NOTICED_SECONDS, _NOTICED_AT_LAST_SECONDS = 3.0, 60.0
 LATER_KEYS = 25
 _VALUE_BYTES = 256
 TROUBLE = (DrctlError, OSError)
@@ -116,6 +118,13 @@ class Rehearsal:
         for act in self.scenario.damage:
             self._act(act, "damage")
         time.sleep(_NOTICED_SECONDS)
+        until(lambda: not self._has_stale_leader(), _NOTICED_AT_LAST_SECONDS, "a rest without a leader")
+
+    def _has_stale_leader(self) -> bool:
+        """Whether a minority that is left still follows a leader."""
+        told = [witness.leader(self.site, node) for node in self.scene.members]
+        heard = [one for one in told if one is not None]
+        return any(heard) and len(heard) * 2 <= len(told)
 
     def _write_before(self) -> None:
         """What only real Kubernetes can hold: a lab's bare etcd was filled when it came up."""

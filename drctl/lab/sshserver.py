@@ -62,8 +62,10 @@ def answers(lab: Lab, host: LabHost) -> bool:
         return _greets(host)
     quiet = [client, "-n", "-o", "BatchMode=yes"]
     argv = [*quiet, *client_argv(lab, host, client)[1:], "exit 0"]
-    told = subprocess.run(argv, capture_output=True, timeout=30)
-    return told.returncode == 0
+    try:
+        return subprocess.run(argv, capture_output=True, timeout=30).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def _greets(host: LabHost) -> bool:

@@ -75,6 +75,15 @@ def answers(site: Site, node: SiteNode) -> bool:
         return False
 
 
+def leader(site: Site, node: SiteNode) -> int | None:
+    """The id of the leader that the host's member follows, 0 for none; None: it does not answer."""
+    try:
+        with gateway(site, node, timeout=4.0) as door:
+            return int(door.status().get("leader", 0))
+    except GatewayError:
+        return None
+
+
 def etcdctl(site: Site, node: SiteNode, *arguments: str) -> str:
     """What etcd's own tool prints, asked by the host's member alone; OSError when it fails."""
     access = site.etcd

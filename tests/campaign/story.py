@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from drctl.errors import Refused
+from drctl.errors import Refused, StepFailed
 from drctl.lab import data, drivers, layout, witness
 from drctl.lab.drivers import Options
 from drctl.lab.scenario import Needs
@@ -25,6 +25,7 @@ from drctl.lab.site import Site
 from tests.campaign import kinds
 from tests.campaign.kinds import KINDS
 from tests.campaign.scene import NotDone, Scene
+from tests.lab.conftest import stand_ins_serve
 from tests.lab.each_boundary import boundaries
 from tests.operator import KILLED, Operator
 
@@ -138,7 +139,7 @@ class World:
         began, violation = time.monotonic(), ""
         try:
             way = self._story(order, faults, way)
-        except (AssertionError, subprocess.TimeoutExpired) as error:
+        except (AssertionError, StepFailed, subprocess.TimeoutExpired) as error:
             violation = f"{type(error).__name__}: {str(error)[:900]}"
         return {
             "driver": self.driver,
@@ -334,8 +335,7 @@ class World:
             )
             assert not left, f"{member.name}: left behind: {left}"
         if self.driver == "local":
-            hosts = layout.require(self.directory).hosts
-            assert all(data.stand_in_ready(host) for host in hosts), "a stand-in does not answer"
+            stand_ins_serve(layout.require(self.directory))
 
     def _passed_by(self) -> str:
         """I9: whoever came second was turned away; or did all of it before the first claimed the

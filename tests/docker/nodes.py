@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import socket
 import subprocess
 import time
 import uuid
@@ -18,6 +17,7 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.models.networks import Network
 
+from drctl.lab.docker.places import free_ports
 from tests.docker.engine import LABEL, owner
 
 BOOT_SECONDS = 90
@@ -175,7 +175,8 @@ class Nodes:
     ) -> tuple[Container, int]:
         place = network.name if network else None
         endpoint = self.client.api.create_endpoint_config(ipv4_address=address)
-        port = _free_port()
+        # Chosen here, not by the engine: the engine would choose another one after each restart.
+        (port,) = free_ports(1)
         container = self.client.containers.create(
             self.image,
             name=f"drctl-test-{name}-{uuid.uuid4().hex[:8]}",
@@ -196,14 +197,6 @@ class Nodes:
             container.remove(force=True, v=True)
             raise
         return container, port
-
-
-def _free_port() -> int:
-    # Chosen here, not by the engine: the engine would choose another one after each restart.
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _address(container: Container) -> str:

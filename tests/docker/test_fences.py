@@ -17,7 +17,8 @@ from tests.docker.nodes import Node, Nodes, Ran
 WORK = "/var/lib/drctl"
 PLAIN = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
 RESTARTING = PLAIN.replace("[Install]", "Restart=always\nRestartSec=100ms\n[Install]")
-TIMER = "[Timer]\nOnActiveSec=100ms\nUnit={job}\n[Install]\nWantedBy=timers.target\n"
+SOON = "OnActiveSec=100ms\nAccuracySec=1ms"
+TIMER = f"[Timer]\n{SOON}\nUnit={{job}}\n[Install]\nWantedBy=timers.target\n"
 JOB = "[Service]\nType=oneshot\nExecStart=/bin/touch /run/{name}-ran\n"
 
 
@@ -168,6 +169,9 @@ def test_restart_always_does_not_pass_the_fence(unit: Unit) -> None:
     unit.node.sh(f"sleep 0.5; timeout 20 sh -c 'until systemctl is-active {unit.name}; do :; done'")
     unit.verb("fence")
     unit.systemctl("kill --signal=KILL")
+    unit.node.sh(
+        f"timeout 60 sh -c 'until [ $(systemctl is-active {unit.name}) = inactive ]; do :; done'"
+    )
     unit.node.sh("sleep 1")
     assert unit.state == "inactive"
 
@@ -180,5 +184,6 @@ def test_a_timer_does_not_get_past_the_fence_of_its_service(rebooting: Node) -> 
     rebooting.sh("systemctl start late.timer && sleep 1.5")
     assert rebooting.sh("test -e /run/late-ran", check=False).status == 1
     late.verb("unfence")
-    rebooting.sh("systemctl restart late.timer && sleep 1.5 && test -e /run/late-ran")
+    rebooting.sh("systemctl restart late.timer")
+    rebooting.sh("timeout 60 sh -c 'until test -e /run/late-ran; do sleep 0.1; done'")
     rebooting.sh("systemctl stop late.timer; rm /etc/systemd/system/late.service")

@@ -11,6 +11,7 @@ from string import Template
 import pytest
 
 from drctl.lab import certs
+from drctl.lab.waiting import until
 from tests.docker import images
 from tests.docker.cluster import Cluster, own_network
 from tests.docker.nodes import USER, Node, Nodes
@@ -152,7 +153,7 @@ def test_restored_on_machines_that_had_nothing(
     assert b"PRIVATE KEY" not in b"".join(p.read_bytes() for p in operator.state.rglob("*.sqlite"))
 
     first.reboot()
-    assert first.state("etcd") == "active"
+    until(lambda: first.state("etcd") == "active", 90, "etcd")
     undone = operator.rollback()
     assert undone.returncode == 0, undone.stderr
     assert new_hosts.each(EVERYTHING) == blank

@@ -21,7 +21,7 @@ def test_static_check(command: str) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     if told.returncode:
         pytest.fail(f"{command}\n{told.stdout}", pytrace=False)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from drctl.errors import StepFailed
 from drctl.lab import data, layout, local
+from drctl.lab.gateway import GatewayError
 from drctl.lab.layout import Lab
+from drctl.lab.waiting import until
 from tests.operator import Operator
 
 
@@ -20,9 +23,26 @@ def quiet(_: str) -> None:
 
 
 def content(lab: Lab) -> dict[str, bytes]:
-    """Every key under /registry, from the first member."""
-    with data.gateway(lab.hosts[0]) as gateway:
-        return gateway.read_all(data.PREFIX)
+    """Every key under /registry, from the first member; its leader may just be changing."""
+    found: dict[str, bytes] = {}
+
+    def read() -> bool:
+        try:
+            found.clear()
+            with data.gateway(lab.hosts[0]) as gateway:
+                found.update(gateway.read_all(data.PREFIX))
+        except GatewayError:
+            return False
+        return True
+
+    until(read, 60, f"{lab.hosts[0].name}: etcd")
+    return found
+
+
+def stand_ins_serve(lab: Lab) -> None:
+    """Every apiserver stand-in answers; just started, it may need a while on a slow machine."""
+    for host in lab.hosts:
+        until(partial(data.stand_in_ready, host), 60, f"{host.name}: the stand-in")
 
 
 def ssh(

@@ -24,6 +24,7 @@ from pathlib import Path
 from drctl.etcd.answers import parse_hashkv
 from drctl.lab import binaries, data, layout, local
 from drctl.lab.layout import Lab
+from tests.lab.conftest import stand_ins_serve
 from tests.operator import KILLED, Operator
 
 ROLLBACK_EVERY = 3
@@ -92,7 +93,7 @@ def check_rollback(lab: Lab, operator: Operator, before: tuple[str, str, list[in
     done = operator.rollback()
     assert done.returncode == 0, f"rollback ended with {done.returncode}: {done.stderr[-800:]}"
     assert look(lab, operator) == before, "not as before the run"
-    assert all(data.stand_in_ready(host) for host in lab.hosts), "a stand-in does not answer"
+    stand_ins_serve(lab)
 
 
 def look(lab: Lab, operator: Operator) -> tuple[str, str, list[int]]:

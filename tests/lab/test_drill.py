@@ -93,7 +93,7 @@ def test_drill_tells_a_whole_restore_from_half_a_one(
     by_hand: ByHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = by_hand.forgotten
-    monkeypatch.setattr(claim, "PATIENCE_SECONDS", 1.0 if half else 30.0)
+    monkeypatch.setattr(claim, "PATIENCE_SECONDS", 5.0 if half else 60.0)
     monkeypatch.setattr(proofs, "CAN_BUMP", (99,))  # this operator does not bump
     site = local.site(by_hand.lab.directory)
     seen = Rehearsal(site, scenario.load("majority-data-lost"), by_hand, quiet)

@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -69,9 +70,10 @@ def test_status_is_the_documented_document_and_its_paths_exist(lab: Lab) -> None
     keys = {"name", "ssh_host", "ssh_port", "services", "data_dir", "wal_dir"}
     assert all(set(node) == keys for node in told["nodes"])
     etcd = told["etcd"]
-    argv = [etcd["etcdctl"], "--endpoints", ",".join(etcd["endpoints"]), "endpoint", "health"]
+    patient = ["--command-timeout", "60s", "--endpoints", ",".join(etcd["endpoints"])]
+    argv = [etcd["etcdctl"], *patient, "endpoint", "health"]
     tls = ["--cacert", etcd["cacert"], "--cert", etcd["cert"], "--key", etcd["key"]]
-    subprocess.run([*argv, *tls], check=True, capture_output=True, timeout=20)
+    subprocess.run([*argv, *tls], check=True, capture_output=True, timeout=90)
 
 
 def test_inventory_is_one_that_the_product_reads(lab: Lab) -> None:
@@ -79,7 +81,9 @@ def test_inventory_is_one_that_the_product_reads(lab: Lab) -> None:
     assert [member.name for member in inventory.members] == [h.member_name for h in lab.hosts]
     assert inventory.warnings == ()
     ready = inventory.services["apiserver"].ready["node-2"]
-    assert ready and subprocess.run(ready, shell=True, capture_output=True).returncode == 0
+    assert ready
+    probed = partial(subprocess.run, ready, shell=True, capture_output=True)
+    until(lambda: probed().returncode == 0, 60, "the inventory's probe")
 
 
 def test_ssh_runs_commands_and_tells_their_status(any_ssh: Lab) -> None:
@@ -115,17 +119,17 @@ def test_a_command_outlives_its_connection(any_ssh: Lab) -> None:
     client = subprocess.Popen(
         [*argv, "touch $HOME/begun; setsid sh -c 'sleep 1; touch $HOME/done'"]
     )
-    until((home / "begun").exists, 10, "the command")
+    until((home / "begun").exists, 60, "the command")
     client.kill()
     client.wait()
-    until((home / "done").exists, 10, "the command's end")
+    until((home / "done").exists, 60, "the command's end")
 
 
 def test_a_killed_etcd_comes_back_unless_it_is_fenced(lab: Lab) -> None:
     host = lab.hosts[0]
     first = int(control(host, "pid")[1])
     os.kill(first, signal.SIGKILL)
-    until(lambda: answers(host), 20, "etcd")
+    until(lambda: answers(host), 60, "etcd")
     second = int(control(host, "pid")[1])
     assert second != first
     commands = load_inventory(lab.inventory).services["etcd"].commands
@@ -144,7 +148,7 @@ def test_a_killed_etcd_comes_back_unless_it_is_fenced(lab: Lab) -> None:
     time.sleep(1.5)
     assert verb("running") != 0
     assert verb("unfence") == 0 and verb("start") == 0
-    until(lambda: answers(host), 20, "etcd")
+    until(lambda: answers(host), 60, "etcd")
     assert verb("running") == 0
 
 
@@ -160,7 +164,7 @@ def test_the_stand_in_serves_reads_writes_and_wants_a_certificate(lab: Lab) -> N
         method="PUT",
         body=b"one",
     )
-    until(lambda: data.stand_in_value(host, key) == b"one", 10, "the watch")
+    until(lambda: data.stand_in_value(host, key) == b"one", 60, "the watch")
     assert data.stand_in_value(host, "/registry/none") is None
     assert data.ask_stand_in(host, "/count?prefix=/registry/configmaps/")["count"] == 300
     with pytest.raises(urllib.error.HTTPError, match="401"):

@@ -11,7 +11,7 @@ import pytest
 
 from drctl.lab import data
 from drctl.lab.layout import Lab
-from tests.lab.conftest import content
+from tests.lab.conftest import content, stand_ins_serve
 from tests.lab.test_restore import footprint, write_later
 from tests.operator import KILLED, Operator
 
@@ -61,7 +61,7 @@ def test_what_was_written_is_counted_asked_for_and_kept(
     assert operator.status()["cluster_id"] == old != restored
     assert content(lab) == before
     assert [host.data_dir.stat().st_ino for host in lab.hosts] == inodes
-    assert all(data.stand_in_ready(host) for host in lab.hosts)
+    stand_ins_serve(lab)
     for host in lab.hosts:
         kept = host.data_dir.with_name("etcd.drctl") / run["run"] / "restored"
         assert f"{host.name}:{kept}" in back.stderr

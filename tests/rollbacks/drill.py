@@ -18,6 +18,7 @@ from drctl.lab.kubeapi import KubeApi
 from drctl.lab.localsite import LocalSite
 from drctl.lab.site import Site, SiteNode
 from drctl.lab.waiting import until
+from tests.lab.conftest import stand_ins_serve
 from tests.operator import KILLED, Operator
 
 SECONDS = 120.0
@@ -195,7 +196,7 @@ class Drill:
         assert self.machines() == before.machines, f"{self.machines()}, was {before.machines}"
         whole = self._same_content(before)
         if isinstance(self.site, LocalSite):
-            assert all(data.stand_in_ready(host) for host in self.site.lab.hosts)
+            stand_ins_serve(self.site.lab)
         if self.site.kubernetes:
             self._until_kubernetes_serves()
             self._same_objects(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -117,8 +118,8 @@ def test_cut_in_the_middle_is_unknown(site: Site, tmp_path: Path) -> None:
     relay = site.relay(site.node())
     site.trust(relay)
     transport = site.transport(site.host("n1", relay))
-    threading.Thread(target=_when, args=(tmp_path / "began", relay.cut)).start()
-    body = f"touch {tmp_path}/began; sleep 3; touch {tmp_path}/done"
+    _later(tmp_path / "began", relay.cut)
+    body = f"touch {tmp_path}/began; sleep 8"
     with pytest.raises(ConnectionLost, match="unknown") as caught:
         transport.run("n1", Script("stop-etcd", body), deadline=30)
     assert caught.value.host == "n1"
@@ -127,11 +128,16 @@ def test_cut_in_the_middle_is_unknown(site: Site, tmp_path: Path) -> None:
     assert again.stdout == "back\n"
 
 
-def _when(path: Path, act: object) -> None:
-    while not path.exists():
-        time.sleep(0.02)
-    assert callable(act)
-    act()
+def _later(path: Path, act: Callable[[], object]) -> None:
+    """Act when there is a file at `path`; not waited for longer than a test may last."""
+
+    def wait() -> None:
+        gives_up = time.monotonic() + 60
+        while not path.exists() and time.monotonic() < gives_up:
+            time.sleep(0.02)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def test_cut_script_is_not_run_in_part(one: SshTransport) -> None:
@@ -149,10 +155,11 @@ def test_frozen_peer_ends_by_the_deadline(site: Site, tmp_path: Path) -> None:
     relay = site.relay(site.node())
     site.trust(relay)
     transport = site.transport(site.host("n1", relay))
-    threading.Thread(target=_when, args=(tmp_path / "began", relay.freeze)).start()
+    assert transport.run("n1", Script("t", "true"), deadline=30).ok
+    _later(tmp_path / "began", relay.freeze)
     began = time.monotonic()
     with pytest.raises(ConnectionLost, match="no answer within 3 s"):
-        transport.run("n1", Script("t", f"touch {tmp_path}/began; sleep 2"), deadline=3)
+        transport.run("n1", Script("t", f"touch {tmp_path}/began; sleep 8"), deadline=3)
     assert time.monotonic() - began < 3 + BOUND
     assert transport.run("n1", Script("t", "echo back"), deadline=30).stdout == "back\n"
 
@@ -205,7 +212,7 @@ def test_refused_port_and_unknown_name_are_unreachable(site: Site) -> None:
 def test_connection_that_died_while_idle_is_made_again(site: Site, death: str) -> None:
     relay = site.relay(site.node())
     site.trust(relay)
-    transport = site.transport(site.host("n1", relay), connect=3)
+    transport = site.transport(site.host("n1", relay), connect=10)
     assert transport.run("n1", Script("t", "true"), deadline=30).ok
     getattr(relay, death)()
     assert transport.run("n1", Script("t", "echo again"), deadline=30).stdout == "again\n"
@@ -256,13 +263,13 @@ def test_close_ends_calls_and_threads_and_may_be_repeated(site: Site, tmp_path: 
     site.trust(node)
     before = set(threading.enumerate())
     transport = site.transport(site.host("n1", node))
-    threading.Thread(target=_when, args=(tmp_path / "began", transport.close)).start()
+    _later(tmp_path / "began", transport.close)
     with pytest.raises(ConnectionLost):
-        transport.run("n1", Script("t", f"touch {tmp_path}/began; sleep 2"), deadline=30)
+        transport.run("n1", Script("t", f"touch {tmp_path}/began; sleep 8"), deadline=30)
     transport.close()
     with pytest.raises(Unreachable, match="closed"):
         transport.run("n1", Script("t", "true"), deadline=30)
-    _gone = time.monotonic() + 5
+    _gone = time.monotonic() + 30
     while set(threading.enumerate()) - before and time.monotonic() < _gone:
         time.sleep(0.05)
     assert not set(threading.enumerate()) - before

@@ -124,6 +124,7 @@ def test_stopped_or_killed_sshd_during_an_upload(
     assert isinstance(node, SshdNode)
     site.trust(node)
     transport = site.transport(site.host("n1", node), stall=stall)
+    assert transport.run("n1", Script("t", "true"), deadline=30).ok
     began = time.monotonic()
     with pytest.raises(ConnectionLost):
         transport.upload(

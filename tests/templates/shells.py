@@ -105,7 +105,7 @@ class Shell:
         """What travels over SSH (see drctl/ssh/session.py)."""
         return f"{preamble(env)}{{\n{script}\n}} </dev/null\nexit $?\n"
 
-    def stdin(self, script: str, env: Mapping[str, str], timeout: float = 30) -> Ran:
+    def stdin(self, script: str, env: Mapping[str, str], timeout: float = 90) -> Ran:
         """Run a script as the SSH transport does: all of it on the shell's stdin."""
         return self._run([*self.argv, "-s"], self.over(script, env), timeout)
 

@@ -39,7 +39,7 @@ class Desk:
             "DRCTL_STEP": "j",
             "DRCTL_ACTION": "test",
             "DRCTL_SEEN": '{"was": "x"}',
-            "DRCTL_WAIT": "5",
+            "DRCTL_WAIT": "60",
         }
 
     def __call__(self, script: str, body: str = "", **more: str) -> Ran:
@@ -70,7 +70,7 @@ def wait_for(go: Path) -> str:
     return f"n=0; until [ -e '{go}' ] || [ $n -gt 400 ]; do n=$((n+1)); sleep 0.05 || exit; done"
 
 
-def until(true: Callable[[], bool], seconds: float = 10) -> None:
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
     ends = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < ends
@@ -131,7 +131,7 @@ def test_the_lock_is_held_for_as_long_as_the_body_runs(desk: Desk) -> None:
     pid = int(daemon.read_text())
     try:
         os.kill(pid, 0)  # the daemon goes on
-        until(lambda: not desk.locked(), 2)
+        until(lambda: not desk.locked(), 20)
         assert busy("start", "echo next").out == "done 0\nnext\n"
     finally:
         os.kill(pid, signal.SIGKILL)

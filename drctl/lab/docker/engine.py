@@ -163,18 +163,19 @@ def remove(client: DockerClient, lab: DockerLab) -> None:
     """End and remove everything of the lab in the engine: containers, network, volumes.
 
     By labels, not by the compose file: a lab that died half-way up may have none. What a killed
-    `up` was still asking for is ended first, and then looked for twice, for the engine goes on
-    with what it was asked.
+    `up` was still asking for is ended first, and then looked for several times, for the engine
+    goes on with what it was asked.
     """
     left = processes.end_all([], lab.id)
     if left:
         raise StepFailed(f"processes of the lab survived SIGKILL: {sorted(left)}")
-    for _ in range(20):
-        found = _remove_once(client, lab.project)
-        if not found:
-            time.sleep(0.3)
-            if not _remove_once(client, lab.project):
-                return
+    quiet = 10 if lab.state == "starting" else 2  # looks that find nothing, one after the other
+    seen = 0
+    for _ in range(20 + quiet):
+        seen = 0 if _remove_once(client, lab.project) else seen + 1
+        if seen == quiet:
+            return
+        time.sleep(0.3)
     raise StepFailed(
         f"the engine keeps parts of {lab.project}",
         hint=f"`docker ps -a --filter label={PROJECT_LABEL}={lab.project}` shows them; try again",

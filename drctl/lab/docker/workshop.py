@@ -30,11 +30,11 @@ _PREAMBLE = """exec 3<&0 4>&1 1>&2 </dev/null
 exec 3<&-
 (
 """
-# A busy engine loses what a container says just before it ends.
+# A busy engine loses what a container says just before it ends, which matters where it failed.
 _EPILOGUE = """
 )
 status=$?
-sleep 1
+[ $status = 0 ] || sleep 5
 exit $status
 """
 _EVERY_SECONDS = 30.0
