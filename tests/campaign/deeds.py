@@ -291,8 +291,8 @@ while [ -n "$sum" ]; do
   rest=${sum#??}; printf "\\\\$(printf %03o "0x${sum%"$rest"}")" >> "$f.x"; sum=$rest
 done
 cat "$f.x" > "$f" && rm "$f.x" """
-owner_altered = shell('sed -i.before "s/^run=.*/run=somebody-elses/" "$work/owner"')
-owner_back = mending('f="$work/owner"; [ -e "$f.before" ] && mv -f "$f.before" "$f"')
+owner_altered = shell('sed -i "s/^run=.*/run=somebody-elses/" "$work/owner"')
+owner_gives_back = mending('grep -qs "^run=somebody-elses" "$work/owner" && rm "$work/owner"')
 
 # Certificates
 

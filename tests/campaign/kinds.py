@@ -196,7 +196,8 @@ KINDS: Mapping[str, Kind] = {
         _NODE, "the node forgets who claimed it", shell('rm "$work/owner"'), at=CLAIMED
     ),
     "owner-altered": Kind(
-        _NODE, "another run holds the claim", deeds.owner_altered, deeds.owner_back, CLAIMED
+        _NODE, "another run holds the claim until the command has ended",
+        deeds.owner_altered, deeds.owner_gives_back, CLAIMED,
     ),
     "copy-altered": Kind(
         _DATA, "one bit of a staged copy", each(COPIES, FLIP), at=STAGED
