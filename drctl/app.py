@@ -213,23 +213,23 @@ class App:
         plan_of = self.plan_of(inventory, forward)
         learn(transport, journal, forward, plan_of, parallel=self.parallel)
 
-    def plan_of(self, inventory: Inventory, forward: Plan, *, lose_writes: bool = False) -> PlanOf:
-        """Makes the plan that takes `forward` back, or removes what it kept."""
+    def plan_of(self, inventory: Inventory, forward: Plan, **options: Any) -> PlanOf:
+        """Makes the plan that takes `forward` back (`rollback_plan`), or removes what it kept."""
 
         def plan(direction: str, state: RunState) -> Plan:
             facts, prepare = (forward.facts.get(name) for name in ("snapshot", "prepare"))
             planner = self.planner(inventory, facts, forward.options, prepare or {})
             if direction == "clean":
                 return clean_plan(planner, state)
-            return rollback_plan(planner, forward, state, lose_writes=lose_writes)
+            return rollback_plan(planner, forward, state, **options)
 
         return plan
 
     def rollback(
-        self, inventory_path: Path, run: str | None, *, lose_writes: bool = False
+        self, inventory_path: Path, run: str | None, **options: Any
     ) -> tuple[Plan, RunState]:
-        """Take a run back, by default the latest of the inventory's cluster. Unless `lose_writes`
-        it refuses where that would lose what was written since."""
+        """Take a run back, by default the latest of the inventory's cluster, with the options of
+        `rollback_plan`. Without `lose_writes` it refuses where that would lose writes."""
         inventory = load_inventory(inventory_path)
         with self.store.lock(inventory.cluster, operator()):
             chosen = self._to_take_back(inventory, run)
@@ -242,7 +242,7 @@ class App:
                     give_back(self.store, inventory, transport, operator(), but=chosen)
                     self.learn(transport, inventory, journal, forward)
                     refuse_if_cleaned(fold(journal.events))
-                    plan_of = self.plan_of(inventory, forward, lose_writes=lose_writes)
+                    plan_of = self.plan_of(inventory, forward, **options)
                     plan = plan_of("undo", fold(journal.events))
                     return plan, self.execute(transport, plan, journal, "undo", "rolled-back")
 

@@ -84,7 +84,8 @@ class Claims:
         for host in self._session.plan.owns:
             known = host in self._session.state.unreleased
             try:
-                self._session.jobs.release(host, record, deadline=CLAIM_SECONDS)
+                machine = self._machine(host)
+                self._session.jobs.release(host, record, deadline=CLAIM_SECONDS, machine=machine)
             except (HostUnavailable, StepFailed) as error:
                 if known or self._any_may_be_ours or host in self._taken:
                     told = {"detail": error.message, "record": record}
@@ -101,6 +102,15 @@ class Claims:
             self._claim(host, manifest)
             self._missed.discard(host)
 
+    def _machine(self, host: str) -> str:
+        """The machine-id that must answer there; "" for any. What `clean` removes lies in the run's
+        own folders: another machine has none."""
+        state = self._session.state
+        accepted = f"machine_id.{host}" in self._session.plan.options.get("accept_drift", ())
+        if accepted or state.direction == "clean":
+            return ""
+        return str(state.values.get("machine_id", {}).get(host, ""))
+
     def _claim(self, host: str, manifest: str) -> None:
         """An undo does not rest on what was seen: it observes each act's own traces."""
         looked = self._session.state.direction == "forward"
@@ -108,7 +118,13 @@ class Claims:
         known = host in self._taken
         self._taken.add(host)
         try:
-            self._session.jobs.claim(host, manifest, deadline=CLAIM_SECONDS, last_seen=last)
+            self._session.jobs.claim(
+                host,
+                manifest,
+                deadline=CLAIM_SECONDS,
+                last_seen=last,
+                machine=self._machine(host),
+            )
         except ConnectionLost:
             raise  # it may have been claimed all the same
         except DrctlError:

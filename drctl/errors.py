@@ -109,6 +109,15 @@ class Drifted(DrctlError):
     code = "drifted"
 
 
+def another_machine(host: str, was: str, now: str) -> Drifted:
+    """The refusal of a host where not the run's own machine answers, by machine-id."""
+    return Drifted(
+        f"another machine answers here: machine-id was {was}, is {now}",
+        host=host,
+        hint=f"find out which machine this is; accept it by name: --accept-drift machine_id.{host}",
+    )
+
+
 class LockHeld(DrctlError):
     """Somebody else is at work on this cluster: the message says who, on which machine, since when.
     This command changed nothing. Talk to them; do not remove a lock by hand."""

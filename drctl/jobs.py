@@ -21,6 +21,7 @@ from drctl.errors import (
     LockHeld,
     StepFailed,
     Unreachable,
+    another_machine,
 )
 from drctl.render import quote, render_script
 from drctl.transport import CommandResult, Script, Transport
@@ -104,21 +105,29 @@ class Jobs:
         return self._transport.run(host, _job_script(name), everything, deadline=deadline)
 
     def claim(
-        self, host: str, manifest: str, *, deadline: float, last_seen: str | None = None
+        self,
+        host: str,
+        manifest: str,
+        *,
+        deadline: float,
+        last_seen: str | None = None,
+        machine: str = "",
     ) -> None:
         """Make this run the owner of `host` and leave its manifest there.
 
         `last_seen` is the run that had given the node back last ("": none) when this one looked at
-        it; Drifted when another one came and went since. Waits while a job of this very run still
-        holds the lock. Raises LockHeld with the owner's name and time when it is somebody else's,
-        HostUnavailable, or StepFailed when the work directory cannot be written or a tool is
-        missing.
+        it; Drifted when another one came and went since. `machine` is the machine-id of the run's
+        own ("": any); Drifted when another one answers, and then nothing is written there. Waits
+        while a job of this very run still holds the lock. Raises LockHeld with the owner's name and
+        time when it is somebody else's, HostUnavailable, or StepFailed when the work directory
+        cannot be written or a tool is missing.
         """
         env = {
             "DRCTL_EPOCH": str(self._epoch),
             "DRCTL_JOURNAL": self._journal,
             "DRCTL_WHO": self._who,
             "DRCTL_MANIFEST": manifest,
+            "DRCTL_MACHINE": machine,
         }
         if last_seen is not None:
             env["DRCTL_LAST_SEEN"] = last_seen
@@ -134,6 +143,8 @@ class Jobs:
                     host=host,
                     hint=f"look at {self._work_dirs[host]} there, then resume",
                 )
+            if "machine" in owner:
+                raise another_machine(host, machine, owner["machine"])
             if "passed_by" in owner:
                 raise self._passed_by(host, owner)
             if "busy" not in owner or owner.get("run", self._run) != self._run:
@@ -260,13 +271,13 @@ class Jobs:
         if answer.status == NOT_OWNER:
             raise self._held(host, fields(answer.stdout))
 
-    def release(self, host: str, record: str, *, deadline: float) -> None:
+    def release(self, host: str, record: str, *, deadline: float, machine: str = "") -> None:
         """Give the node back and leave `record` (JSON) in the run's folder there.
 
         Nothing is done where it is another's by now. Raises HostUnavailable, or StepFailed where
-        that could not be written there.
+        that could not be written there, or where not `machine` answers ("": any may).
         """
-        env = {"DRCTL_RECORD": record, "DRCTL_EPOCH": str(self._epoch)}
+        env = {"DRCTL_RECORD": record, "DRCTL_EPOCH": str(self._epoch), "DRCTL_MACHINE": machine}
         answer = self._call(host, "release", env, deadline)
         if not answer.ok:
             raise StepFailed(f"cannot give the node back: {answer.stderr.strip()}", host=host)

@@ -46,6 +46,7 @@ def _give_back(
             work_dirs={host: inventory.hosts[host].work_dir for host in records},
         )
         for host, record in records.items():
+            machine = state.values.get("machine_id", {}).get(host, "")
             with suppress(HostUnavailable, StepFailed):
-                jobs.release(host, record, deadline=CLAIM_SECONDS)
+                jobs.release(host, record, deadline=CLAIM_SECONDS, machine=machine)
                 journal.append("given-back", host=host)

@@ -78,11 +78,10 @@ def prepare_facts_again(inventory: Inventory, book: Runbook, state: RunState) ->
         raise
 
 
-def rollback_plan(
-    planner: Planner, forward: Plan, state: RunState, *, lose_writes: bool = False
-) -> Plan:
+def rollback_plan(planner: Planner, forward: Plan, state: RunState, **options: Any) -> Plan:
     """The shipped rollback runbook around the undo of every step that `state` began.
-    `lose_writes`: the operator agreed to lose what was written since, or is there to be asked."""
+    `lose_writes`: the operator agreed to lose what was written since, or is there to be asked.
+    `accept_drift`: machine_id.HOST of each host that may be another machine than the run's."""
     begun = begun_steps(state, forward)
     before = state.before_undo[0] if state.direction == "undo" else state.state
     actions = [step.action for step in forward.steps if step.id in begun]
@@ -95,8 +94,7 @@ def rollback_plan(
         ),
         "proven_revision": state.values.get("proven_revision"),
     }
-    options = {**planner.options, "lose_writes": lose_writes}
-    plan = replace(planner, facts=facts, options=options).plan(
+    plan = replace(planner, facts=facts, options={**planner.options, **options}).plan(
         load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
     )
     # Revisions go backwards here. A kubelet that has seen the restored cluster's would wait for

@@ -128,21 +128,33 @@ def run(
 @click.argument("run", required=False)
 @inventory_option
 @click.option("--lose-writes", is_flag=True, help="Lose what was written since, as it was counted.")
+@click.option("--accept-drift", multiple=True, metavar="FIELD", help="machine_id.HOST may differ.")
 @yes_option
 @state_dir_option
 @output_option
 @click.pass_obj
 def rollback(
-    options: Options, run: str | None, inventory: Path, lose_writes: bool, yes: bool
+    options: Options,
+    run: str | None,
+    inventory: Path,
+    lose_writes: bool,
+    accept_drift: tuple[str, ...],
+    yes: bool,
 ) -> None:
     """Take a run back: the old data and services, as they were before it.
 
     Where Kubernetes has written to the restored cluster it says by count what would be lost, and
     asks. --yes does not answer that: it may have been typed by who knew of no loss."""
+    if other := [name for name in accept_drift if not name.startswith("machine_id.")]:
+        raise UsageError(
+            f"a rollback cannot accept {', '.join(other)}",
+            hint="give it the run's own inventory and runbook; machine_id.HOST may be accepted",
+        )
     stop_on_signals(options.stop)
     app = options.app(yes=yes, meant="--lose-writes" if lose_writes else "")
     asked = not yes and can_ask()
-    _, state = app.rollback(inventory, run, lose_writes=lose_writes or asked)
+    lose = lose_writes or asked
+    _, state = app.rollback(inventory, run, lose_writes=lose, accept_drift=accept_drift)
     if options.json:
         print_json(run_document(state))
     else:

@@ -118,7 +118,11 @@ class Rehearsal:
         for act in self.scenario.damage:
             self._act(act, "damage")
         time.sleep(_NOTICED_SECONDS)
-        until(lambda: not self._has_stale_leader(), _NOTICED_AT_LAST_SECONDS, "a rest without a leader")
+        until(
+            lambda: not self._has_stale_leader(),
+            _NOTICED_AT_LAST_SECONDS,
+            "a rest without a leader",
+        )
 
     def _has_stale_leader(self) -> bool:
         """Whether a minority that is left still follows a leader."""

@@ -160,12 +160,55 @@ def test_another_machine_is_refused(broken: Bench) -> None:
     ended = broken.resume()
     assert ended.exit == 6
     assert "m3: another machine answers here: machine-id was machine-of-m3, is another" in ended.err
+    assert broken.rollback().exit == 6
     started = broken.rig.conditions()
+    assert started["m3"] == before["m3"], "something was left on another machine"
     for node in (*before.values(), *started.values()):
         node["owner"].pop("epoch")  # the claim of the new session: no change of the node's own
     assert started == before
-    broken.rig.nodes["m3"].machine_id = "machine-of-m3"
+    assert broken.resume("--accept-drift", "machine_id.m3").exit == 0
+
+
+def test_a_rollback_looks_which_machines_answer_before_it_asks(broken: Bench) -> None:
     assert broken.resume().exit == 0
+    broken.rig.nodes["m3"].machine_id = "another"
+    before, asked = broken.rig.conditions(), broken.events("confirmed")
+    broken.rig.calls.clear()
+    ended = broken.rollback()
+    assert ended.exit == 6
+    assert "m3: another machine answers here: machine-id was machine-of-m3, is another" in ended.err
+    assert (broken.rig.conditions(), broken.events("confirmed")) == (before, asked)
+    assert broken.rig.scripts() <= READ_ONLY
+    assert broken.state().state == "done"
+
+
+def test_a_machine_that_comes_after_the_look_is_refused_by_its_claim(broken: Bench) -> None:
+    """A rollback does not wait for a silent host; when it answers at last it may be another one."""
+    assert broken.resume().exit == 0
+    rig, before = broken.rig, broken.rig.conditions()["m3"]
+    rig.silent = {"m3"}
+
+    def back() -> None:
+        rig.silent, rig.nodes["m3"].machine_id = set(), "another"
+
+    rig.trouble("job/claim", back, host="m1")
+    ended = broken.rollback()
+    assert ended.exit == 6, ended.err
+    assert "m3: another machine answers here: machine-id was machine-of-m3, is another" in ended.err
+    assert rig.conditions()["m3"] == before
+
+
+def test_a_rollback_accepts_another_machine_by_name_and_nothing_else(broken: Bench) -> None:
+    start = broken.state().hosts
+    broken.rig.nodes["m3"].machine_id = "another"
+    refused = broken.rollback("--accept-drift", "etcd.data_dir")
+    assert (refused.exit, "machine_id.HOST may be accepted" in refused.err) == (2, True)
+    assert broken.state().hosts == start
+    assert "--accept-drift machine_id.m3" in broken.rollback().err
+    ended = broken.rollback("--accept-drift", "machine_id.m3")
+    assert ended.exit == 0, ended.err
+    assert broken.state().values["machine_id"]["m3"] == "another"
+    assert broken.state().state == "rolled-back"
 
 
 def test_a_damaged_journal_is_refused_with_nothing_changed(broken: Bench) -> None:

@@ -305,6 +305,8 @@ class SimulatedCluster(FakeTransport):
 
     def _claim(self, host: str, _script: Script, env: Env) -> CommandResult:
         node = self.nodes[host]
+        if env["DRCTL_MACHINE"] not in ("", node.machine_id):
+            return CommandResult(NOT_OWNER, f"machine={node.machine_id}\n")
         other = node.owner.get("run", env["DRCTL_RUN"]) != env["DRCTL_RUN"]
         if other or int(node.owner.get("epoch", "0")) > int(env["DRCTL_EPOCH"]):
             return self._held(node)
@@ -349,6 +351,8 @@ class SimulatedCluster(FakeTransport):
 
     def _release(self, host: str, _script: Script, env: Env) -> CommandResult:
         node = self.nodes[host]
+        if env["DRCTL_MACHINE"] not in ("", node.machine_id):
+            return CommandResult(1, "", "another machine answers here")
         newer = int(node.owner.get("epoch", "0")) > int(env["DRCTL_EPOCH"])
         if node.owner.get("run") == env["DRCTL_RUN"] and not newer:
             node.papers[f"{env['DRCTL_RUN']}/record.json"] = env["DRCTL_RECORD"]

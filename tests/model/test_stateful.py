@@ -9,6 +9,7 @@ With more examples than the default the stories are drawn at random; a violation
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any
 
@@ -34,6 +35,7 @@ from drctl.rundata import begin, manifest, record, rollback_plan
 from drctl.runstate import RunState, fold
 from drctl.session import Session
 from drctl.situation import situation
+from tests.core.rig import READ_ONLY
 from tests.model.harness import INVENTORY, RUN, Clock, Killed, Moments, MortalJournal, World
 from tests.model.rough import JOB_FAULTS, LOOK_FAULTS, UPLOAD_FAULTS, RoughCluster, Weather
 from tests.model.simulation import OLD_TOKEN, Node
@@ -43,6 +45,7 @@ EXAMPLES = int(os.environ.get("DRCTL_MODEL_EXAMPLES", DEFAULT))
 STEPS = 10
 MEMBERS = ("m1", "m2", "m3")
 FAIR = Weather()
+orders = st.sampled_from(["restore", "restore-staged"])
 weathers = st.builds(
     Weather,
     looks=st.dictionaries(st.integers(0, 60), st.sampled_from(LOOK_FAULTS), max_size=3),
@@ -58,7 +61,7 @@ class Story(RuleBasedStateMachine):
 
     facts: dict[str, Any]  # of the snapshot
 
-    @initialize(order=st.sampled_from(["restore", "restore-staged"]))
+    @initialize(order=orders)
     def a_cluster_and_a_plan(self, order: str) -> None:
         planned = _planned(order, self.facts)
         self.world = planned.again()
@@ -88,7 +91,7 @@ class Story(RuleBasedStateMachine):
         self.live("undo", weather, fatal)
 
     @precondition(lambda self: any(node.owner for node in self.cluster.nodes.values()))
-    @rule(order=st.sampled_from(["restore", "restore-staged"]))
+    @rule(order=orders)
     def a_second_operator(self, order: str) -> None:
         """I9: another machine, another run. It changes nothing and says why."""
         before = self.world.conditions(), _effects(self.cluster)
@@ -99,6 +102,38 @@ class Story(RuleBasedStateMachine):
         assert isinstance(error, DrctlError)
         assert error.exit_code in (4, 5, 7, 8), error
         assert (self.world.conditions(), _effects(self.cluster)) == before
+
+    @rule(order=orders, weather=weathers)
+    def somebody_rehearses(self, order: str, weather: Weather) -> None:
+        """I7: a dry run changes nothing on any node, whatever it finds and however it ends."""
+        before, calls = copy.deepcopy(self.cluster.nodes), len(self.cluster.calls)
+        plan = _planned(order, self.facts).plan.checks()
+        journal = MortalJournal()
+        begin(journal, plan, run="check", runbook=order, inventory="sim.yaml")
+        self.cluster.weather = Weather(weather.looks, weather.jobs, weather.uploads)
+        error = self.attempt(journal, plan, "forward", run="check")
+        self.cluster.weather = Weather()
+        assert error is None or error.code != "bug", error
+        assert self.cluster.nodes == before, "I7"
+        assert {name for _, name in self.cluster.calls[calls:]} <= READ_ONLY, "I7"
+
+    @precondition(lambda self: not self.ended and self.state.values.get("machine_id"))
+    @rule(host=st.sampled_from(MEMBERS), undo=st.booleans())
+    def another_machine_has_the_address(self, host: str, undo: bool) -> None:
+        """I8: that the run went to one machine and comes back to another is said by name, with
+        both values, and nothing is done anywhere."""
+        node, was = self.cluster.nodes[host], self.state.values["machine_id"][host]
+        node.machine_id = "0" * 32
+        before, there = _but_owners(self.world.conditions()), copy.deepcopy(node)
+        back = (undo and self.state.changed) or self.state.direction == "undo"
+        error = self.live("undo" if back else "forward", FAIR, None)
+        assert error, "I8: not noticed"
+        assert error.exit_code == 6, error
+        for word in (f"machine_id.{host}", was, node.machine_id):
+            assert word in f"{error.message} {error.hint}", f"I8: {error} does not name {word}"
+        assert _but_owners(self.world.conditions()) == before, "I8: changed"
+        assert node == there, "I8: something was left on another machine"
+        node.machine_id = was
 
     @precondition(lambda self: self.state.epoch > 1)
     @rule(host=st.sampled_from(MEMBERS), step=st.sampled_from(["stop-etcd", "swap", "start-etcd"]))
@@ -264,7 +299,7 @@ class Story(RuleBasedStateMachine):
     def before_the_first_change_nothing_is_changed(self) -> None:
         if any(known.attempts for known in self.state.hosts.values()):
             return
-        now = {name: {**is_, "owner": {}} for name, is_ in self.world.conditions().items()}
+        now = _but_owners(self.world.conditions())
         assert now == self.start, "I1: changed without an intent"
 
     @invariant()
@@ -315,6 +350,11 @@ def _undisturbed(order: str, facts: dict[str, Any]) -> dict[str, dict[str, Any]]
         _cache[f"{order} ended"] = world.conditions()
     ended: dict[str, dict[str, Any]] = _cache[f"{order} ended"]
     return ended
+
+
+def _but_owners(conditions: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Without the claims: a new session renews the run's own."""
+    return {name: {**is_, "owner": {}} for name, is_ in conditions.items()}
 
 
 def _effects(cluster: RoughCluster) -> dict[str, dict[str, int]]:

@@ -137,6 +137,20 @@ def test_the_lock_is_held_for_as_long_as_the_body_runs(desk: Desk) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def test_another_machine_is_neither_claimed_nor_given_back(desk: Desk, tmp_path: Path) -> None:
+    known = Path("/etc/machine-id")
+    here = known.read_text().strip() if known.exists() else ""  # some containers have none
+    other = Desk(desk.shell, tmp_path / "other")
+    refused = other("claim", DRCTL_MACHINE="another")
+    assert (refused.status, refused.out) == (75, f"machine={here}\n")
+    assert not other.work.exists()
+    assert other("claim", DRCTL_MACHINE=here).status == 0
+    assert other("release", DRCTL_MACHINE="another").status == 1
+    assert (other.work / "owner").exists()
+    assert other("release", DRCTL_MACHINE=here).status == 0
+    assert not (other.work / "owner").exists()
+
+
 def test_a_second_operator_is_refused_and_told_who_owns_the_node(desk: Desk) -> None:
     other = Desk(desk.shell, desk.work, run="r2")
     for script in ("claim", "start"):

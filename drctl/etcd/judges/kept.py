@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from drctl.errors import another_machine
 from drctl.etcd.judges.common import reports, spelled, voice
 from drctl.verdict import Evidence, Problem, Verdict
 
@@ -9,19 +10,24 @@ from drctl.verdict import Evidence, Problem, Verdict
 def same_machine(evidence: Evidence) -> Verdict:
     """Proves that each address is still the machine on which the run began (reliability.md I8).
 
-    Yields machine_id, `{host: id}`; a host first seen now is taken as it is.
+    Yields machine_id, `{host: id}`; a host first seen now is taken as it is. Where a runbook
+    tolerates a silent host, that host is whatever it was.
     """
-    found, problems = reports(evidence)
+    found, problems = reports(Evidence(evidence.answers))
     known = evidence.values.get("machine_id") or {}
     accepted = evidence.options.get("accept_drift", ())
     ids = {host: report.get("machine_id", "") for host, report in found.items()}
+    findings = []
     for host, now in ids.items():
+        if known.get(host, now) == now:
+            continue
         field = f"machine_id.{host}"
-        if known.get(host, now) != now and field not in accepted:
-            message = f"another machine answers here: machine-id was {known[host]}, is {now}"
-            hint = f"find out which machine this is; accept it by name: --accept-drift {field}"
-            problems.append(Problem(message, host, hint, "drift"))
-    return Verdict({"machine_id": {**known, **ids}}, tuple(problems))
+        if field in accepted:
+            findings.append(f"accepted: {field} was {known[host]}, is {now}")
+            continue
+        refusal = another_machine(host, known[host], now)
+        problems.append(Problem(refusal.message, host, refusal.hint, "drift"))
+    return Verdict({"machine_id": {**known, **ids}}, tuple(problems), findings=tuple(findings))
 
 
 def may_be_removed(evidence: Evidence) -> Verdict:
