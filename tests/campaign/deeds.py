@@ -189,7 +189,7 @@ def machine_on(scene: Scene) -> None:
 def next_job_killed(scene: Scene) -> None:
     """The next job's body dies as soon as it runs: waited for on the host, in the background."""
     scene.sh(
-        'before=" $(echo "$work"/*/jobs/*/pid) "\n'
+        'rm -f "$work/../job-killed"; before=" $(echo "$work"/*/jobs/*/pid) "\n'
         "(tries=2000; while [ $tries -gt 0 ]; do tries=$((tries - 1))\n"
         '  for f in "$work"/*/jobs/*/pid; do case $before in *" $f "*) continue ;; esac\n'
         '    read -r pid < "$f" && kill -9 "$pid" && : > "$work/../job-killed" && exit; done\n'

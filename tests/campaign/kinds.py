@@ -26,6 +26,7 @@ LOCAL, BOTH, DOCKER = ("local",), ("local", "docker"), ("docker",)
 STOPPED = ("step-done stop-etcd",)
 REBUILT = ("step-done rebuild", "step-done rebuilt")
 COPIES = '"$stage"/*/snapshot.db'
+JOBS = '"$work/$(sed -n "s/^run=//p" "$work/owner")"/jobs/*'
 CLAIMED = ("intent", "effect", "result")
 STAGED = ("step-done send",)
 STARTED = ("step-done start-etcd", "step-done identity", "step-done start-apiserver")
@@ -83,8 +84,8 @@ KINDS: Mapping[str, Kind] = {
         deeds.killed_while_a_job_runs, deeds.tool_back, ("host-started rebuild",),
         proof=by_death,
     ),
-    "sigint": Kind("controller", "Ctrl-C", deeds.signalled(signal.SIGINT)),
-    "sigterm": Kind("controller", "SIGTERM", deeds.signalled(signal.SIGTERM)),
+    "sigint": Kind("controller", "Ctrl-C", deeds.signalled(signal.SIGINT), proof=by_failure),
+    "sigterm": Kind("controller", "SIGTERM", deeds.signalled(signal.SIGTERM), proof=by_failure),
     "controller-disk-full": Kind(
         "controller", "its journal cannot grow (RLIMIT_FSIZE)", deeds.controller_disk_full,
         at=("step-done live", "step-done send", "step-done rebuild", "step-done swap"),
@@ -189,7 +190,7 @@ KINDS: Mapping[str, Kind] = {
         ("host-started send", "step-done send"), DOCKER,
     ),
     "records-lost": Kind(
-        _NODE, "the node forgets its jobs", each('"$work"/*/jobs', 'rm -rf -- "$f"'),
+        _NODE, "the node forgets its jobs", each(JOBS, 'rm -rf -- "$f"'),
         at=("effect", "result"),
     ),
     "owner-lost": Kind(

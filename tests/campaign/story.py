@@ -162,7 +162,10 @@ class World:
             chosen = chance.sample(names, chance.choice([2, 3, 4]))
             if way == "rollback":  # where only what may come at any time makes sense
                 anytime = [name for name in names if not (KINDS[name].at or KINDS[name].between)]
-                chosen = chosen[:1] + chance.sample(anytime, len(chosen) - 1)
+                others = chance.sample(anytime, len(chosen) - 1)
+                if KINDS[chosen[0]].between:  # met by a resume only
+                    chosen = chance.sample([name for name in anytime if name not in others], 1)
+                chosen = chosen[:1] + others
         faults = []
         for place, name in enumerate(chosen):
             backwards = place > 0 and way == "rollback"
@@ -302,7 +305,7 @@ class World:
             self._is(before, "the rollback")
         else:
             self._is_restored(run)
-        self._serves(run["reserved"])
+        self._serves(run["reserved"], 60 if state == "rolled-back" else 10)
         self._forget()
         return state
 
@@ -324,7 +327,7 @@ class World:
             old = f'[ -d "$stage/{run["run"]}/old" ] && echo kept'
             assert self.scene(member.name).sh(old).strip() == "kept", f"{member.name}: old data"
 
-    def _serves(self, reserved: Sequence[str] = ()) -> None:
+    def _serves(self, reserved: Sequence[str] = (), seconds: float = 10) -> None:
         """Whoever the run stopped serves again, and nothing of it is left but the old data."""
         for member in self.members:
             traces = '"$stage"/*/snapshot.db'
@@ -335,7 +338,7 @@ class World:
             )
             assert not left, f"{member.name}: left behind: {left}"
         if self.driver == "local":
-            stand_ins_serve(layout.require(self.directory))
+            stand_ins_serve(layout.require(self.directory), seconds)
 
     def _passed_by(self) -> str:
         """I9: whoever came second was turned away; or did all of it before the first claimed the

@@ -37,10 +37,12 @@ FOUND = (
 
 
 def read(record: Path) -> list[Line]:
-    """The record's lines; none where there is no record."""
+    """The record's lines; none where there is no record. Those of the first round, which did not
+    look whether a fault took effect, are left out."""
     if not record.exists():
         return []
-    return [json.loads(line) for line in record.read_text().splitlines() if line]
+    lines = [json.loads(line) for line in record.read_text().splitlines() if line]
+    return [line for line in lines if all("happened" in fault for fault in line["faults"])]
 
 
 def took_effect(line: Line) -> list[str]:

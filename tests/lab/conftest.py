@@ -39,10 +39,11 @@ def content(lab: Lab) -> dict[str, bytes]:
     return found
 
 
-def stand_ins_serve(lab: Lab) -> None:
-    """Every apiserver stand-in answers; just started, it may need a while on a slow machine."""
+def stand_ins_serve(lab: Lab, seconds: float = 60) -> None:
+    """Every apiserver stand-in answers; just started, it may need a while on a slow machine. A
+    restore has seen it answer before it is done."""
     for host in lab.hosts:
-        until(partial(data.stand_in_ready, host), 60, f"{host.name}: the stand-in")
+        until(partial(data.stand_in_ready, host), seconds, f"{host.name}: the stand-in")
 
 
 def ssh(

@@ -67,7 +67,7 @@ def prove_restored(lab: Lab, operator: Operator, saved: dict[str, bytes]) -> Non
     assert len({member["hash"] for member in status["members"]}) == 1
     assert not status["alarms"]
     assert content(lab) == saved
-    stand_ins_serve(lab)
+    stand_ins_serve(lab, 10)
     for host in lab.hosts:
         kept = host.data_dir.with_name("etcd.drctl") / run["run"] / "old"
         assert kept.is_dir(), f"{host.name}: the old data is gone"

@@ -158,9 +158,9 @@ def test_frozen_peer_ends_by_the_deadline(site: Site, tmp_path: Path) -> None:
     assert transport.run("n1", Script("t", "true"), deadline=30).ok
     _later(tmp_path / "began", relay.freeze)
     began = time.monotonic()
-    with pytest.raises(ConnectionLost, match="no answer within 3 s"):
-        transport.run("n1", Script("t", f"touch {tmp_path}/began; sleep 8"), deadline=3)
-    assert time.monotonic() - began < 3 + BOUND
+    with pytest.raises(ConnectionLost, match="no answer within 9 s"):
+        transport.run("n1", Script("t", f"touch {tmp_path}/began; sleep 5"), deadline=9)
+    assert time.monotonic() - began < 9 + BOUND
     assert transport.run("n1", Script("t", "echo back"), deadline=30).stdout == "back\n"
 
 
