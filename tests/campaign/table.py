@@ -119,7 +119,7 @@ def document(lines: list[Line]) -> str:
             "",
             "Real restores of a real etcd over real SSH, in which something goes wrong. Made by",
             "",
-            "    make campaign N=420 LANE=0/5 ETCD=DIR    # and lanes 1 to 4 beside it",
+            "    make campaign N=420 LANE=0/4 ETCD=DIR    # and lanes 1 to 3 beside it",
             "    make campaign N=45 LANE=2/3 ETCD=DIR DRIVER=docker",
             "    python -m tests.campaign --table docs/campaign.md",
             "",
