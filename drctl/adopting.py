@@ -4,30 +4,38 @@ fences the old controller off."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from drctl.agreement import (
+    agreed_manifest,
+    newest_epoch,
+    refuse_other_owners,
+    sign_of_life,
+)
 from drctl.app import App, operator
 from drctl.errors import HostUnavailable, InvalidInput, LockHeld, Refused
 from drctl.etcd.snapshot import inspect_snapshot
 from drctl.inventory import Inventory, load_inventory
-from drctl.jobs import fields
 from drctl.journal import Journal, now
 from drctl.learning import take_over
+from drctl.papers import Manifest
 from drctl.plan import Plan, drift
 from drctl.records import (
+    Found,
     NodeRecord,
     ask,
-    newest_manifest,
-    read_record,
-    refuse_other_owners,
-    sign_of_life,
+    not_believed,
+    read_nodes,
+    read_owner,
+    run_ids,
 )
-from drctl.runbook import load_runbook
-from drctl.rundata import begin_adopted, drifted
+from drctl.runbook import load_runbook, shipped_runbooks
+from drctl.rundata import begin_adopted, drifted, without_sources
 from drctl.runstate import RunState, fold
 from drctl.transport import Transport
 
@@ -37,11 +45,13 @@ LIVING_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Adopted:
-    """What was found per node, who did not answer, and what the rebuilt journal adds up to."""
+    """What was found per node, who did not answer, who was not believed, and what the rebuilt
+    journal adds up to."""
 
     state: RunState
     nodes: Mapping[str, dict[str, Any]]
     silent: Mapping[str, str]
+    unbelieved: Mapping[str, str]
     drift: Mapping[str, tuple[str, str]]
 
 
@@ -68,12 +78,9 @@ def adopt(
         closing(app.transport(inventory)) as transport,
     ):
         chosen = run or _the_run(transport, work_dirs, app.parallel)
-        texts, silent = ask(transport, work_dirs, "node/records", chosen, parallel=app.parallel)
-        if not texts:
-            why = [f"{host}: {reason}" for host, reason in silent.items()]
-            raise HostUnavailable("\n  ".join(["no host answers", *why]))
-        nodes = {host: read_record(host, chosen, text) for host, text in texts.items()}
-        manifest = _manifest(inventory, chosen, nodes)
+        found = read_nodes(transport, work_dirs, chosen, parallel=app.parallel)
+        nodes = found.nodes
+        manifest = _manifest(inventory, chosen, found)
         _refuse_a_living_controller(chosen, nodes, manifest, gone)
         facts = _snapshot(manifest, snapshot)
         plan = _plan(app, inventory, manifest, facts, runbook)
@@ -83,63 +90,75 @@ def adopt(
                 journal,
                 plan,
                 manifest,
-                runbook=str(Path(runbook).absolute()) if runbook else manifest["runbook"],
+                runbook=str(Path(runbook).absolute()) if runbook else manifest.runbook,
                 inventory=str(inventory.path),
                 adopted={
                     "by": operator(),
                     "at": now().isoformat(timespec="seconds"),
-                    "journal": manifest["journal"],
-                    "epoch": manifest["epoch"],
+                    "journal": manifest.journal,
+                    "epoch": newest_epoch(nodes),
                     "nodes": summary,
-                    "silent": silent,
+                    "silent": dict(found.silent),
+                    "unbelieved": dict(found.unbelieved),
                 },
             )
             take_over(journal, nodes, plan, app.plan_of(inventory, plan))
             state = fold(journal.events)
-    return Adopted(state, summary, silent, drift(manifest["meaning"], plan.meaning))
+    changed = drift(manifest.meaning, plan.meaning)
+    return Adopted(state, summary, found.silent, found.unbelieved, changed)
 
 
 def _the_run(transport: Transport, work_dirs: Mapping[str, str], parallel: int) -> str:
-    """The run that the nodes belong to; else the latest that they have a manifest of."""
+    """The run that the nodes belong to; else the latest that most of them know."""
     texts, silent = ask(transport, work_dirs, "node/runs", parallel=parallel)
+    if not texts:
+        raise _nobody_answers(silent)
     owners: dict[str, str] = {}
-    known: set[str] = set()
+    known: Counter[str] = Counter()
     for host, text in texts.items():
-        lines = text.splitlines()
-        known |= {line.removeprefix("run:") for line in lines if line.startswith("run:")}
-        owner = fields("\n".join(x.removeprefix("owner:") for x in lines if x.startswith("owner:")))
-        if "run" in owner:
-            owners[host] = owner["run"]
+        known.update(run_ids(text))
+        with suppress(ValueError):  # it is named when its records are read
+            lines = [x.removeprefix("owner:") for x in text.splitlines() if x.startswith("owner:")]
+            if owner := read_owner(lines):
+                owners[host] = owner.run
     if len(set(owners.values())) > 1:
         found = ", ".join(f"{host}: {run}" for host, run in owners.items())
         raise Refused(
             f"the nodes disagree: they belong to different runs ({found})",
-            hint="one of them must end first, on the machine where it runs",
+            hint="one of them must end first, on the machine where it runs; or name the run that "
+            "is meant: drctl runs adopt RUN",
         )
     if owners:
         return next(iter(owners.values()))
     if known:
-        return max(known)
-    if not texts:
-        why = [f"{host}: {reason}" for host, reason in silent.items()]
-        raise HostUnavailable("\n  ".join(["no host answers", *why]))
+        most = [run for run, count in known.items() if 2 * count > len(texts)]
+        return max(most or known)
     raise Refused(
         f"no run found: {', '.join(texts)} have no records of any",
         hint="compare `work_dir` in the inventory with the one that the run was made with",
     )
 
 
-def _manifest(inventory: Inventory, run: str, nodes: Mapping[str, NodeRecord]) -> Mapping[str, Any]:
-    refuse_other_owners(run, nodes)
-    manifest = newest_manifest(run, nodes)
+def _nobody_answers(silent: Mapping[str, str]) -> HostUnavailable:
+    why = [f"{host}: {reason}" for host, reason in silent.items()]
+    return HostUnavailable("\n  ".join(["no host answers", *why]))
+
+
+def _manifest(inventory: Inventory, run: str, found: Found) -> Manifest:
+    if not found.nodes and found.unbelieved:
+        raise not_believed(run, found.unbelieved)
+    if not found.nodes:
+        raise _nobody_answers(found.silent)
+    refuse_other_owners(run, found.nodes)
+    manifest = agreed_manifest(run, found.nodes, [member.host for member in inventory.members])
     if manifest is None:
         raise Refused(
-            f"no run {run!r} found: {', '.join(nodes)} have no usable manifest of it",
+            f"no run {run!r} found: {', '.join(found.nodes)} have no usable manifest of it",
             hint="compare the run's name and `work_dir` in the inventory with the nodes'",
         )
-    if manifest["cluster"] != inventory.cluster:
+    if manifest.cluster != inventory.cluster:
         raise Refused(
-            f"run {run} is of the cluster {manifest['cluster']}, the inventory names "
+            f"run {run} is of the cluster {manifest.cluster}, the inventory names "
             f"{inventory.cluster}",
             hint="use that cluster's inventory",
         )
@@ -147,53 +166,53 @@ def _manifest(inventory: Inventory, run: str, nodes: Mapping[str, NodeRecord]) -
 
 
 def _refuse_a_living_controller(
-    run: str, nodes: Mapping[str, NodeRecord], manifest: Mapping[str, Any], gone: bool
+    run: str, nodes: Mapping[str, NodeRecord], manifest: Manifest, gone: bool
 ) -> None:
     age = sign_of_life(nodes)
     if gone or age is None or age > LIVING_SECONDS:
         return
     raise LockHeld(
-        f"run {run} may be at work: {manifest['who']} left a trace on a node {age:.0f} s ago",
+        f"run {run} may be at work: {manifest.who} left a trace on a node {age:.0f} s ago",
         hint="see that it ended, and wait a minute; or, if that machine is gone for good, say so: "
         "--gone",
     )
 
 
-def _snapshot(manifest: Mapping[str, Any], given: Path | None) -> dict[str, Any] | None:
+def _snapshot(manifest: Manifest, given: Path | None) -> dict[str, Any] | None:
     """The snapshot's facts as the run knew them, at the path where it is on this machine."""
-    facts = dict(manifest["snapshot"])
+    facts: dict[str, Any] = dict(manifest.snapshot)
     if given is None:
         return facts or None
     found = inspect_snapshot(given)
-    if found.sha256 != facts.get("sha256"):
-        changed = {"snapshot.sha256": (str(facts.get("sha256")), found.sha256)}
-        raise drifted(manifest["run"], changed, "give the very file that the run restores")
+    if found.sha256 != manifest.sha256:
+        changed = {"snapshot.sha256": (manifest.sha256, found.sha256)}
+        raise drifted(manifest.run, changed, "give the very file that the run restores")
     return {**facts, "path": str(given.absolute())}
 
 
 def _plan(
     app: App,
     inventory: Inventory,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     facts: dict[str, Any] | None,
     runbook: str | None,
 ) -> Plan:
-    try:
-        book = load_runbook(runbook or manifest["runbook"])
-    except InvalidInput as error:
-        if runbook is None:
-            error.hint = "the run used a runbook of its own: give that file with --runbook"
-        raise
+    # A path on this machine that a node names is not opened: it decides what root does everywhere.
+    if runbook is None and manifest.runbook not in shipped_runbooks():
+        raise InvalidInput(
+            f"the run used a runbook of its own: {manifest.runbook}",
+            hint="give that file with --runbook",
+        )
     return app.plan(
         inventory,
-        book,
+        load_runbook(runbook or manifest.runbook),
         snapshot=facts,
-        options=manifest["options"],
-        prepare=manifest.get("prepare", {}),
+        options=manifest.options.model_dump(exclude_defaults=True),
+        prepare=without_sources(manifest.prepare),
     )
 
 
-def _free_journal(app: App, inventory: Inventory, run: str, manifest: Mapping[str, Any]) -> Journal:
+def _free_journal(app: App, inventory: Inventory, run: str, manifest: Manifest) -> Journal:
     """A new journal of the run. One that does not count any more (damaged, empty, or of a session
     before somebody took over) is kept beside it; raises Refused where it does count."""
     if (inventory.cluster, run) in app.store.runs(inventory.cluster):
@@ -202,7 +221,7 @@ def _free_journal(app: App, inventory: Inventory, run: str, manifest: Mapping[st
         except Refused:
             state = RunState()
         ours = (state.journal, state.adopted.get("journal"))
-        if state.state != "aborted" and state.journal and manifest["journal"] in ours:
+        if state.state != "aborted" and state.journal and manifest.journal in ours:
             raise Refused(
                 f"run {run} is known on this machine ({state.state})",
                 hint=f"drctl restore --resume {run} --inventory {inventory.path}, or "
@@ -217,11 +236,11 @@ def describe(node: NodeRecord) -> dict[str, Any]:
     """What one node keeps of the run, for people and scripts."""
     last = max(node.jobs, key=lambda job: (job.at, job.attempt), default=None)
     return {
-        "owner": dict(node.owner) or None,
-        "manifest": node.manifest is not None and int(node.manifest.get("epoch", 0)),
+        "owner": node.owner.model_dump(mode="json") if node.owner else None,
+        "manifest": node.manifest is not None and node.manifest.epoch,
         "jobs": len(node.jobs),
         "last_job": last and f"{last.step}-{last.attempt}",
         "last_status": last and ("unknown" if last.status is None else last.status),
-        "ended": node.record and node.record.get("state"),
+        "ended": node.ending and node.ending.state,
         "seconds_since": node.now - node.last if node.last else None,
     }

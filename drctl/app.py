@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,6 @@ from drctl.runbook import Runbook, load_runbook, shipped_runbooks
 from drctl.rundata import (
     accept_or_refuse,
     begin,
-    clean_plan,
     drifted,
     explained,
     manifest,
@@ -40,7 +39,6 @@ from drctl.rundata import (
     refuse_if_cleaned,
     refuse_if_unfinished,
     refuse_unless_resumable,
-    rollback_plan,
     snapshot_facts,
     snapshot_now,
     tool_facts,
@@ -50,6 +48,7 @@ from drctl.session import Session
 from drctl.ssh import SshTransport
 from drctl.store import Store
 from drctl.transport import Transport
+from drctl.undoing import clean_plan, rollback_plan
 from drctl.verdict import Judge
 
 JUDGES: dict[str, Judge] = {**etcd.JUDGES, **kube.JUDGES}
@@ -207,11 +206,18 @@ class App:
         return plan
 
     def learn(
-        self, transport: Transport, inventory: Inventory, journal: Journal, forward: Plan
+        self,
+        transport: Transport,
+        inventory: Inventory,
+        journal: Journal,
+        forward: Plan,
+        *,
+        without: Collection[str] = (),
     ) -> None:
-        """Journal what the nodes know beyond the journal; a tail may be lost."""
+        """Journal what the nodes, but those `without`, know beyond the journal; a tail may be
+        lost."""
         plan_of = self.plan_of(inventory, forward)
-        learn(transport, journal, forward, plan_of, parallel=self.parallel)
+        learn(transport, journal, forward, plan_of, without=without, parallel=self.parallel)
 
     def plan_of(self, inventory: Inventory, forward: Plan, **options: Any) -> PlanOf:
         """Makes the plan that takes `forward` back (`rollback_plan`), or removes what it kept."""
@@ -240,7 +246,8 @@ class App:
                 forward = self.forward_plan(inventory, fold(journal.events))
                 with closing(self.transport(inventory)) as transport:
                     give_back(self.store, inventory, transport, operator(), but=chosen)
-                    self.learn(transport, inventory, journal, forward)
+                    without = options.get("without", ())
+                    self.learn(transport, inventory, journal, forward, without=without)
                     refuse_if_cleaned(fold(journal.events))
                     plan_of = self.plan_of(inventory, forward, **options)
                     plan = plan_of("undo", fold(journal.events))
@@ -264,7 +271,7 @@ class App:
 
     def forward_plan(self, inventory: Inventory, state: RunState) -> Plan:
         """The plan that is to be taken back; raises Drifted where it is no longer the same."""
-        if state.state == "rolled-back":
+        if state.state == "rolled-back" and not state.left_out:
             raise UsageError(f"run {state.run} is rolled back already")
         facts, prepare = (state.plan["facts"].get(name) for name in ("snapshot", "prepare"))
         book = load_runbook(state.runbook)
@@ -289,6 +296,7 @@ class App:
             drctl=__version__,
             digest=plan.digest,
             steps=plan.outline(),
+            **({"without": list(without)} if (without := plan.options.get("without")) else {}),
         )
         with self._engine(transport, plan, journal) as engine:
             return engine.run(done=done)

@@ -30,7 +30,8 @@ class Claims:
         """Wait for jobs that an earlier session started and whose end it did not see."""
         for (step_id, host), known in list(self._session.state.hosts.items()):
             # "failed" may be a job whose end was not seen: the connection or the patience ended.
-            if known.attempts and known.state in ("intended", "failed"):
+            left_out = host not in self._session.plan.owns
+            if known.attempts and known.state in ("intended", "failed") and not left_out:
                 job = job_id(step_id, known.attempts)
                 deadline = self._deadline_of(step_id)
                 report = self._session.jobs.settle(host, job, deadline=deadline)

@@ -95,7 +95,13 @@ class Engine:
         nodes is taken anew: what a refused run saw may be days old."""
         if step.id not in self._session.state.steps_done or step.each_session:
             return False
+        if step.kind == "act" and not all(self._has_ended(step, host) for host in step.hosts):
+            return False  # it was done without this host
         return self._session.changed and not self._describes(step)
+
+    def _has_ended(self, step: PlannedStep, host: str) -> bool:
+        known = self._session.state.hosts.get((step.id, host))
+        return known is not None and known.state in ("done", "unreachable")
 
     def _describes(self, step: PlannedStep) -> bool:
         """Whether `step` is the last finished one on its resource: what it left must still hold,

@@ -28,6 +28,7 @@ def rollback_summary(plan: Plan, state: RunState) -> str:
     ]
     gone = abandoned(state.plan.get("facts", {}))
     lines = [f"run {state.run} of {plan.cluster} is taken back:", *taken_back, *gone]
+    lines += [f"LEFT OUT   {host} stays as it is" for host in plan.facts.get("without", ())]
     if lost := state.values.get("would_be_lost"):
         first, *more = lost["said"]
         lines += [f"LOSES      {first}", *(f"           {line}" for line in more)]

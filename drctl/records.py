@@ -1,5 +1,5 @@
-"""What the nodes keep of a run, read back: enough to rebuild a journal that is lost, and to mend
-one that lost its tail.
+"""What one node keeps of a run, typed and bounded as it is read (`drctl.papers`). Nothing here is
+believed for another host (`drctl.agreement` says what several nodes must say alike).
 
 A node keeps under its work_dir `owner` (which run, epoch and controller it belongs to), and for
 each run a manifest, the record of its end, and of every job what was observed before it
@@ -8,22 +8,36 @@ each run a manifest, the record of its end, and of every job what was observed b
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, TypeVar
 
-from drctl.errors import ConnectionLost, LockHeld, Refused, Unreachable
+from pydantic import Field, TypeAdapter, ValidationError
+
+from drctl.errors import ConnectionLost, DrctlError, Refused, Unreachable
 from drctl.jobs import fields
-from drctl.plan import Plan
+from drctl.papers import (
+    Count,
+    Ending,
+    Manifest,
+    Name,
+    Owner,
+    Started,
+    Text,
+    first_fault,
+    is_run_id,
+)
 from drctl.render import render_script
-from drctl.runstate import RunState
 from drctl.transport import Transport
 
 ASK_SECONDS = 60.0
-Fact = tuple[str, dict[str, Any]]
-"""An event for the journal: kind and body."""
+_JOB = re.compile(r"(?P<step>[A-Za-z0-9][A-Za-z0-9._-]{0,99})-(?P<attempt>[0-9]{1,6})")
+P = TypeVar("P", Manifest, Ending)
+_SEEN = TypeAdapter[dict[str, str]](dict[Name, Text])
+_STATUS = TypeAdapter[int](Annotated[int, Field(ge=0, le=255)])
+_SECONDS = TypeAdapter[int](Count)
 
 
 @dataclass(frozen=True)
@@ -43,12 +57,25 @@ class JobRecord:
 class NodeRecord:
     """What one node keeps of one run. `now` and `last` are seconds by the node's own clock."""
 
-    owner: Mapping[str, str] = field(default_factory=dict)
-    manifest: Mapping[str, Any] | None = None
-    record: Mapping[str, Any] | None = None
+    owner: Owner | None = None
+    manifest: Manifest | None = None
+    ending: Ending | None = None
     jobs: tuple[JobRecord, ...] = ()
     now: int = 0
     last: int = 0
+
+    def belongs_to(self, run: str) -> bool:
+        return self.owner is not None and self.owner.run == run
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the nodes keep of one run; why some did not answer; and what is wrong with what others
+    said, which is believed of nobody."""
+
+    nodes: Mapping[str, NodeRecord]
+    silent: Mapping[str, str] = field(default_factory=dict)
+    unbelieved: Mapping[str, str] = field(default_factory=dict)
 
 
 def ask(
@@ -79,255 +106,107 @@ def ask(
     return {host: text for host, text in told.items() if host not in silent}, silent
 
 
-def read_record(host: str, run: str, text: str) -> NodeRecord:
-    """Parse templates/node/records; raises Refused for a record that cannot be read: a missing
+def read_nodes(
+    transport: Transport, work_dirs: Mapping[str, str], run: str, *, parallel: int = 8
+) -> Found:
+    """Ask every host what it keeps of `run`."""
+    texts, silent = ask(transport, work_dirs, "node/records", run, parallel=parallel)
+    nodes, unbelieved = {}, {}
+    for host, text in texts.items():
+        try:
+            nodes[host] = read_record(run, text)
+        except ValueError as error:
+            unbelieved[host] = str(error)
+    return Found(nodes, silent, unbelieved)
+
+
+def not_believed(run: str, unbelieved: Mapping[str, str]) -> DrctlError:
+    """The refusal that names the hosts whose records cannot be, and the ways out."""
+    first, *others = unbelieved
+    lines = [f"what it keeps of run {run} is not believed: {unbelieved[first]}"]
+    lines += [f"{host}: likewise: {unbelieved[host]}" for host in others]
+    without = " ".join(f"--without {host}" for host in unbelieved)
+    return Refused(
+        "\n".join(lines),
+        host=first,
+        hint="look at that node: was its disk damaged, or is somebody else on it? Mend it and type "
+        f"the same again, or take the run back on the other hosts: drctl rollback {without}. If "
+        'somebody was on it, docs/security.md, "A node that lied", says what to rotate',
+    )
+
+
+def read_record(run: str, text: str) -> NodeRecord:
+    """Parse templates/node/records. Raises ValueError, which says what does not fit: a missing
     observation would make an undo do the wrong thing."""
     files: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, _, rest = line.partition(":")
         files.setdefault(name, []).append(rest)
+    folder = f"{run}/jobs/"
+    jobs = sorted({name.split("/")[2] for name in files if name.startswith(folder)})
     try:
-        owner = fields("\n".join(files.get("owner", ())))
-        jobs = sorted(
-            {name.split("/")[2] for name in files if name.startswith(f"{run}/jobs/")},
-        )
         return NodeRecord(
-            owner=owner,
-            manifest=_document(files.get(f"{run}/manifest.json")),
-            record=_document(files.get(f"{run}/record.json")),
-            jobs=tuple(_job(name, f"{run}/jobs/{name}", files) for name in jobs),
-            now=int("".join(files.get("now", ())) or 0),
-            last=int("".join(files.get("last", ())) or 0),
+            owner=read_owner(files.get("owner", [])),
+            manifest=_document(Manifest, run, files.get(f"{run}/manifest.json")),
+            ending=_document(Ending, run, files.get(f"{run}/record.json")),
+            jobs=tuple(_job(name, folder + name, files) for name in jobs),
+            now=_number(_SECONDS, files.get("now")) or 0,
+            last=_number(_SECONDS, files.get("last")) or 0,
         )
-    except (ValueError, KeyError, IndexError) as error:
-        raise Refused(
-            f"the records of run {run} there cannot be read: {error}",
-            host=host,
-            hint="look at the run's folder under the host's work_dir before deciding",
-        ) from error
+    except ValidationError as error:
+        raise ValueError(f"its {error.title.lower()}: {first_fault(error)}") from error
 
 
-def _document(lines: list[str] | None) -> dict[str, Any] | None:
+def run_ids(text: str) -> set[str]:
+    """The runs that templates/node/runs names; what cannot be the name of one is left out."""
+    told = (line.removeprefix("run:") for line in text.splitlines() if line.startswith("run:"))
+    return {run for run in told if is_run_id(run)}
+
+
+def read_owner(lines: list[str]) -> Owner | None:
+    """The lines of the file `owner`; None where there are none. Raises ValidationError."""
+    return Owner.model_validate(fields("\n".join(lines))) if lines else None
+
+
+def _document(kind: type[P], run: str, lines: list[str] | None) -> P | None:
     if not lines:
         return None
-    document = json.loads("\n".join(lines))
-    if not isinstance(document, dict):
-        raise ValueError("not an object")
+    document = kind.model_validate_json("\n".join(lines))
+    if document.run != run:
+        raise ValueError(f"the {kind.__name__.lower()} of run {run} names run {document.run}")
     return document
 
 
-def _job(name: str, folder: str, files: Mapping[str, list[str]]) -> JobRecord:
-    step, _, attempt = name.rpartition("-")
-    started = files[f"{folder}/started"]
-    known = fields("\n".join(started))
-    seen = json.loads(started[-1])
-    status = "".join(files.get(f"{folder}/status", ()))
-    older = "undo" if step.startswith("undo-") else "forward"  # a record without a direction
-    return JobRecord(
-        step=step,
-        attempt=int(attempt),
-        epoch=int(known["epoch"]),
-        direction=known.get("direction", older),
-        at=known.get("at", ""),
-        seen={str(k): str(v) for k, v in seen.items()},
-        status=int(status) if status else None,
-    )
-
-
-# -- which records belong together --------------------------------------------------------------
-
-
-def newest_manifest(run: str, nodes: Mapping[str, NodeRecord]) -> Mapping[str, Any] | None:
-    """The manifest that was written last, None where no node has one (or only one of an older
-    drctl, which kept too little). Raises Refused where the nodes do not tell of one and the same
-    run."""
-    found = {h: n.manifest for h, n in nodes.items() if n.manifest and "meaning" in n.manifest}
-    if not found:
+def _number(shape: TypeAdapter[int], lines: list[str] | None) -> int | None:
+    text = "".join(lines or ())
+    if not text:
         return None
-    newest = max(found.values(), key=_age)
-    for host, manifest in found.items():
-        for what, one, other in (
-            ("snapshot", _sha256(manifest), _sha256(newest)),
-            ("plan", manifest["plan"], _known_plan(manifest, newest)),
-            ("journal", *_journals(manifest, newest)),
-        ):
-            if one != other:
-                raise Refused(
-                    f"the nodes disagree about run {run}: the {what} is {str(one)[:16]}… here, "
-                    f"{str(other)[:16]}… in the newest manifest",
-                    host=host,
-                    hint=f"look at {run}/manifest.json under each host's work_dir before deciding",
-                )
-    return newest
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ValueError("a number is none")
+    return shape.validate_python(int(text))
 
 
-def _age(manifest: Mapping[str, Any]) -> tuple[int, int]:
-    return int(manifest["epoch"]), int(manifest["values_at"])
+def _seen(job: str, text: str) -> dict[str, str]:
+    try:
+        return _SEEN.validate_json(text, strict=True)
+    except ValidationError as error:
+        raise ValueError(f"a job ({job}) has no usable observation: {first_fault(error)}") from None
 
 
-def _sha256(manifest: Mapping[str, Any]) -> str:
-    return str(manifest["snapshot"].get("sha256", ""))
-
-
-def _known_plan(manifest: Mapping[str, Any], newest: Mapping[str, Any]) -> str:
-    """The manifest's plan if the newest one came out of it (by accepted drift), else the newest."""
-    plan: str = manifest["plan"] if manifest["plan"] in newest["plans"] else newest["plan"]
-    return plan
-
-
-def _journals(manifest: Mapping[str, Any], newest: Mapping[str, Any]) -> tuple[str, str]:
-    """Two controllers in one epoch cannot be; of another epoch another journal may have written."""
-    same_epoch = manifest["epoch"] == newest["epoch"]
-    return manifest["journal"] if same_epoch else "", newest["journal"] if same_epoch else ""
-
-
-def refuse_other_owners(run: str, nodes: Mapping[str, NodeRecord]) -> None:
-    """Raises LockHeld where a node belongs to another run."""
-    for host, node in nodes.items():
-        if node.owner.get("run", run) != run:
-            raise LockHeld(
-                f"the node belongs to run {node.owner['run']} of {node.owner.get('who')} since "
-                f"{node.owner.get('since')}, not to {run}",
-                host=host,
-                hint="end that run first: it resumes, or is rolled back",
-            )
-
-
-# -- what a journal does not know ---------------------------------------------------------------
-
-
-def refuse_if_taken_over(state: RunState, nodes: Mapping[str, NodeRecord]) -> None:
-    """Raises LockHeld where another journal of the same run has claimed the nodes since."""
-    newest = newest_manifest(state.run, nodes)
-    if newest is None or newest["journal"] == state.journal or not state.journal:
-        return
-    before = (state.adopted.get("journal"), state.adopted.get("epoch", 0))
-    if newest["journal"] == before[0] and newest["epoch"] <= before[1]:
-        return  # the controller whose nodes were adopted has not come back
-    raise LockHeld(
-        f"run {state.run} was taken over by {newest['who']} (session {newest['epoch']}): the "
-        "journal on this machine is no longer the one that counts",
-        hint="go on there; or, if that machine is gone: drctl runs adopt "
-        f"{state.run} --inventory {state.inventory}",
+def _job(name: str, folder: str, files: Mapping[str, list[str]]) -> JobRecord:
+    named = _JOB.fullmatch(name)
+    if named is None:
+        raise ValueError("a job has a name that no step gives")
+    started = files.get(f"{folder}/started")
+    if not started:
+        raise ValueError(f"the job {name} has no record of its start")
+    known = Started.model_validate(fields("\n".join(started[:-1])))
+    return JobRecord(
+        step=named["step"],
+        attempt=int(named["attempt"]),
+        epoch=known.epoch,
+        direction=known.direction,
+        at=known.at,
+        seen=_seen(name, started[-1]),
+        status=_number(_STATUS, files.get(f"{folder}/status")),
     )
-
-
-def learned(
-    state: RunState, plan: Plan, direction: str, nodes: Mapping[str, NodeRecord]
-) -> Iterator[Fact]:
-    """What the nodes know of the run beyond `state`: newer sessions and values, claims, intents
-    with what was seen before them, and steps that must be over because a later one began. `plan`
-    is that of `direction`. An intact journal learns nothing."""
-    unknown = unknown_jobs(state, direction, nodes)
-    session = _newer_session(state, direction, nodes, bool(unknown))
-    yield from session
-    yield from _newer_values(state, nodes)
-    ours = {host for host, node in nodes.items() if node.owner.get("run") == state.run}
-    owned = bool(ours - state.unreleased.keys())  # those are known to be left over
-    if owned and not state.claimed:
-        yield "claiming", {"learned": True}
-    for host, job in unknown:
-        known = {"step": job.step, "host": host, "attempt": job.attempt, "seen": job.seen}
-        yield "intent", {**known, "learned": True}
-    behind = bool(session or unknown) or any(s.id not in state.steps_done for s in plan.steps)
-    ended = _ended(state, direction, nodes, anew=bool(session)) if behind else ""
-    yield from _steps_over(state, plan, direction, nodes, everything=bool(ended))
-    if ended:
-        if not owned:
-            yield "released", {"learned": True}
-        yield "finished", {"state": ended, "learned": True}
-
-
-def unknown_jobs(
-    state: RunState, direction: str, nodes: Mapping[str, NodeRecord]
-) -> list[tuple[str, JobRecord]]:
-    """(host, job) of every job that `state` has no intent of, in the order of their attempts."""
-    found = []
-    for host, job in _jobs(nodes, direction):
-        known = state.hosts.get((job.step, host))
-        if job.attempt > (known.attempts if known else 0):
-            found.append((host, job))
-    return sorted(found, key=lambda pair: (pair[1].at, pair[1].step, pair[1].attempt, pair[0]))
-
-
-def _jobs(nodes: Mapping[str, NodeRecord], direction: str) -> list[tuple[str, JobRecord]]:
-    every = ((host, job) for host, node in nodes.items() for job in node.jobs)
-    return [(host, job) for host, job in every if job.direction == direction]
-
-
-def _newer_session(
-    state: RunState, direction: str, nodes: Mapping[str, NodeRecord], entering: bool
-) -> list[Fact]:
-    """The session that the journal lost, or that began what is to be learned."""
-    ours = [n for n in nodes.values() if n.owner.get("run") == state.run]
-    epochs = [job.epoch for node in nodes.values() for job in node.jobs]
-    epochs += [int(node.owner.get("epoch", 0)) for node in ours]
-    epochs += [int(n.manifest.get("epoch", 0)) for n in nodes.values() if n.manifest]
-    epoch = max([state.epoch, *epochs])
-    turned = direction not in ("forward", state.direction) and entering
-    if not turned and (epoch == state.epoch or direction != state.direction):
-        return []
-    who = next((node.owner["who"] for node in ours if "who" in node.owner), "")
-    body = {"epoch": epoch, "direction": direction, "who": who, "learned": True}
-    return [("session", body)]
-
-
-def _newer_values(state: RunState, nodes: Mapping[str, NodeRecord]) -> Iterator[Fact]:
-    newest = newest_manifest(state.run, nodes)
-    if newest is None or newest["journal"] != state.journal:
-        return
-    if _age(newest) > (state.epoch, state.values_at):
-        for name, value in newest["values"].items():
-            if state.values.get(name) != value:
-                yield "value", {"name": name, "value": value, "learned": True}
-
-
-def _ended(state: RunState, direction: str, nodes: Mapping[str, NodeRecord], *, anew: bool) -> str:
-    """How the run ended, by the records of all nodes that had a part in it; "" where any of them
-    has none. After its end a run may have claimed them again, for an undo or a clean."""
-    part = [node for node in nodes.values() if node.manifest is not None]
-    ends = {str((node.record or {}).get("state")) for node in part}
-    claimed = any(node.owner.get("run") == state.run for node in part)
-    under_way = state.direction == direction and (state.unfinished or direction == "clean")
-    if not (anew or under_way):
-        return ""
-    if direction == "undo":
-        return "rolled-back" if ends == {"rolled-back"} and not claimed else ""
-    if direction == "clean" and (claimed or "cleaned" not in ends):
-        return ""  # hosts that keep no data stay `done`
-    return "done" if ends and ends <= {"done", "cleaned"} else ""
-
-
-def _steps_over(
-    state: RunState,
-    plan: Plan,
-    direction: str,
-    nodes: Mapping[str, NodeRecord],
-    *,
-    everything: bool,
-) -> Iterator[Fact]:
-    """A barrier stands between steps: where one began, those before it had ended on all hosts."""
-    did = {(job.step, host) for host, job in _jobs(nodes, direction)}
-    order = [step.id for step in plan.steps]
-    furthest = max((order.index(step) for step, _ in did if step in order), default=0)
-    for step in plan.steps if everything else plan.steps[:furthest]:
-        if step.id in state.steps_done:
-            continue
-        for host in step.hosts:
-            known = state.hosts.get((step.id, host))
-            if known is None or known.state not in ("done", "unreachable"):
-                missed = step.tolerate and step.kind == "act" and (step.id, host) not in did
-                yield "result", _result(step.id, host, missed)
-        yield "step-done", {"step": step.id, "learned": True}
-
-
-def _result(step: str, host: str, missed: bool) -> dict[str, Any]:
-    detail = "the node has no record of this step" if missed else ""
-    state = "unreachable" if missed else "done"
-    return {"step": step, "host": host, "state": state, "detail": detail, "learned": True}
-
-
-def sign_of_life(nodes: Mapping[str, NodeRecord]) -> float | None:
-    """Seconds since the controller last left a trace on a node that its run still owns."""
-    ages = [node.now - node.last for node in nodes.values() if node.owner and node.last]
-    return max(0, min(ages)) if ages else None

@@ -13,6 +13,7 @@ from drctl.situation import (
     abandoned,
     commands,
     kept_places,
+    left_out,
     reserved,
     restored_places,
     situation,
@@ -318,6 +319,7 @@ def taken_back(state: RunState) -> str:
         for (step, host), known in state.hosts.items()
         if known.state == "unreachable" and step.startswith(("rb-", "undo-"))
     ]
+    lines += left_out(state)
     lines += reserved(state)
     if places:
         lines.append(

@@ -1,4 +1,4 @@
-"""The data that a run begins with, leaves on its nodes, or is taken back by. No connection here."""
+"""The data that a run begins with or leaves on its nodes. No connection here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,11 @@ from drctl.etcd.identity import predict
 from drctl.etcd.snapshot import inspect_snapshot
 from drctl.inventory import Inventory
 from drctl.journal import Journal, now
-from drctl.plan import Plan, Task, drift, undo_steps
-from drctl.planner import Planner
+from drctl.papers import Manifest
+from drctl.plan import Plan, drift
 from drctl.prepare import installation
 from drctl.report import kept_at
-from drctl.runbook import Runbook, load_runbook
+from drctl.runbook import Runbook
 from drctl.runstate import RunState
 from drctl.situation import situation
 
@@ -76,37 +75,6 @@ def prepare_facts_again(inventory: Inventory, book: Runbook, state: RunState) ->
         if recorded and all(step in state.steps_done for step in installing):
             return recorded
         raise
-
-
-def rollback_plan(planner: Planner, forward: Plan, state: RunState, **options: Any) -> Plan:
-    """The shipped rollback runbook around the undo of every step that `state` began.
-    `lose_writes`: the operator agreed to lose what was written since, or is there to be asked.
-    `accept_drift`: machine_id.HOST of each host that may be another machine than the run's."""
-    begun = begun_steps(state, forward)
-    before = state.before_undo[0] if state.direction == "undo" else state.state
-    actions = [step.action for step in forward.steps if step.id in begun]
-    facts = {
-        **planner.facts,
-        "begun": actions,
-        "ended": before == "done",
-        "taken_back": any(
-            s.startswith("undo-") and h.attempts for (s, _), h in state.hosts.items()
-        ),
-        "proven_revision": state.values.get("proven_revision"),
-    }
-    plan = replace(planner, facts=facts, options={**planner.options, **options}).plan(
-        load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
-    )
-    # Revisions go backwards here. A kubelet that has seen the restored cluster's would wait for
-    # those above them, for ever; one that has not is left alone.
-    seen = any(action == "apiserver running" for action in actions)
-    steps = tuple(s for s in plan.steps if seen or s.kind != "act" or s.id.startswith("undo-"))
-    return replace(plan, owns=forward.owns, steps=steps)
-
-
-def clean_plan(planner: Planner, state: RunState) -> Plan:
-    """The shipped clean runbook, with the paths that the run chose."""
-    return planner.plan(load_runbook("clean"), known=frozenset(state.values))
 
 
 def drifted(run: str, changed: Mapping[str, tuple[str, str]], hint: str) -> Drifted:
@@ -200,20 +168,6 @@ def explained(state: Callable[[], RunState]) -> Iterator[None]:
         raise
 
 
-def begun_steps(state: RunState, forward: Plan) -> dict[str, frozenset[str]]:
-    """Step id -> hosts on which a change was intended, or may have been: an upload leaves no
-    record on its node, and the journal may have lost its tail."""
-    begun: dict[str, set[str]] = {}
-    for (step, host), known in state.hosts.items():
-        if known.attempts:
-            begun.setdefault(step, set()).add(host)
-    for planned in forward.steps if state.changed else ():
-        for host, task in planned.tasks.items():
-            if task.sources and task.undo and _has_values(task.undo, state):
-                begun.setdefault(planned.id, set()).add(host)
-    return {step: frozenset(hosts) for step, hosts in begun.items()}
-
-
 def new_run_id() -> str:
     """When the run began, to the millisecond, so that ids sort as the runs began; and a bit of
     chance against another machine's."""
@@ -231,11 +185,6 @@ def sending_steps(recorded: Mapping[str, Any], path: str) -> list[str]:
             for task in step["tasks"].values()
         )
     ]
-
-
-def _has_values(task: Task, state: RunState) -> bool:
-    wanted = (source.partition(" ") for source in task.env.values())
-    return all(kind != "value" or name in state.values for kind, _, name in wanted)
 
 
 def begin(journal: Journal, plan: Plan, *, run: str, runbook: str, inventory: str) -> None:
@@ -257,28 +206,38 @@ def begin(journal: Journal, plan: Plan, *, run: str, runbook: str, inventory: st
 def begin_adopted(
     journal: Journal,
     plan: Plan,
-    found: Mapping[str, Any],
+    found: Manifest,
     *,
     runbook: str,
     inventory: str,
     adopted: Any,
 ) -> None:
     """The first event of a journal that is rebuilt from the manifest `found` on the nodes."""
-    meant = {**plan.record(), "meaning": found["meaning"], "digest": found["plan"]}
+    meant = {**plan.record(), "meaning": found.meaning, "digest": found.plan}
     journal.append(
         "run-started",
-        run=found["run"],
-        cluster=found["cluster"],
+        run=found.run,
+        cluster=found.cluster,
         runbook=runbook,
         inventory=inventory,
         drctl=__version__,
         journal_id=secrets.token_hex(8),
         plan=meant,
-        values=found["values"],
-        started=found["started"],
-        digests=found["plans"][:-1],
+        values=found.values,
+        started=found.started,
+        digests=found.plans[:-1],
         adopted=adopted,
     )
+
+
+def without_sources(prepare: Mapping[str, Any]) -> dict[str, Any]:
+    """What is installed where, as nodes tell it: without the local files that they name. What is
+    sent is read from this machine's own inventory."""
+    hosts = {
+        host: {**what, "files": [{**file, "source": ""} for file in what["files"]]}
+        for host, what in prepare.get("hosts", {}).items()
+    }
+    return {**prepare, "hosts": hosts} if hosts else {}
 
 
 def new_values(plan: Plan, run: str) -> dict[str, str]:
@@ -314,7 +273,6 @@ def manifest(plan: Plan, state: RunState, who: str) -> str:
             "snapshot": plan.facts.get("snapshot") or {},
             "prepare": plan.facts.get("prepare") or {},
             "values": state.values,
-            "members": plan.facts.get("members"),
             "kept": kept_at(plan, state),
             "who": who,
             "started": state.started,

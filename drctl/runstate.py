@@ -68,6 +68,8 @@ class RunState:
     values_at: int = 0  # number of the event that last changed a value
     cleaned: str = ""  # since when what an undo needs is being removed, or is gone
     before_undo: tuple[State, dict[str, Any] | None, str] = ("running", None, "")
+    without: list[str] = field(default_factory=list)  # hosts that this undo does not go to
+    left_out: list[str] = field(default_factory=list)  # where a finished undo took nothing back
     values: dict[str, Any] = field(default_factory=dict)
     hosts: dict[tuple[str, str], HostState] = field(default_factory=dict)
     steps_done: set[str] = field(default_factory=set)
@@ -130,9 +132,11 @@ def _run_started(state: RunState, event: Event) -> None:
 
 
 def _session(state: RunState, event: Event) -> None:
-    if state.direction == "forward" and event.body["direction"] != "forward":
+    turned = state.direction == "forward" and event.body["direction"] != "forward"
+    if turned or state.state == "rolled-back":
         state.before_undo = (state.state, state.error, state.finished)
     state.epoch, state.direction = event.body["epoch"], event.body["direction"]
+    state.without = event.body.get("without", [])
     if state.direction != "clean":  # which leaves the run what it is: done
         state.state, state.error, state.finished = "running", None, ""
 
@@ -205,6 +209,8 @@ def _finished(state: RunState, event: Event) -> None:
     state.error = event.body.get("error")
     if state.direction != "clean":
         state.state, state.finished = event.body["state"], event.at
+        if state.state == "rolled-back":
+            state.left_out = state.without
     elif not state.error:
         state.direction = "forward"
 

@@ -159,6 +159,15 @@ def reserved(state: RunState) -> list[str]:
     ]
 
 
+def left_out(state: RunState) -> list[str]:
+    """Where a finished rollback took nothing back."""
+    return [
+        f"LEFT OUT: {host}: nothing was taken back there, and it stays reserved for this run; when "
+        f"it is mended: drctl rollback {state.run} --inventory {state.inventory}"
+        for host in state.left_out
+    ]
+
+
 def _steps(state: RunState) -> list[_Step]:
     steps = []
     for step in state.plan.get("steps", ()):
@@ -226,7 +235,8 @@ def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
     given_up = abandoned(state.plan.get("facts", {}))
     if word == "rolled-back":
         places = restored_places(state.plan.get("facts", {}), state)
-        return [f"what was written since the restore is kept: {place}" for place in places]
+        kept = [f"what was written since the restore is kept: {place}" for place in places]
+        return [*kept, *left_out(state)]
     if word == "untouched":
         reserved = "the nodes stay reserved for this run until one of the commands below has ended"
         return [reserved] if state.claimed else []
@@ -299,7 +309,7 @@ def commands(state: RunState) -> list[str]:
         back = state.changed and not state.cleaned
         return [f"drctl backup {inventory} --to DIR", *([rollback] if back else [])]
     if state.state == "rolled-back":
-        return [f"drctl status {inventory}"]
+        return [f"drctl status {inventory}", *([rollback] if state.left_out else [])]
     if not state.inventory:
         return ["drctl runs list"]
     if not state.changed:

@@ -129,6 +129,7 @@ def run(
 @inventory_option
 @click.option("--lose-writes", is_flag=True, help="Lose what was written since, as it was counted.")
 @click.option("--accept-drift", multiple=True, metavar="FIELD", help="machine_id.HOST may differ.")
+@click.option("--without", multiple=True, metavar="HOST", help="Leave this host as it is.")
 @yes_option
 @state_dir_option
 @output_option
@@ -139,12 +140,15 @@ def rollback(
     inventory: Path,
     lose_writes: bool,
     accept_drift: tuple[str, ...],
+    without: tuple[str, ...],
     yes: bool,
 ) -> None:
     """Take a run back: the old data and services, as they were before it.
 
-    Where Kubernetes has written to the restored cluster it says by count what would be lost, and
-    asks. --yes does not answer that: it may have been typed by who knew of no loss."""
+    --without leaves out a host that cannot be believed or reached; type the same without it when
+    that host is mended. Where Kubernetes has written to the restored cluster it says by count what
+    would be lost, and asks. --yes does not answer that: it may have been typed by who knew of no
+    loss."""
     if other := [name for name in accept_drift if not name.startswith("machine_id.")]:
         raise UsageError(
             f"a rollback cannot accept {', '.join(other)}",
@@ -154,7 +158,9 @@ def rollback(
     app = options.app(yes=yes, meant="--lose-writes" if lose_writes else "")
     asked = not yes and can_ask()
     lose = lose_writes or asked
-    _, state = app.rollback(inventory, run, lose_writes=lose, accept_drift=accept_drift)
+    _, state = app.rollback(
+        inventory, run, lose_writes=lose, accept_drift=accept_drift, without=without
+    )
     if options.json:
         print_json(run_document(state))
     else:

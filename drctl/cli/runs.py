@@ -165,7 +165,8 @@ def adopt_run(
         gone=gone,
     )
     if options.json:
-        found = {"nodes": adopted.nodes, "silent": adopted.silent, "drift": adopted.drift}
+        names = ("nodes", "silent", "unbelieved", "drift")
+        found = {name: getattr(adopted, name) for name in names}
         print_json({**run_document(adopted.state), **found})
     else:
         _show_adopted(adopted)
@@ -188,6 +189,8 @@ def _show_adopted(adopted: Adopted) -> None:
     print_table(("host", "claimed by", "session", "jobs", "last job", "status", "ended"), rows)
     for host, why in adopted.silent.items():
         click.echo(f"warning: {host}: no answer, it is asked again at the resume: {why}", err=True)
+    for host, why in adopted.unbelieved.items():
+        click.echo(f"warning: {host}: what it keeps is not believed: {why}", err=True)
     for name, (then, is_) in adopted.drift.items():
         click.echo(f"warning: {name}: was {then!r}, is {is_!r}: a resume will refuse", err=True)
     click.echo(f"run {state.run} of {state.cluster} is adopted: {state.state}", err=True)

@@ -42,13 +42,10 @@ def _done(state: RunState, _holder: str) -> dict[str, str]:
     return _words("done", title, f"every step ended{but}", "warn" if missed else "good")
 
 
-def _rolled_back(_state: RunState, _holder: str) -> dict[str, str]:
-    return _words(
-        "rolled-back",
-        "Taken back",
-        "what the run had changed was undone, the last step first, and looked at",
-        "warn",
-    )
+def _rolled_back(state: RunState, _holder: str) -> dict[str, str]:
+    but = f", except on {', '.join(state.left_out)}, which was left out" if state.left_out else ""
+    detail = f"what the run had changed was undone, the last step first, and looked at{but}"
+    return _words("rolled-back", "Taken back", detail, "warn")
 
 
 def _failed(state: RunState, _holder: str) -> dict[str, str]:

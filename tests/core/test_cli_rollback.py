@@ -251,10 +251,15 @@ def test_a_rollback_needs_the_runs_inventory(restored: Bench) -> None:
 
 
 def test_a_rollback_of_a_done_run_lets_go_when_another_run_is_there(restored: Bench) -> None:
-    restored.rig.nodes["m3"].owner = {"run": "theirs", "epoch": "1", "who": "eve@x", "since": "t"}
+    restored.rig.nodes["m3"].owner = {
+        "run": "20261122-000000-7be125",
+        "epoch": "1",
+        "who": "eve@x",
+        "since": "t",
+    }
     before = restored.rig.conditions()
     ended = restored.rollback()
     assert ended.exit == 7
-    assert "the node belongs to theirs, claimed by eve@x since t" in ended.err
+    assert "the node belongs to 20261122-000000-7be125, claimed by eve@x since t" in ended.err
     assert restored.rig.conditions() == before
     assert restored.state().state == "done"

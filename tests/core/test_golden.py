@@ -16,9 +16,9 @@ import pytest
 from drctl.inventory import load_inventory
 from drctl.plan import Plan, PlannedStep, Task
 from drctl.runbook import load_runbook, shipped_runbooks
-from drctl.rundata import clean_plan, rollback_plan
 from drctl.runstate import RunState
 from drctl.transport import Script
+from drctl.undoing import clean_plan, rollback_plan
 from tests.core.test_plan import planner
 from tests.model.harness import BLANK, INVENTORY
 

@@ -7,31 +7,31 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from drctl.agreement import agreed_manifest, newest_epoch
 from drctl.app import JUDGES
 from drctl.engine import Engine
 from drctl.inventory import Inventory
 from drctl.jobs import Jobs
 from drctl.journal import Journal
-from drctl.learning import learn, take_over
+from drctl.learning import learn, needed_hosts, take_over
 from drctl.plan import Plan
 from drctl.planner import Planner
-from drctl.records import NodeRecord, ask, newest_manifest, read_record
+from drctl.records import NodeRecord, read_nodes
 from drctl.runbook import load_runbook
 from drctl.rundata import (
     begin,
     begin_adopted,
-    clean_plan,
     manifest,
     record,
-    rollback_plan,
 )
 from drctl.runstate import Event, RunState, fold
 from drctl.session import Session
 from drctl.transport import CommandResult, Script
+from drctl.undoing import clean_plan, rollback_plan
 from tests.model.installation import NAMES, made_up_installation
 from tests.model.simulation import SimulatedCluster
 
-RUN = "20261123-000000-sim"
+RUN = "20261123-000000-51a51a"
 ENDS = {"forward": "done", "undo": "rolled-back", "clean": "cleaned"}
 
 
@@ -158,15 +158,15 @@ class World:
     def adopt(self) -> None:
         """The controller's machine is gone: another one rebuilds the journal from the nodes."""
         nodes = self.records()
-        manifest = newest_manifest(RUN, nodes)
+        manifest = agreed_manifest(RUN, nodes, needed_hosts(self.plan))
         assert manifest, "no node knows of the run"
         self.journal = MortalJournal()
-        before = {"journal": manifest["journal"], "epoch": manifest["epoch"]}
+        before = {"journal": manifest.journal, "epoch": newest_epoch(nodes)}
         begin_adopted(
             self.journal,
             self.plan,
             manifest,
-            runbook=manifest["runbook"],
+            runbook=manifest.runbook,
             inventory="sim.yaml",
             adopted=before,
         )
@@ -174,8 +174,9 @@ class World:
 
     def records(self) -> dict[str, NodeRecord]:
         work_dirs = {host: self.plan.work_dirs[host] for host in self.plan.owns}
-        texts, _ = ask(self.cluster, work_dirs, "node/records", RUN)
-        return {host: read_record(host, RUN, text) for host, text in texts.items()}
+        found = read_nodes(self.cluster, work_dirs, RUN)
+        assert not found.unbelieved
+        return dict(found.nodes)
 
     def _plan_of(self, direction: str, state: RunState) -> Plan:
         if direction == "clean":

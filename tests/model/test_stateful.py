@@ -31,10 +31,11 @@ from drctl.etcd.identity import predict
 from drctl.inventory import load_inventory
 from drctl.jobs import Jobs
 from drctl.plan import Plan
-from drctl.rundata import begin, manifest, record, rollback_plan
+from drctl.rundata import begin, manifest, record
 from drctl.runstate import RunState, fold
 from drctl.session import Session
 from drctl.situation import situation
+from drctl.undoing import rollback_plan
 from tests.core.rig import READ_ONLY
 from tests.model.harness import INVENTORY, RUN, Clock, Killed, Moments, MortalJournal, World
 from tests.model.rough import JOB_FAULTS, LOOK_FAULTS, UPLOAD_FAULTS, RoughCluster, Weather

@@ -317,7 +317,8 @@ def _must_be_back(evidence: Evidence, voices: Mapping[str, Voice]) -> set[str]:
     if not evidence.values.get("quorum", True):
         return set()
     answering = evidence.values.get("answering")
-    return {*expected_members(evidence), *voices} if answering is None else set(answering)
+    needed = {*expected_members(evidence), *voices} if answering is None else set(answering)
+    return needed - {*evidence.facts.get("without", ())}
 
 
 def _not_back(host: str, found: Voice | None, silence: str) -> list[Problem]:
