@@ -10,12 +10,12 @@ from drctl.cli.common import Options, print_json
 from drctl.console import print_table
 from drctl.errors import Aborted
 from drctl.inventory import Inventory
-from drctl.ssh import ScannedKey, record_host_keys, scan_host_keys
+from drctl.ssh import ScannedKey, home, record_host_keys, scan_host_keys
 
 
 def show_and_record(options: Options, inventory: Inventory, *, yes: bool) -> None:
     """Scan, show, ask, record into the inventory's known_hosts or the user's own."""
-    target = inventory.known_hosts or Path.home() / ".ssh" / "known_hosts"
+    target = inventory.known_hosts or home() / ".ssh" / "known_hosts"
     keys = scan_host_keys(inventory.hosts, known_hosts=inventory.known_hosts)
     if not options.json:
         _show(keys)

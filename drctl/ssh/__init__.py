@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from drctl.ssh.known_hosts import KnownHosts, fingerprint
+from drctl.ssh.names import home
 from drctl.ssh.sshtransport import SshTransport
 from drctl.ssh.trust import ScannedKey, record_host_keys, scan_host_keys
 
@@ -17,6 +18,7 @@ __all__ = [
     "ScannedKey",
     "SshTransport",
     "fingerprint",
+    "home",
     "record_host_keys",
     "scan_host_keys",
 ]

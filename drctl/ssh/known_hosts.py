@@ -10,12 +10,12 @@ import base64
 import binascii
 import hashlib
 import hmac
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+
+from drctl.ssh import patterns
 
 State = Literal["same", "different", "unknown", "revoked"]
 
@@ -54,16 +54,9 @@ class Entry:
         return any(_matches(p, name) for p in self.patterns if not p.startswith("!"))
 
 
-@lru_cache(maxsize=4096)
-def _pattern(text: str) -> re.Pattern[str]:
-    # Not fnmatch: the brackets of "[host]:port" would be a character class there.
-    escaped = re.escape(text.lower()).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.compile(escaped)
-
-
 def _matches(pattern: str, name: str) -> bool:
     if not pattern.startswith("|1|"):
-        return _pattern(pattern).fullmatch(name) is not None
+        return patterns.matches(name, pattern.lower())
     try:
         salt, digest = (base64.b64decode(part) for part in pattern[3:].split("|"))
     except ValueError:

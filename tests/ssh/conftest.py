@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from drctl.ssh import SshTransport
+from drctl.ssh import SshTransport, names
 from tests.ssh.nodes import (
     HAVE_SSHD,
     AsyncsshNode,
@@ -35,7 +35,7 @@ KINDS = [
 @pytest.fixture(autouse=True)
 def _no_ssh_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "home" / ".ssh").mkdir(parents=True)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(names, "home", lambda: tmp_path / "home")
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
 
 
