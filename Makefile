@@ -2,6 +2,7 @@
 
 VENV  := .venv
 READY := $(VENV)/.ready
+PIP   := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12 setup` takes another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -9,7 +10,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 
 # The stamp says where the venv was made and from what, and is written last: a venv that is half
 # made, outdated, moved (its scripts hold absolute paths) or without its Python is made again.
-MADE_FROM := $(CURDIR) $(shell cat pyproject.toml constraints.txt | cksum)
+MADE_FROM := $(CURDIR) $(shell cat pyproject.toml requirements.txt | cksum)
 ifneq ($(shell $(VENV)/bin/python -c '' 2>/dev/null && cat $(READY) 2>/dev/null),$(MADE_FROM))
 $(READY): remake
 endif
@@ -68,7 +69,6 @@ $(READY):
 	@echo "setting up $(VENV) (once; about a minute)"
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
-		-c constraints.txt -e '.[lab,dev]'
+	@$(PIP) --require-hashes --only-binary :all: -r requirements.txt
+	@$(PIP) --no-index --no-deps --no-build-isolation -e .
 	@printf '%s\n' '$(MADE_FROM)' > $(READY)
