@@ -196,10 +196,8 @@ def _host_applies(patterns: list[str], host: str) -> bool:
 def _included(source: Source, argument: str) -> Iterator[Path]:
     if not argument or (argument.startswith("~") and not source.of_user):
         raise Mistake(f"bad include path {argument!r}")
-    if argument == "~" or argument.startswith("~/"):
-        argument = f"{names.home()}{argument[1:]}"
     base = names.home() / ".ssh" if source.of_user else Path("/etc/ssh")
-    pattern = str(base / Path(argument).expanduser())
+    pattern = str(base / names.tilde(argument))
     yield from map(Path, sorted(glob(pattern)))  # noqa: PTH207 - Path.glob refuses absolute patterns
 
 

@@ -15,6 +15,7 @@ from drctl.errors import InvalidInput
 
 _HOSTNAME = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+\\$-]*")
+_KNOWN_AS = re.compile(r"[A-Za-z0-9_:\[][A-Za-z0-9_.:%@/+\[\]-]*")
 _JUMP = re.compile(
     r"(?:(?P<user>.+)@)?(?:\[(?P<bracketed>[^\]@]+)\]|(?P<host>[^:\[\]@]+))(?::(?P<port>\d+))?"
 )
@@ -29,6 +30,11 @@ def hostname(text: str) -> str:
 def username(text: str) -> str:
     """`text`, or InvalidInput, as with `hostname`."""
     return _allowed(_USER, text, "user")
+
+
+def known_as(text: str) -> str:
+    """A name for known_hosts, fit to be written into a line of it; or InvalidInput."""
+    return _allowed(_KNOWN_AS, text, "HostKeyAlias")
 
 
 def port(text: str) -> int:
@@ -112,8 +118,23 @@ def expanded(text: str, tokens: Mapping[str, str], *, variables: bool = True) ->
     return _TOKEN.sub(value, text)
 
 
+def tilde(text: str) -> str:
+    """`text` with a `~` or `~user` at its beginning filled in."""
+    if text == "~" or text.startswith("~/"):
+        return f"{home()}{text[1:]}"
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError as e:  # no such user
+        raise InvalidInput(f"ssh_config has the path {text!r}: {e}") from e
+
+
 def path(text: str, tokens: Mapping[str, str]) -> Path:
     """A path of ssh_config: `~`, tokens and environment variables filled in."""
-    if text == "~" or text.startswith("~/"):
-        text = f"{home()}{text[1:]}"
-    return Path(expanded(str(Path(text).expanduser()), tokens))
+    return literal_path(expanded(tilde(text), tokens))
+
+
+def literal_path(text: str) -> Path:
+    """A path as it stands there, or InvalidInput where it cannot be shown."""
+    if text.isprintable():
+        return Path(text)
+    raise InvalidInput(f"ssh_config has the path {text!r}, with characters that cannot be shown")

@@ -100,7 +100,8 @@ def settings(alias: str, answers: Answers) -> HostSettings:
     hostname = names.hostname(_one(answers, "hostname", alias))
     user = names.username(_one(answers, "user", names.local_user()))
     port = names.port(_one(answers, "port", "22"))
-    key_alias = _one(answers, "hostkeyalias", "").lower() or None
+    alias_of_key = _one(answers, "hostkeyalias", "").lower()
+    key_alias = names.known_as(alias_of_key) if alias_of_key else None
     strict = _one(answers, "stricthostkeychecking", "ask").lower()
     tokens = _tokens(alias, hostname, port, user, key_alias)
     jumps = names.jumps(_one(answers, "proxyjump", "none"))
@@ -156,7 +157,7 @@ def _known_hosts(answers: Answers, tokens: Mapping[str, str]) -> tuple[Path, ...
     user = _one(answers, "userknownhostsfile", _USER_KNOWN_HOSTS).split()
     system = _one(answers, "globalknownhostsfile", _SYSTEM_KNOWN_HOSTS).split()
     files = [names.path(file, tokens) for file in user if file.lower() != "none"]
-    files += [Path(file) for file in system if file.lower() != "none"]
+    files += [names.literal_path(file) for file in system if file.lower() != "none"]
     for file in files:
         if not file.is_absolute():
             raise InvalidInput(

@@ -44,7 +44,8 @@ def _written(folder: Path, config: Config) -> tuple[Path, list[Source]]:
     """The file to give to ssh, and the sources for our reader."""
     folder.mkdir(parents=True)
     for name, text in config.items():
-        (folder / name).write_text(text.replace("{dir}", str(folder)), newline="")
+        told = text.replace("{dir}", str(folder)).encode(errors="surrogateescape")
+        (folder / name).write_bytes(told)
         (folder / name).chmod(0o600)
     if "system" not in config:
         return folder / "config", [Source(folder / "config")]
@@ -73,13 +74,13 @@ def _compared(folder: Path, config: Config, client: Path) -> list[HostSettings |
     return answers
 
 
-@pytest.mark.parametrize("config", READ, ids=lambda c: c["config"][:40])
+@pytest.mark.parametrize("config", READ, ids=lambda c: ascii(c["config"][:40]))
 def test_both_read_the_same(tmp_path: Path, config: Config, client: Path) -> None:
     for answer in _compared(tmp_path / "c", config, client):
         assert isinstance(answer, HostSettings), answer
 
 
-@pytest.mark.parametrize("config", REFUSED, ids=lambda c: c["config"][:40])
+@pytest.mark.parametrize("config", REFUSED, ids=lambda c: ascii(c["config"][:40]))
 def test_both_refuse_the_same(tmp_path: Path, config: Config, client: Path) -> None:
     for answer in _compared(tmp_path / "c", config, client):
         assert isinstance(answer, InvalidInput), answer
