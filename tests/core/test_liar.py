@@ -1,0 +1,218 @@
+"""One node among three lies: nothing of what it says runs anywhere, no other host is affected, the
+operator is told which one it is, and the others are taken back all the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.core.conftest import Bench
+from tests.core.liar import DEED, HOSTILE, LIAR, Lies, every_field, in_documents
+from tests.core.test_cli_resume import FAILED
+
+LOOKS = (
+    "node/machine",
+    "node/owner",
+    "etcd/facts",
+    "etcd/live",
+    "etcd/state",
+    "etcd/state/at",
+    "etcd/restored",
+    "etcd/written",
+    "etcd/probe",
+    "etcd/kept",
+    "kube/health",
+    "kube/settings",
+    "kube/secrets",
+)
+OTHERS = ("m2", "m3")
+
+
+@pytest.fixture
+def broken(bench: Bench) -> Bench:
+    """A restore that failed after the exchange of the data on two hosts."""
+    bench.rig.trouble("job/start", FAILED, step="start-etcd", host="m2", times=3)
+    assert bench.restore("--replace-healthy").exit == 5
+    bench.rig.troubles.clear()
+    return bench
+
+
+def conditions(bench: Bench) -> dict[str, Any]:
+    return {host: bench.rig.nodes[host].condition() for host in OTHERS}
+
+
+def forge(bench: Bench, host: str, change: dict[str, object], name: str = "manifest.json") -> None:
+    papers = bench.rig.nodes[host].papers
+    for paper, text in papers.items():
+        if paper.endswith(name):
+            papers[paper] = json.dumps({**json.loads(text), **change})
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("command", ["preflight", "status", "verify", "dry run", "restore"])
+def test_whatever_it_answers_to_questions(bench: Bench, command: str, kind: str) -> None:
+    lies = Lies(bench, lambda s, text: every_field(HOSTILE[kind])(s, text) if s in LOOKS else text)
+    if command == "restore":
+        ended = bench.restore("--replace-healthy")
+    elif command == "dry run":
+        ended = bench.restore("--replace-healthy", "--dry-run")
+    else:
+        ended = bench.drctl(command, "--inventory", bench.inventory)
+    lies.check(ended, bench.folder)
+    assert lies.said or not HOSTILE[kind]
+    if command == "restore":
+        assert ended.exit not in (0, 2, 3)
+        assert LIAR in ended.err
+
+
+@pytest.mark.parametrize("kind", ["substitution", "number", "control"])
+@pytest.mark.parametrize("script", LOOKS)
+def test_whatever_one_script_answers_from_there(bench: Bench, script: str, kind: str) -> None:
+    """In the middle of a run too, where what was asked before was true."""
+    lie = every_field(HOSTILE[kind])
+    lies = Lies(bench, lambda s, text: lie(s, text) if s == script else text)
+    restored = bench.restore("--replace-healthy")
+    lies.check(restored, bench.folder)
+    lies.check(bench.rollback(), bench.folder)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("act", ["observe", "job"])
+def test_whatever_it_answers_while_something_is_done(bench: Bench, act: str, kind: str) -> None:
+    def tell(script: str, text: str) -> str:
+        asked = script.endswith("/observe") if act == "observe" else script.startswith("job/")
+        return every_field(HOSTILE[kind])(script, text) if asked else text
+
+    lies = Lies(bench, tell)
+    ended = bench.restore("--replace-healthy")
+    lies.check(ended, bench.folder)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_whatever_it_keeps_of_a_run(broken: Bench, kind: str) -> None:
+    before = conditions(broken)
+    lies = Lies(broken, in_documents(HOSTILE[kind]))
+    for command in (broken.resume, broken.rollback):
+        ended = command()
+        lies.check(ended, broken.folder)
+        assert ended.exit == 4
+        assert f"error: {LIAR}: what it keeps of run" in ended.err
+        assert f"drctl rollback --without {LIAR}" in ended.err
+        assert "what to rotate" in ended.err
+    assert conditions(broken) == before
+    assert lies.said == 2
+
+
+def test_the_others_are_taken_back_without_it_and_it_when_it_is_mended(bench: Bench) -> None:
+    first = bench.rig.conditions()
+    bench.rig.trouble("job/start", FAILED, step="start-etcd", host="m2", times=3)
+    assert bench.restore("--replace-healthy").exit == 5
+    lies = Lies(bench, in_documents(HOSTILE["substitution"]))
+    left = bench.rig.nodes[LIAR].condition()
+    calls = len(bench.rig.calls)
+    ended = bench.rollback("--without", LIAR)
+    assert ended.exit == 0, ended.err
+    lies.check(ended, bench.folder)
+    assert LIAR not in {host for host, _ in bench.rig.calls[calls:]}
+    assert conditions(bench) == {host: first[host] for host in OTHERS}
+    assert bench.rig.nodes[LIAR].condition() == left
+    assert f"LEFT OUT: {LIAR}: nothing was taken back there" in ended.err
+    shown = bench.drctl("runs", "show", "--output", "json").document
+    assert (shown["state"], shown["next"].split()[:2]) == ("rolled-back", ["drctl", "status"])
+    lies.end()
+    again = bench.rollback()
+    assert again.exit == 0, again.err
+    assert bench.rig.conditions() == first
+    assert "LEFT OUT" not in again.err
+    assert bench.rollback().exit == 2
+
+
+def test_without_needs_a_host_of_the_run_and_leaves_one(broken: Bench) -> None:
+    unknown = broken.rollback("--without", "m9")
+    assert (unknown.exit, "--without m9: no host of this run" in unknown.err) == (2, True)
+    nobody = [word for host in ("m1", "m2", "m3", "w1") for word in ("--without", host)]
+    assert broken.rollback(*nobody).exit == 2
+
+
+def test_a_raised_number_makes_nobody_believe_a_value(broken: Bench) -> None:
+    """The first thing that was found: with one manifest edited, a rollback ran `id` as root on all
+    nodes, and the poisoned value was journalled."""
+    forge(broken, LIAR, {"values_at": 10**6, "values": {"proven_revision": f"1 …; {{ {DEED}; }}"}})
+    lies = Lies(broken, lambda _s, text: text)
+    ended = broken.rollback()
+    lies.check(ended, broken.folder)
+    assert ended.exit == 4
+    assert f"error: {LIAR}: what it keeps of run" in ended.err
+    assert "proven_revision" in ended.err
+    assert "proven_revision" not in broken.state().values
+
+
+@pytest.mark.parametrize(
+    "values", [{"proven_revision": 1}, {"bump": "1"}, {"stage": {"m2": "/etc"}}, {"token": "mine"}]
+)
+def test_a_value_that_one_alone_tells_is_not_believed(
+    broken: Bench, values: dict[str, object]
+) -> None:
+    known = broken.state().values
+    text = next(t for n, t in broken.rig.nodes[LIAR].papers.items() if n.endswith("manifest.json"))
+    forge(broken, LIAR, {"values_at": 10**6, "values": {**json.loads(text)["values"], **values}})
+    assert broken.rollback().exit == 0
+    now = broken.state().values
+    assert {name: now[name] for name in known} == known
+
+
+def test_a_step_that_one_alone_says_it_began_is_not_over_on_the_others(bench: Bench) -> None:
+    """Else a resume would start etcd on the others' old data."""
+    bench.rig.trouble("job/start", FAILED, step="send", host="m2", times=3)
+    assert bench.restore("--replace-healthy").exit == 5
+    bench.rig.troubles.clear()
+    node, run = bench.rig.nodes[LIAR], bench.state().run
+    node.started[f"{run}/start-apiserver-1"] = [
+        "step=start-apiserver",
+        "epoch=1",
+        "direction=forward",
+        '{"state": "before"}',
+    ]
+    node.jobs[f"{run}/start-apiserver-1"] = 0
+    assert bench.resume().exit == 0
+    assert all(bench.rig.nodes[host].effects["swap"] == 1 for host in ("m1", "m2", "m3"))
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_adopt_goes_by_the_others(broken: Bench, kind: str) -> None:
+    broken.state_dir.rename(broken.folder / "gone")
+    lies = Lies(broken, in_documents(HOSTILE[kind]))
+    ended = broken.drctl("runs", "adopt", "-i", broken.inventory)
+    lies.check(ended, broken.folder)
+    assert ended.exit == 0, ended.err
+    assert f"warning: {LIAR}: what it keeps is not believed" in ended.err
+    taken = broken.rollback("--without", LIAR)
+    lies.check(taken, broken.folder)
+    assert taken.exit == 0, taken.err
+
+
+def test_a_path_of_this_machine_that_nodes_name_is_not_opened(broken: Bench) -> None:
+    broken.state_dir.rename(broken.folder / "gone")
+    evil = broken.runbook("runbook: evil\nphases: []\n")
+    for host in ("m1", "m2", "m3", "w1"):
+        forge(broken, host, {"runbook": str(evil)})
+    ended = broken.drctl("runs", "adopt", "-i", broken.inventory)
+    assert ended.exit == 3
+    assert f"the run used a runbook of its own: {evil}" in ended.err
+    assert "--runbook" in ended.err
+
+
+def test_runs_that_it_names_become_no_path(broken: Bench) -> None:
+    broken.state_dir.rename(broken.folder / "gone")
+    broken.rig.nodes[LIAR].owner = {}
+    names = "".join(
+        f"run:{name}\n" for name in ("../../x", "99999999-999999-ffffff", "a b", "\x1b")
+    )
+    lies = Lies(broken, lambda s, text: names if s == "node/runs" else text)
+    for node in broken.rig.nodes.values():
+        node.owner = {}
+    ended = broken.drctl("runs", "adopt", "-i", broken.inventory)
+    lies.check(ended, broken.folder)
+    assert ended.exit == 0, ended.err
