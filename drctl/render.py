@@ -2,19 +2,27 @@
 
 Two environments: shell and config files as they are written, and pages, in which every value is
 escaped. Templates live in `templates/` of a checkout and in `drctl/templates/` of an installed
-wheel. An undefined name is an error, and every value that reaches a shell goes through the `q`
-filter.
+wheel. An undefined name is an error, and every value that reaches a shell goes through a filter:
+`q` makes it one word, `plain` refuses what is more than one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateError,
+    TemplateRuntimeError,
+)
 
 from drctl.errors import InvalidInput
 from drctl.transport import Script
@@ -30,6 +38,20 @@ def data_folder(name: str) -> Path:
 def quote(value: object) -> str:
     """`value` as one word of POSIX shell."""
     return shlex.quote(str(value))
+
+
+def plain(value: object) -> str:
+    """`value`, which holds nothing that a shell would take for more than letters: fit for any
+    place, within quotes too. Raises TemplateRuntimeError for anything else."""
+    text = str(value)
+    if not re.fullmatch(r"[A-Za-z0-9_.,:/@%+=-]+", text):
+        raise TemplateRuntimeError(f"not a plain word: {text[:80]!r}")
+    return text
+
+
+def plain_words(values: Iterable[object]) -> str:
+    """Plain words with blanks between them."""
+    return " ".join(plain(value) for value in values)
 
 
 def sha256(text: object) -> str:
@@ -59,6 +81,8 @@ def environment(folder: Path | None = None) -> Environment:
         keep_trailing_newline=True,
     )
     env.filters["q"] = quote
+    env.filters["plain"] = plain
+    env.filters["plain_words"] = plain_words
     env.filters["sha256"] = sha256
     env.filters["hex_address"] = hex_address
     return env

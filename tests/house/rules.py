@@ -61,7 +61,7 @@ OWNERS: dict[str, set[str]] = {
 }
 """Who may import a package of somebody else's (and sqlite3)."""
 
-ANYWHERE = {"pydantic", "pydantic_core", "tenacity"}
+ANYWHERE = {"pydantic", "pydantic_core", "tenacity", "typing_extensions"}
 
 PURE = {"etcd", "kube"}
 """Text and bytes in, findings out: these never open a connection or start a process."""

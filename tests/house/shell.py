@@ -11,8 +11,8 @@ from jinja2 import nodes
 
 from drctl.render import environment
 
-PLAIN_FILTERS = {"int", "hex_address", "sha256"}
-"""What these make is letters and digits, whatever went in."""
+PLAIN_FILTERS = {"int", "hex_address", "sha256", "plain", "plain_words"}
+"""What these let through a shell takes for no more than letters, wherever it stands."""
 
 DECLARED = {"value", "seen"}
 """Each stands for a shell variable, `${DRCTL_…}`: one word only within double quotes."""
