@@ -5,7 +5,7 @@ never "not done"."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tenacity import (
@@ -29,7 +29,9 @@ from drctl.errors import (
 from drctl.jobs import fields
 from drctl.plan import PlannedStep, Task
 from drctl.session import Session
+from drctl.transport import CommandResult
 
+SENT = "DRCTL_SENT"  # the folder on the node below which lies what was sent for a script
 OBSERVE_SECONDS = 120.0  # looking is quick; a peer that froze must not hold a run for hours
 
 
@@ -79,12 +81,12 @@ class Acting:
             attempt = self._session.state.of(step.id, host).attempts + 1
             self._claims.claim_missed(host)
             self._session.note("intent", step=step.id, host=host, attempt=attempt, seen=before)
-            self.send(step, host, task, before)
+            self._send(step, host, task, before)
             result = self._session.jobs.perform(
                 host,
                 job_id(step.id, attempt),
                 task.act,
-                self._env(step, host, task),
+                {SENT: self._session.jobs.own_folder(host), **self._env(step, host, task)},
                 step=step.id,
                 seen=json.dumps(before),
                 deadline=step.deadline,
@@ -108,22 +110,23 @@ class Acting:
             detail=before.get("note", ""),
         )
 
-    def send(self, step: PlannedStep, host: str, task: Task, seen: Mapping[str, str]) -> None:
+    def _send(self, step: PlannedStep, host: str, task: Task, seen: Mapping[str, str]) -> None:
         """Put the task's local files, if it has any, where they say or the observation says."""
-        base = self._session.jobs.base_env(host)
-        own = f"{base['DRCTL_WORK']}/{base['DRCTL_RUN']}"
-
-        def progress(done: int, total: int) -> None:
-            self._session.check_stop()
-            self._session.listener.progress(step, host, done, total)
-
+        own = self._session.jobs.own_folder(host)
         for place, source in task.sources.items():
             kind, _, name = place.partition(" ")
             if target := f"{own}/{name}" if kind == "run" else seen.get(name):
                 self._session.jobs.still_ours(host)
-                self._session.transport.upload(
-                    host, Path(source), target, deadline=step.deadline, progress=progress
-                )
+                self._upload(step, host, source, target)
+
+    def _upload(self, step: PlannedStep, host: str, source: str, target: str) -> None:
+        def progress(done: int, total: int) -> None:
+            self._session.check_stop()
+            self._session.listener.progress(step, host, done, total)
+
+        self._session.transport.upload(
+            host, Path(source), target, deadline=step.deadline, progress=progress
+        )
 
     def _observe(self, step: PlannedStep, host: str, task: Task) -> dict[str, str]:
         seen = fields(self.observe_text(step, host, task))
@@ -136,11 +139,36 @@ class Acting:
         return seen
 
     def observe_text(self, step: PlannedStep, host: str, task: Task) -> str:
-        """Run the observation; reading is safe to repeat, so a lost answer is asked for again."""
+        """Run the observation."""
+        return self._heard(step, host, lambda: self._ask(step, host, task, {}))
+
+    def look(self, step: PlannedStep, host: str, task: Task) -> str:
+        """Run a gather's script. What it needs on the node is sent to a folder of its own that is
+        gone afterwards: a look claims nothing, and leaves nothing."""
+
+        def look() -> CommandResult:
+            if not task.sources:
+                return self._ask(step, host, task, {})
+            with self._session.jobs.look(host) as folder:
+                for place, source in task.sources.items():
+                    name = place.removeprefix("run ")
+                    self._upload(step, host, source, f"{folder}/{name}")
+                return self._ask(step, host, task, {SENT: folder})
+
+        return self._heard(step, host, look)
+
+    def _ask(
+        self, step: PlannedStep, host: str, task: Task, more: Mapping[str, str]
+    ) -> CommandResult:
         assert task.observe is not None
-        script = task.observe
-        result = None
+        base = self._session.jobs.base_env(host)
+        env = {**base, **more, **self._env(step, host, task)}
         deadline = min(step.deadline, OBSERVE_SECONDS)
+        return self._session.transport.run(host, task.observe, env, deadline=deadline)
+
+    def _heard(self, step: PlannedStep, host: str, ask: Callable[[], CommandResult]) -> str:
+        """Reading is safe to repeat, so a lost answer is asked for again."""
+        result = None
         for attempt in Retrying(
             stop=stop_after_attempt(3),
             wait=wait_fixed(1),
@@ -152,8 +180,7 @@ class Acting:
             before_sleep=lambda r: self._session.listener.waiting(step, _why(r)),
         ):
             with attempt:
-                env = {**self._session.jobs.base_env(host), **self._env(step, host, task)}
-                result = self._session.transport.run(host, script, env, deadline=deadline)
+                result = ask()
         assert result is not None
         if not result.ok:
             raise _failed(step, host, result.stderr or result.stdout, result.status)

@@ -8,14 +8,17 @@ A node belongs to one run at a time (`owner`), and within a run to the newest co
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 from drctl.errors import (
     ConnectionLost,
+    DrctlError,
     Drifted,
     HostUnavailable,
     LockHeld,
@@ -99,6 +102,35 @@ class Jobs:
             "DRCTL_WORK": self._work_dirs[host],
             "DRCTL_HOST": host,
         }
+
+    def own_folder(self, host: str) -> str:
+        """The run's own folder on `host`; only who owns the node writes there."""
+        return f"{self._work_dirs[host]}/{self._run}"
+
+    @contextmanager
+    def look(self, host: str) -> Iterator[str]:
+        """A folder on `host` for what one look needs there; its path, absolute.
+
+        It claims nothing, and is gone afterwards. What is left where this process or the connection
+        was killed is swept by a later look.
+        """
+        env = {"DRCTL_LOOK": f"{self._run}-{secrets.token_hex(6)}"}
+        self._made(host, self._call(host, "look", env, ANSWER_SECONDS))
+        try:
+            yield f"{self._work_dirs[host]}/looks/{env['DRCTL_LOOK']}"
+        except BaseException:
+            with suppress(DrctlError):  # the first error is the one to tell
+                self._call(host, "looked", env, ANSWER_SECONDS)
+            raise
+        self._made(host, self._call(host, "looked", env, ANSWER_SECONDS))
+
+    def _made(self, host: str, answer: CommandResult) -> None:
+        if not answer.ok:
+            raise StepFailed(
+                f"no folder of drctl's own: {answer.stderr.strip()[-500:]}",
+                host=host,
+                hint=f"look at {self._work_dirs[host]} there",
+            )
 
     def _call(self, host: str, name: str, env: Mapping[str, str], deadline: float) -> CommandResult:
         everything = {**self.base_env(host), **env}

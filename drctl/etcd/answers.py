@@ -105,8 +105,13 @@ def _texts(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _entries(text: str, body: str) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """(endpoint, body, header) of each entry of an `etcdctl endpoint …` answer."""
+    """(endpoint, body, header) of each entry of an `etcdctl endpoint …` answer.
+
+    Where no endpoint answered etcdctl 3.5 prints `[]`, 3.6 `null`.
+    """
     loaded = _load(text)
+    if loaded is None:
+        return []
     if not isinstance(loaded, list):
         raise AnswerError("expected a JSON list of endpoints")
     found = []

@@ -635,3 +635,68 @@ def test_looking_has_a_deadline_of_its_own(stage: Stage, monkeypatch: pytest.Mon
     monkeypatch.setattr(stage.transport, "run", noted)
     assert stage.run(act("one", ("a",), deadline=3600.0)).state == "done"
     assert asked["one/observe"] <= 120
+
+
+def raises(error: DrctlError) -> str:
+    raise error
+
+
+def sending_look(stage: Stage) -> tuple[PlannedStep, list[tuple[str, str]]]:
+    """A gather whose script needs a file there, on one host that is another run's, and what is
+    called there."""
+    task = Task(observe=Script("facts", "look"), sources={"run tools/x": __file__})
+    step = replace(gather("facts", hosts=("a",)), tasks={"a": task})
+    stage.owners["a"] = "r9"
+    told: list[tuple[str, str]] = []
+
+    def note(name: str, env: Env) -> str:
+        told.append((name, env.get("DRCTL_SENT") or env["DRCTL_LOOK"]))
+        return ""
+
+    stage.answer("job/look", lambda _, env: note("look", env))
+    stage.answer("job/looked", lambda _, env: note("looked", env))
+    stage.answer("facts", lambda _, env: note("facts", env))
+    stage.transport.on_upload = lambda _host, _source, target: told.append(("upload", target))
+    return step, told
+
+
+def test_a_look_that_needs_a_file_claims_nothing() -> None:
+    stage = Stage()
+    step, told = sending_look(stage)
+    stage.run(step)
+    (_, look), (_, target), (_, folder), ended = told
+    assert folder.endswith(f"/looks/{look}") and look.startswith("r1-")
+    assert target == f"{folder}/tools/x"
+    assert ended == ("looked", look)
+    assert stage.owners == {"a": "r9"}
+    assert {name for _, name in stage.transport.calls} == {
+        "job/look",
+        "upload",
+        "facts",
+        "job/looked",
+    }
+
+
+def test_a_look_that_was_lost_is_sent_its_file_anew() -> None:
+    """The script may have run, and have taken the file away."""
+    stage = Stage()
+    step, told = sending_look(stage)
+    stage.first("facts", lambda *_: raises(ConnectionLost("cut")))
+    stage.run(step)
+    calls = [name for name, _ in told]
+    assert calls == ["look", "upload", "looked", "look", "upload", "facts", "looked"]
+    assert told[0][1] != told[3][1]
+
+
+def test_a_look_that_fails_leaves_nothing() -> None:
+    stage = Stage()
+    step, told = sending_look(stage)
+
+    def full(_host: str, _source: object, _target: str) -> None:
+        raise StepFailed("no space left on device")
+
+    stage.transport.on_upload = full
+    stage.first("job/looked", lambda _, env: raises(ConnectionLost(env["DRCTL_LOOK"])))
+    assert "no space left" in stage.fails(Refused, step).message
+    assert stage.transport.calls[-1] == ("a", "job/looked")
+    assert [name for name, _ in told] == ["look"]

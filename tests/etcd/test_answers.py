@@ -21,7 +21,7 @@ from drctl.etcd.answers import (
 )
 from drctl.etcd.reports import ReportError, parse_report, words
 from drctl.etcd.wire import varint_fields
-from tests.etcd.samples import real_answers
+from tests.etcd.samples import real_answers, recorded
 
 REAL = real_answers()["etcd-1"]
 PARSERS = [parse_status, parse_hashkv, parse_members, parse_alarms]
@@ -65,12 +65,62 @@ def test_omitted_zeros_are_zeros() -> None:
     assert parse_status("[]") == ()
 
 
+COMMANDS = {
+    "etcdctl endpoint status": parse_status,
+    "etcdctl endpoint hashkv": parse_hashkv,
+    "etcdctl member list": parse_members,
+    "etcdctl alarm list": parse_alarms,
+}
+RECORDED = [
+    (version, situation, command)
+    for version, situations in recorded().items()
+    for situation, commands in situations.items()
+    for command in commands
+]
+
+
+@pytest.mark.parametrize(("version", "situation", "command"), RECORDED)
+def test_what_each_version_prints(version: str, situation: str, command: str) -> None:
+    """Where a program succeeded its answer is read; where it failed there is none, however that
+    version spells it. Scripts go by the exit status, judges by what was printed."""
+    said = recorded()[version][situation][command]
+    out, failed = said["out"], bool(said["exit"])
+    if command not in COMMANDS:
+        assert parse_version(out) == version
+    elif not out:
+        assert failed
+    elif command.startswith("etcdctl endpoint"):
+        assert bool(COMMANDS[command](out)) is not failed
+    else:
+        COMMANDS[command](out)
+        assert not failed
+
+
+@pytest.mark.parametrize("version", recorded())
+def test_a_cluster_without_a_quorum_by_each_version(version: str) -> None:
+    situations = recorded()[version]
+    well = situations["three members, all well"]
+    (leader,) = {s.leader for s in parse_status(well["etcdctl endpoint status"]["out"])}
+    assert leader in {m.id for m in parse_members(well["etcdctl member list"]["out"]).members}
+    lonely = situations["two of three dead: no quorum"]
+    (status,) = parse_status(lonely["etcdctl endpoint status"]["out"])
+    assert (status.leader, status.errors) == (0, ("etcdserver: no leader",))
+    assert parse_status(situations["one member dead"]["etcdctl endpoint status"]["out"]) == ()
+
+
 @pytest.mark.parametrize("parse", PARSERS)
-@pytest.mark.parametrize("text", ["", "null", "7", '"x"', '[{"a":1}]', "Error: context deadline"])
+@pytest.mark.parametrize("text", ["", "7", '"x"', '[{"a":1}]', "Error: context deadline"])
 def test_garbage_is_no_answer(parse: object, text: str) -> None:
     assert callable(parse)
     with pytest.raises(AnswerError):
         parse(text)
+
+
+@pytest.mark.parametrize("parse", [parse_members, parse_alarms])
+def test_only_for_endpoints_null_is_an_answer(parse: object) -> None:
+    assert callable(parse)
+    with pytest.raises(AnswerError):
+        parse("null")
 
 
 @given(st.text(alphabet='[]{}":,0a ') | st.recursive(

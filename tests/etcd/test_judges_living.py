@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drctl.etcd import JUDGES
-from drctl.verdict import Verdict
-from tests.etcd.samples import CLUSTER, HOSTS, MEMBERS, evidence, real_answers
+from drctl.verdict import Evidence, Verdict
+from tests.etcd.samples import CLUSTER, HOSTS, MEMBERS, evidence, lines, real_answers, recorded
 
 SNAPSHOT: dict[str, Any] = {"revision": 44, "age_seconds": 60}
 LIVE = 1_000_000_044
@@ -27,6 +27,30 @@ DEAD = {"status_json": "[]", "members_json": ""}
 
 def live(reports: dict[str, dict[str, str]], **extra: Any) -> Verdict:
     return JUDGES["etcd.live_state"](evidence(reports, snapshot=SNAPSHOT, **extra))
+
+
+def given_up(**told: str) -> Verdict:
+    """Two members tell what the etcd of the third answers them."""
+    facts = {"members": {h: MEMBERS[h] for h in HOSTS[:2]}, "abandoned": {"etcd-3": {}}}
+    answers = {host: lines({**DEAD, "gone.etcd-3": said}) for host, said in told.items()}
+    return JUDGES["etcd.live_state"](Evidence(answers, facts={**facts, "snapshot": SNAPSHOT}))
+
+
+@pytest.mark.parametrize("version", recorded())
+def test_who_is_given_up_must_not_serve_by_each_version(version: str) -> None:
+    said = recorded()[version]
+    dead = said["one member dead"]["etcdctl endpoint status"]["out"]
+    assert given_up(**{"etcd-1": dead, "etcd-2": ""}).problems == ()
+    for situation in ("three members, all well", "two of three dead: no quorum"):
+        serves = said[situation]["etcdctl endpoint status"]["out"]
+        (problem,) = given_up(**{"etcd-1": serves, "etcd-2": dead}).problems
+        assert problem.host == "etcd-3" and "its etcd answers etcd-1" in problem.message
+        assert "power that machine off" in (problem.hint or "")
+
+
+def test_what_a_member_says_of_another_must_be_readable() -> None:
+    (problem,) = given_up(**{"etcd-1": "panic: what now", "etcd-2": "[]"}).problems
+    assert problem.host == "etcd-1" and "panic: what now" in problem.message
 
 
 def test_a_living_cluster_is_not_replaced_by_accident() -> None:

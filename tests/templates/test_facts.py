@@ -14,6 +14,7 @@ from drctl.lab import binaries
 from drctl.lab.certs import Authority
 from drctl.planner import host_context
 from drctl.render import render, render_script
+from tests.etcd.samples import recorded
 from tests.templates.node import HOST, RUN, Node
 from tests.templates.shells import Shell, needed
 
@@ -175,6 +176,26 @@ def test_certificates(shell: Shell, tmp_path: Path) -> None:
     (pki / "peer.crt").write_bytes((pki / "cert").read_bytes())
     assert facts(node)["certs_expired"] == f"{pki}/server.crt"
     assert found["cert_not_after"].endswith(" GMT")
+
+
+@pytest.mark.parametrize("version", recorded())
+def test_a_dead_member_is_asked_once_by_each_version(
+    shell: Shell, tmp_path: Path, version: str
+) -> None:
+    """What it prints is for the judge; by its exit status the script knows to ask no more."""
+    said = recorded()[version]["one member dead"]["etcdctl endpoint status"]
+    node = Node(tmp_path / "n", shell)
+    program = node.root / "bin/etcdctl"
+    program.write_text(
+        f"#!/bin/sh\necho called >> {node.root}/calls\necho '{said['out']}'\nexit {said['exit']}\n"
+    )
+    program.chmod(0o755)
+    task = node.plan.step("live").tasks[HOST]
+    assert task.observe
+    found = parse_report(node.run(task.observe, {}).out)
+    assert found["status_json"] == said["out"]
+    assert "members_json" not in found
+    assert (node.root / "calls").read_text().splitlines() == ["called"]
 
 
 def test_etcdctl_is_not_confused_by_its_environment(dash: Shell, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.templates.shells import Ran, Shell
 
 SCRIPTS = {
     name: render_script(f"job/{name}").body
-    for name in ("claim", "start", "wait", "owned", "release")
+    for name in ("claim", "start", "wait", "owned", "release", "look", "looked")
 }
 
 
@@ -309,3 +309,34 @@ def test_a_session_that_slept_through_the_end_of_its_run_is_too_late(
     assert (late.status, late.fields["epoch"], late.fields["run"]) == (75, "2", "r1")
     assert not (desk.work / "owner").exists()
     assert Desk(shell, desk.work, epoch=3)("claim").status == 0  # a rollback, say
+
+
+def test_a_look_leaves_nothing(shell: Shell, tmp_path: Path) -> None:
+    """Nor the work directory, where there was none."""
+    desk = Desk(shell, tmp_path / "made for it" / "work")
+    for _ in range(2):
+        assert desk("look", DRCTL_LOOK="r1-a").status == 0
+        folder = desk.work / "looks" / "r1-a"
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "tools").mkdir()
+        (folder / "tools" / "x").touch()
+        assert desk("looked", DRCTL_LOOK="r1-a").status == 0
+        assert list(tmp_path.glob("made*")) == []
+
+
+def test_a_look_disturbs_nobody(shell: Shell, tmp_path: Path) -> None:
+    """Neither a run, nor another look; but what one left that was killed is swept."""
+    desk = Desk(shell, tmp_path / "work")
+    assert desk("claim").status == 0
+    mine = sorted(desk.work.rglob("*"))
+    for look in ("r1-a", "check-b", "check-killed"):
+        assert desk("look", DRCTL_LOOK=look).status == 0
+    looks = desk.work / "looks"
+    os.utime(looks / "check-killed", (time.time() - 3700,) * 2)
+    (looks / "r1-a" / "x").touch()
+    assert desk("look", DRCTL_LOOK="check-c").status == 0
+    assert sorted(p.name for p in looks.iterdir()) == ["check-b", "check-c", "r1-a"]
+    assert (looks / "r1-a" / "x").exists()
+    for look in ("check-c", "r1-a", "check-b"):
+        assert desk("looked", DRCTL_LOOK=look).status == 0
+    assert sorted(desk.work.rglob("*")) == mine

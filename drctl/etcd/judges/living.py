@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from drctl.etcd.answers import EndpointStatus
+from drctl.etcd.answers import AnswerError, EndpointStatus, parse_status
 from drctl.etcd.identity import to_hex
 from drctl.etcd.judges.blank import is_own_blank
 from drctl.etcd.judges.common import (
@@ -77,20 +77,24 @@ def is_out_of_reach(evidence: Evidence) -> Verdict:
 
 def _still_serving(evidence: Evidence) -> list[Problem]:
     """Members that were given up and whose etcd answers the others all the same."""
-    found, _ = reports(evidence)
-    gone = {
-        name.removeprefix("gone.")
-        for report in found.values()
-        for name, answer in report.items()
-        if name.startswith("gone.") and answer.strip() not in ("", "[]")
-    }
-    return [
+    problems = []
+    serving: dict[str, list[str]] = {}
+    for host, report in reports(evidence)[0].items():
+        for name, answer in report.items():
+            if not name.startswith("gone.") or not answer:
+                continue
+            try:
+                if parse_status(answer):
+                    serving.setdefault(name.removeprefix("gone."), []).append(host)
+            except AnswerError as error:
+                problems.append(Problem(f"its answer cannot be used: {name}: {error}", host))
+    return problems + [
         Problem(
-            "is to be given up, and its etcd answers the other hosts",
+            f"is to be given up, and its etcd answers {', '.join(told)}",
             host,
             "power that machine off, or cut it off the network, then try again",
         )
-        for host in sorted(gone)
+        for host, told in sorted(serving.items())
     ]
 
 
