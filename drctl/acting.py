@@ -5,6 +5,7 @@ never "not done"."""
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tenacity import (
     wait_fixed,
 )
 
+from drctl.answer import Answer, parse, shown
 from drctl.claims import Claims, job_id
 from drctl.errors import (
     Aborted,
@@ -26,7 +28,6 @@ from drctl.errors import (
     StepFailed,
     Unreachable,
 )
-from drctl.jobs import fields
 from drctl.plan import PlannedStep, Task
 from drctl.session import Session
 from drctl.transport import CommandResult
@@ -80,7 +81,8 @@ class Acting:
         if before["state"] == "before":
             attempt = self._session.state.of(step.id, host).attempts + 1
             self._claims.claim_missed(host)
-            self._session.note("intent", step=step.id, host=host, attempt=attempt, seen=before)
+            seen = dict(before)
+            self._session.note("intent", step=step.id, host=host, attempt=attempt, seen=seen)
             self._send(step, host, task, before)
             result = self._session.jobs.perform(
                 host,
@@ -88,7 +90,7 @@ class Acting:
                 task.act,
                 {SENT: self._session.jobs.own_folder(host), **self._env(step, host, task)},
                 step=step.id,
-                seen=json.dumps(before),
+                seen=json.dumps(seen),
                 deadline=step.deadline,
             )
             if not result.ok:
@@ -97,7 +99,7 @@ class Acting:
             if after["state"] != "after":
                 raise StepFailed(
                     f"{step.id} ran, but its effect is not there: "
-                    + (after.get("why") or f"state {after['state']}"),
+                    + after.text("why", f"state {after['state']}"),
                     host=host,
                     hint="look at that node, then resume",
                 )
@@ -106,18 +108,35 @@ class Acting:
             step=step.id,
             host=host,
             state="done",
-            seen=before,
-            detail=before.get("note", ""),
+            seen=dict(before),
+            detail=before.text("note"),
         )
 
-    def _send(self, step: PlannedStep, host: str, task: Task, seen: Mapping[str, str]) -> None:
+    def _send(self, step: PlannedStep, host: str, task: Task, seen: Answer) -> None:
         """Put the task's local files, if it has any, where they say or the observation says."""
         own = self._session.jobs.own_folder(host)
         for place, source in task.sources.items():
             kind, _, name = place.partition(" ")
             if target := f"{own}/{name}" if kind == "run" else seen.get(name):
+                self._refuse_elsewhere(host, task, name, target)
                 self._session.jobs.still_ours(host)
                 self._upload(step, host, source, target)
+
+    def _refuse_elsewhere(self, host: str, task: Task, name: str, target: str) -> None:
+        """A file goes below the run's own folder on that host, or below the run's part of a place
+        that the task was given: whatever the host would like."""
+        given = (
+            self._lookup(source, "", host) for source in task.env.values() if _is_value(source)
+        )
+        places = [f"{place}/{self._session.state.run}" for place in given if place.startswith("/")]
+        for place in (self._session.jobs.own_folder(host), *places):
+            if target.startswith(f"{place}/") and target == posixpath.normpath(target):
+                return
+        raise StepFailed(
+            f"it wants {name} at {shown(target)!r}, which is not below this run's own places",
+            host=host,
+            hint="nothing was sent; find out why that host answers so before you resume",
+        )
 
     def _upload(self, step: PlannedStep, host: str, source: str, target: str) -> None:
         def progress(done: int, total: int) -> None:
@@ -128,11 +147,11 @@ class Acting:
             host, Path(source), target, deadline=step.deadline, progress=progress
         )
 
-    def _observe(self, step: PlannedStep, host: str, task: Task) -> dict[str, str]:
-        seen = fields(self.observe_text(step, host, task))
+    def _observe(self, step: PlannedStep, host: str, task: Task) -> Answer:
+        seen = parse(self.observe_text(step, host, task), host)
         if seen.get("state") not in ("before", "after"):
             raise StepFailed(
-                f"cannot tell whether {step.id} is done: {seen.get('why', 'no answer')}",
+                f"cannot tell whether {step.id} is done: {seen.text('why', 'no answer')}",
                 host=host,
                 hint="look at that node; drctl changes nothing while this is unclear",
             )
@@ -203,6 +222,10 @@ class Acting:
         if isinstance(value, Mapping):
             value = value[host]
         return str(value)
+
+
+def _is_value(source: str) -> bool:
+    return source.startswith("value ")
 
 
 def _why(retry: RetryCallState) -> str:

@@ -8,6 +8,7 @@ A node belongs to one run at a time (`owner`), and within a run to the newest co
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from drctl.answer import Answer, parse, shown
 from drctl.errors import (
     ConnectionLost,
     DrctlError,
@@ -49,11 +51,11 @@ def parse_report(answer: CommandResult) -> JobReport:
     """Read the first line that templates/job/report.sh prints: `done STATUS` or a bare state."""
     first, _, rest = answer.stdout.partition("\n")
     word, _, status = first.partition(" ")
-    if word == "done" and status.isdigit():
+    if word == "done" and re.fullmatch("[0-9]{1,3}", status):
         return JobReport("done", CommandResult(int(status), rest, answer.stderr, answer.seconds))
     if word in ("running", "never", "lost"):
         return JobReport(word, detail=answer.stderr.strip())  # type: ignore[arg-type]  # checked
-    return JobReport("lost", detail=f"unreadable answer: {first[:200]!r} {answer.stderr.strip()}")
+    return JobReport("lost", detail=f"unreadable answer: {shown(first)!r} {answer.stderr.strip()}")
 
 
 def preamble(env: Mapping[str, str]) -> str:
@@ -65,12 +67,6 @@ def preamble(env: Mapping[str, str]) -> str:
 def _job_script(name: str) -> Script:
     """templates/job/NAME; these take everything from variables."""
     return render_script(f"job/{name}")
-
-
-def fields(text: str) -> dict[str, str]:
-    """`name=value` lines as a mapping; other lines are left out."""
-    pairs = (line.partition("=") for line in text.splitlines())
-    return {name: value for name, eq, value in pairs if eq and name.isidentifier()}
 
 
 class Jobs:
@@ -168,43 +164,43 @@ class Jobs:
             answer = self._call(host, "claim", env, ANSWER_SECONDS)
             if answer.ok:
                 return
-            owner = fields(answer.stdout)
             if answer.status != NOT_OWNER:
                 raise StepFailed(
                     f"cannot claim the node: {answer.stderr.strip() or answer.stdout.strip()}",
                     host=host,
                     hint=f"look at {self._work_dirs[host]} there, then resume",
                 )
+            owner = parse(answer.stdout, host)
             if "machine" in owner:
-                raise another_machine(host, machine, owner["machine"])
+                raise another_machine(host, machine, owner.text("machine"))
             if "passed_by" in owner:
-                raise self._passed_by(host, owner)
+                raise self._passed_by(owner)
             if "busy" not in owner or owner.get("run", self._run) != self._run:
-                raise self._held(host, owner)
+                raise self._held(owner)
             if self._clock() >= ends:
-                raise self._held(host, owner)
+                raise self._held(owner)
             self._sleep(1.0)
 
     @staticmethod
-    def _passed_by(host: str, last: Mapping[str, str]) -> Drifted:
+    def _passed_by(last: Answer) -> Drifted:
         return Drifted(
-            f"run {last.get('run', 'of an unknown name')} of {last.get('who', 'somebody')} came and"
-            " went after this one had looked at the node: what it saw is no longer so",
-            host=host,
+            f"run {last.text('run', 'of an unknown name')} of {last.text('who', 'somebody')} came "
+            "and went after this one had looked at the node: what it saw is no longer so",
+            host=last.host,
             hint="talk to them; `drctl status` tells what there is now; a new restore looks anew",
         )
 
-    def _held(self, host: str, owner: Mapping[str, str]) -> LockHeld:
-        run = owner.get("run", "an unknown run")
+    def _held(self, owner: Answer) -> LockHeld:
+        run = owner.text("run", "an unknown run")
         which = (
-            f"this run, from a newer session (epoch {owner.get('epoch')})"
+            f"this run, from a newer session (epoch {owner.text('epoch', 'unknown')})"
             if run == self._run
             else run
         )
         return LockHeld(
-            f"the node belongs to {which}, claimed by {owner.get('who', 'somebody')}"
-            f" since {owner.get('since', 'an unknown time')}",
-            host=host,
+            f"the node belongs to {which}, claimed by {owner.text('who', 'somebody')}"
+            f" since {owner.text('since', 'an unknown time')}",
+            host=owner.host,
             hint="let it finish, or roll it back from the machine where it was started",
         )
 
@@ -277,7 +273,7 @@ class Jobs:
 
     def _understand(self, host: str, answer: CommandResult) -> JobReport:
         if answer.status == NOT_OWNER:
-            raise self._held(host, fields(answer.stdout))
+            raise self._held(parse(answer.stdout, host))
         if not answer.ok:
             raise StepFailed(
                 f"cannot start a job: {answer.stderr.strip() or answer.stdout.strip()}",
@@ -301,7 +297,7 @@ class Jobs:
         """
         answer = self._call(host, "owned", {"DRCTL_EPOCH": str(self._epoch)}, ANSWER_SECONDS)
         if answer.status == NOT_OWNER:
-            raise self._held(host, fields(answer.stdout))
+            raise self._held(parse(answer.stdout, host))
 
     def release(self, host: str, record: str, *, deadline: float, machine: str = "") -> None:
         """Give the node back and leave `record` (JSON) in the run's folder there.

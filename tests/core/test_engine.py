@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from drctl.answer import AnswerError
 from drctl.engine import Engine
 from drctl.errors import (
     Aborted,
@@ -700,3 +701,76 @@ def test_a_look_that_fails_leaves_nothing() -> None:
     assert "no space left" in stage.fails(Refused, step).message
     assert stage.transport.calls[-1] == ("a", "job/looked")
     assert [name for name, _ in told] == ["look"]
+
+
+def sending_act(stage: Stage, seen: str) -> PlannedStep:
+    """An act that sends a file to where the node says, with a place of the run's own choice."""
+    task = Task(
+        Script("send/observe", "look"),
+        Script("send/act", "do"),
+        env={"DRCTL_STAGE": "value stage"},
+        sources={"seen target": __file__},
+    )
+    stage.answer("job/owned", lambda *_: "")
+    stage.answer(
+        "send/observe",
+        lambda host, _: (
+            "state=after\n" if (host, "send") in stage.done else f"state=before\n{seen}"
+        ),
+    )
+    if "stage" not in fold(stage.journal.events).values:
+        stage.journal.append("value", name="stage", value={"a": "/data.drctl"}, step="facts")
+    return replace(act("send", hosts=("a",)), tasks={"a": task})
+
+
+@pytest.mark.parametrize("target", ["/data.drctl/r1/snapshot.db.part", "/w/r1/files/etcd"])
+def test_a_file_is_sent_where_the_run_has_its_places(target: str) -> None:
+    stage = Stage()
+    sent: list[str] = []
+    stage.transport.on_upload = lambda _host, _source, target: sent.append(target)
+    stage.run(sending_act(stage, f"target={target}\n"))
+    assert sent == [target]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/etc/cron.d/x",
+        "/data.drctl/r2/x",  # another run's
+        "/data.drctl/r1/../../etc/cron.d/x",
+        "/data.drctl/r1//x",
+        "/data.drctl/r1",
+        "/data.drctl/r10/x",
+        "/w/owner",
+        "relative/x",
+    ],
+)
+def test_a_node_cannot_say_that_a_file_goes_elsewhere(target: str) -> None:
+    stage = Stage()
+    error = stage.fails(StepFailed, sending_act(stage, f"target={target}\n"))
+    assert "is not below this run's own places" in error.message and error.host == "a"
+    assert ("a", "upload") not in stage.transport.calls and stage.acts == []
+
+
+@pytest.mark.parametrize(
+    "said", ["state=before\nstate=after\n", "state=before\nwhy=\x1b]0;x\x07\n", "x" * 2_000_000]
+)
+def test_a_garbled_observation_changes_nothing(said: str) -> None:
+    stage = Stage()
+    step = act("stop", hosts=("a",))
+    stage.answer("stop/observe", lambda *_: said)
+    error = stage.fails(AnswerError, step)
+    assert "its answer cannot be used" in error.message and error.host == "a"
+    assert (error.exit_code, error.code) == (StepFailed.exit_code, StepFailed.code)
+    assert stage.acts == [] and len(error.message) < 300 and error.message.isprintable()
+
+
+def test_whose_the_node_is_reaches_no_terminal_as_it_was_said() -> None:
+    stage = Stage()
+    stage.answer("job/claim", lambda *_: CommandResult(75, "run=r9\nwho=\x1b]0;x\x07\n"))
+    error = stage.fails(Refused, act("stop", hosts=("a",)))
+    assert error.message.isprintable() and "its answer cannot be used" in error.message
+    long = f"run=r9\nwho={'x' * 9999}\u202e\nsince=noon\n"
+    stage.answer("job/claim", lambda *_: CommandResult(75, long))
+    held = stage.fails(LockHeld, act("stop", hosts=("a",)))
+    assert held.message.isprintable() and len(held.message) < 500

@@ -51,6 +51,8 @@ MEMBERS: dict[str, dict[str, Any]] = {
         "name": f"etcd-127.0.71.{n}",
         "peer_urls": (f"http://127.0.71.{n}:2380",),
         "client_urls": (f"http://127.0.71.{n}:2379",),
+        "data_dir": "/var/lib/etcd",
+        "wal_dir": None,
         "owner": None,
     }
     for n in (1, 2, 3)

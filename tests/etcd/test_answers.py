@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drctl.answer import AnswerError
 from drctl.etcd.answers import (
     Alarm,
-    AnswerError,
     parse_alarms,
     parse_hashkv,
     parse_members,
@@ -19,7 +19,6 @@ from drctl.etcd.answers import (
     parse_version,
     version_tuple,
 )
-from drctl.etcd.reports import ReportError, parse_report, words
 from drctl.etcd.wire import varint_fields
 from tests.etcd.samples import real_answers, recorded
 
@@ -123,6 +122,49 @@ def test_only_for_endpoints_null_is_an_answer(parse: object) -> None:
         parse("null")
 
 
+STATUS = '[{"Endpoint":"x","Status":%s}]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        STATUS % '{"dbSize":NaN}',
+        STATUS % '{"dbSize":-Infinity}',
+        STATUS % '{"dbSize":1e3}',
+        STATUS % '{"dbSize":true}',
+        STATUS % '{"dbSize":"7"}',
+        STATUS % '{"dbSize":-1}',
+        STATUS % f'{{"dbSize":{1 << 63}}}',
+        STATUS % f'{{"dbSize":{"9" * 5000}}}',
+        STATUS % f'{{"leader":{1 << 64}}}',
+        STATUS % f'{{"header":{{"cluster_id":{1 << 64}}}}}',
+        STATUS % f'{{"header":{{"revision":{1 << 63}}}}}',
+        STATUS % '{"header":{"revision":1,"revision":2}}',
+        STATUS % '{"version":["3.5"]}',
+        STATUS % '{"version":"3.5\\u001b[31m"}',
+        STATUS % '{"errors":"no leader"}',
+        STATUS % f'{{"errors":["{"x" * 1001}"]}}',
+        STATUS % '{"isLearner":1}',
+        STATUS % "null",
+        json.dumps([{"Status": {}}] * 1001),
+    ],
+    ids=range(21),
+)
+def test_what_no_etcd_prints(text: str) -> None:
+    with pytest.raises(AnswerError) as caught:
+        parse_status(text)
+    assert caught.value.message.isprintable() and len(caught.value.message) < 250
+
+
+def test_the_largest_that_etcd_prints() -> None:
+    (told,) = parse_status(STATUS % f'{{"leader":{(1 << 64) - 1},"dbSize":{(1 << 63) - 1}}}')
+    assert (told.leader, told.db_size) == ((1 << 64) - 1, (1 << 63) - 1)
+    hashed = '[{"Endpoint":"x","HashKV":{"header":{},"compact_revision":-1}}]'
+    assert parse_hashkv(hashed)[0].compact_revision == -1
+
+
 @given(st.text(alphabet='[]{}":,0a ') | st.recursive(
     st.none() | st.integers() | st.text(max_size=3),
     lambda inner: st.lists(inner) | st.dictionaries(
@@ -154,20 +196,6 @@ def test_version_tuples() -> None:
     assert version_tuple("3.6.0-rc.1") == (3, 6, 0)
     assert version_tuple("3.5") == (3, 5, 0)
     assert version_tuple("unknown") is None
-
-
-def test_reports() -> None:
-    report = parse_report('banner\nstage=/a b=c \n\nstatus_json=[{"a":"="}]\nempty=\nready.x=ok\n')
-    assert report == {
-        "stage": "/a b=c", "status_json": '[{"a":"="}]', "empty": "", "ready.x": "ok",
-    }  # fmt: skip
-    assert words({"tools": " a  b "}, "tools") == ("a", "b")
-    assert words({}, "tools") == ()
-
-
-def test_a_name_said_twice_is_refused() -> None:
-    with pytest.raises(ReportError, match="now"):
-        parse_report("now=1\nnow=1\n")
 
 
 def test_varints() -> None:

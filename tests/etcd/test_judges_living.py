@@ -128,19 +128,22 @@ def test_another_clusters_snapshot_is_told() -> None:
     assert any("from cluster abc" in warning for warning in judged.warnings)
 
 
+OURS, THEIRS = "20261124-031502-0a1b2c", "20261124-091502-0a1b2d"
+
+
 def lock(reports: dict[str, dict[str, str]], **silent: str) -> Verdict:
-    return JUDGES["etcd.nobody_else"](evidence(reports, values={"run": "r1"}, silent=silent))
+    return JUDGES["etcd.nobody_else"](evidence(reports, values={"run": OURS}, silent=silent))
 
 
 def test_free_and_own_locks_pass() -> None:
-    assert not lock({"etcd-1": {"owner_run": ""}, "etcd-2": {"owner_run": "r1"}}).problems
+    assert not lock({"etcd-1": {"owner_run": ""}, "etcd-2": {"owner_run": OURS}}).problems
 
 
 def test_another_runs_lock_is_named() -> None:
-    held = {"owner_run": "r9", "owner_who": "ann@desk", "owner_since": "noon"}
+    held = {"owner_run": THEIRS, "owner_who": "ann@desk", "owner_since": "noon"}
     (problem,) = lock({"etcd-1": {"owner_run": ""}, "etcd-2": held}).problems
     assert (problem.kind, problem.host) == ("lock", "etcd-2")
-    assert "r9 of ann@desk since noon" in problem.message
+    assert f"{THEIRS} of ann@desk since noon" in problem.message
 
 
 def test_lock_silence_is_not_a_yes() -> None:
@@ -206,7 +209,59 @@ def test_the_bump_passes_an_earlier_restore_that_nobody_is_left_to_tell_of() -> 
     assert chosen("", "", "") == "1000000000"
     assert chosen("", "2000000044:60 1000000044:900", "") == "3000000000"
     assert chosen("1000000044:400000") == "4000000000"  # 5000 a second since
-    assert chosen("garbage", "x:1") == "1000000000"
+    assert chosen("2000000044:-5") == "3000000000"  # a clock was put back
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "garbage",
+        "x:1",
+        "1:2:3",
+        f"{10**13 + 45}:0",
+        "44:9999999999",
+        f"{'9' * 5000}:1",
+        "1:" + "9" * 99,
+    ],
+)
+def test_an_earlier_restore_that_cannot_have_been_is_no_bump(told: str) -> None:
+    """It would raise the revision of every member, for good."""
+    answers = {"etcd-1": DEAD | {"restored": "44:60"}, "etcd-2": DEAD | {"restored": told}}
+    asked = evidence(answers, snapshot=SNAPSHOT, values={"can_bump": True})
+    verdict = JUDGES["etcd.choose_bump"](asked)
+    assert verdict.values == {}
+    (problem,) = verdict.problems
+    assert problem.host == "etcd-2" and "restored" in problem.message
+    assert len(problem.message) < 300
+
+
+def _at(revision: int) -> dict[str, str]:
+    return {"status_json": json.dumps([{"Status": {"header": {"revision": revision}}}])}
+
+
+@pytest.mark.parametrize("judge", ["etcd.choose_bump", "etcd.live_state"])
+def test_a_revision_that_cannot_have_been_is_refused_by_name(judge: str) -> None:
+    def judged(revision: int) -> Verdict:
+        answers = {"etcd-1": _at(50), "etcd-2": _at(revision)}
+        values = {"can_bump": True}
+        return JUDGES[judge](evidence(answers, snapshot=SNAPSHOT, values=values))
+
+    assert not any(p.host for p in judged(44 + 10**13).problems)
+    for lie in (45 + 10**13, (1 << 63) - 1, 1 << 63, 1 << 70):
+        (problem,) = [p for p in judged(lie).problems if p.host]
+        assert problem.host == "etcd-2" and str(lie) in problem.message
+
+
+def test_whose_word_the_bump_is_by_is_shown() -> None:
+    answers = {"etcd-1": _at(50), "etcd-2": _at(2_000_000_000) | {"restored": "60:0"}}
+    values = {"can_bump": True, "quorum": True}
+    (said,) = JUDGES["etcd.choose_bump"](
+        evidence(answers, snapshot=SNAPSHOT, values=values)
+    ).findings
+    assert said.endswith("served at most 2000000000, by etcd-2's etcd")
+    kept = {"etcd-1": {"restored": "5000000000:0"}}
+    (said,) = JUDGES["etcd.choose_bump"](evidence(kept, snapshot=SNAPSHOT, values=values)).findings
+    assert "by what etcd-1 keeps of an earlier restore" in said
 
 
 def test_no_bump_where_a_host_cannot() -> None:

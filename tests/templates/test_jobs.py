@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from drctl.jobs import fields
+from drctl.answer import parse
 from drctl.render import render_script
 from tests.templates.shells import Ran, Shell
 
@@ -156,7 +156,7 @@ def test_a_second_operator_is_refused_and_told_who_owns_the_node(desk: Desk) -> 
     for script in ("claim", "start"):
         refused = other(script, ":")
         assert refused.status == 75
-        assert fields(refused.out)["run"] == "r1" and fields(refused.out)["who"] == "operator of r1"
+        assert parse(refused.out)["run"] == "r1" and parse(refused.out)["who"] == "operator of r1"
     assert not other.job.exists()
     assert other("release").status == 0
     assert (desk.work / "owner").exists()
@@ -170,11 +170,11 @@ def test_who_was_passed_by_since_it_looked_is_refused(desk: Desk) -> None:
     other = Desk(desk.shell, desk.work, run="r2")
     assert desk("release").status == 0
     seen = desk.shell.stdin(render_script("node/owner").body, desk.env).out
-    assert fields(seen) == {"owner_run": "", "owner_who": "", "owner_since": "", "last_run": "r1"}
+    assert parse(seen) == {"owner_run": "", "owner_who": "", "owner_since": "", "last_run": "r1"}
     late = other("claim", DRCTL_LAST_SEEN="")
     assert late.status == 75
-    assert fields(late.out)["passed_by"] == "yes"
-    assert fields(late.out)["who"] == "operator of r1"
+    assert parse(late.out)["passed_by"] == "yes"
+    assert parse(late.out)["who"] == "operator of r1"
     assert not (desk.work / "owner").exists()
     assert desk("claim", DRCTL_LAST_SEEN="").status == 0  # its own claim of before is no other's
     assert desk("release").status == 0
@@ -183,13 +183,13 @@ def test_who_was_passed_by_since_it_looked_is_refused(desk: Desk) -> None:
 
 def test_an_older_session_is_refused(desk: Desk) -> None:
     newer = Desk(desk.shell, desk.work, epoch=2)
-    since = fields((desk.work / "owner").read_text())["since"]
+    since = parse((desk.work / "owner").read_text())["since"]
     assert newer("claim").status == 0
-    assert fields((desk.work / "owner").read_text())["since"] == since
+    assert parse((desk.work / "owner").read_text())["since"] == since
     (desk.work / "r1/claim").unlink()  # the owner's file alone must do, too
     for script in ("start", "claim"):
         refused = desk(script, ":")
-        assert refused.status == 75 and fields(refused.out)["epoch"] == "2"
+        assert refused.status == 75 and parse(refused.out)["epoch"] == "2"
     assert not desk.job.exists()
     assert newer("start", ":").out == "done 0\n"
 
@@ -262,7 +262,7 @@ def test_a_claim_killed_at_any_call_can_be_made_again(desk: Desk, n: int) -> Non
     shell.die(f"before {n}")
     shell.body(SCRIPTS["claim"], desk.env)
     shell.die(None)
-    assert not (desk.work / "owner").exists() or fields((desk.work / "owner").read_text())["run"]
+    assert not (desk.work / "owner").exists() or parse((desk.work / "owner").read_text())["run"]
     assert desk("claim").status == 0
     assert desk("start", ":").out == "done 0\n"
 
