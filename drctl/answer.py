@@ -22,6 +22,7 @@ CHARACTERS, LINES, VALUE = 1 << 20, 10_000, 1 << 18
 """The most that an answer may have: characters, lines, and characters of one value."""
 RUN_ID = r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"  # as rundata.new_run_id makes it
 INT64, UINT64 = (1 << 63) - 1, (1 << 64) - 1
+LOOK = "look at that host: drctl's own scripts do not answer such a thing by themselves"
 SHOWN = 80  # characters of a value that a message shows
 
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=(.*)")
@@ -35,8 +36,7 @@ class AnswerError(StepFailed, ValueError):
     """An answer that does not mean what it should."""
 
     def __init__(self, message: str, *, host: str | None = None) -> None:
-        hint = "look at that host: what drctl asked there does not answer such a thing by itself"
-        super().__init__(f"its answer cannot be used: {message}", host=host, hint=hint)
+        super().__init__(f"its answer cannot be used: {message}", host=host, hint=LOOK)
         self.reason = message
 
 

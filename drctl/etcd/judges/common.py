@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from drctl.answer import Answer, AnswerError, parse
+from drctl.answer import LOOK, Answer, AnswerError, parse
 from drctl.etcd.answers import (
     Alarm,
     EndpointStatus,
@@ -54,7 +54,8 @@ def read(
         try:
             found[host] = reader(host, what)
         except AnswerError as error:
-            problems.append(Problem(error.message, host, error.hint, kind))
+            message = f"its answer cannot be used: {error.reason}"
+            problems.append(Problem(message, host, LOOK, kind))
     return found, problems
 
 
