@@ -5,7 +5,8 @@ never "not done"."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tenacity import (
@@ -16,6 +17,7 @@ from tenacity import (
     wait_fixed,
 )
 
+from drctl.answer import Answer, parse, shown
 from drctl.claims import Claims, job_id
 from drctl.errors import (
     Aborted,
@@ -26,10 +28,11 @@ from drctl.errors import (
     StepFailed,
     Unreachable,
 )
-from drctl.jobs import fields
 from drctl.plan import PlannedStep, Task
 from drctl.session import Session
+from drctl.transport import CommandResult
 
+SENT = "DRCTL_SENT"  # the folder on the node below which lies what was sent for a script
 OBSERVE_SECONDS = 120.0  # looking is quick; a peer that froze must not hold a run for hours
 
 
@@ -78,15 +81,16 @@ class Acting:
         if before["state"] == "before":
             attempt = self._session.state.of(step.id, host).attempts + 1
             self._claims.claim_missed(host)
-            self._session.note("intent", step=step.id, host=host, attempt=attempt, seen=before)
-            self.send(step, host, task, before)
+            seen = dict(before)
+            self._session.note("intent", step=step.id, host=host, attempt=attempt, seen=seen)
+            self._send(step, host, task, before)
             result = self._session.jobs.perform(
                 host,
                 job_id(step.id, attempt),
                 task.act,
-                self._env(step, host, task),
+                {SENT: self._session.jobs.own_folder(host), **self._env(step, host, task)},
                 step=step.id,
-                seen=json.dumps(before),
+                seen=json.dumps(seen),
                 deadline=step.deadline,
             )
             if not result.ok:
@@ -95,7 +99,7 @@ class Acting:
             if after["state"] != "after":
                 raise StepFailed(
                     f"{step.id} ran, but its effect is not there: "
-                    + (after.get("why") or f"state {after['state']}"),
+                    + after.text("why", f"state {after['state']}"),
                     host=host,
                     hint="look at that node, then resume",
                 )
@@ -104,43 +108,86 @@ class Acting:
             step=step.id,
             host=host,
             state="done",
-            seen=before,
-            detail=before.get("note", ""),
+            seen=dict(before),
+            detail=before.text("note"),
         )
 
-    def send(self, step: PlannedStep, host: str, task: Task, seen: Mapping[str, str]) -> None:
+    def _send(self, step: PlannedStep, host: str, task: Task, seen: Answer) -> None:
         """Put the task's local files, if it has any, where they say or the observation says."""
-        base = self._session.jobs.base_env(host)
-        own = f"{base['DRCTL_WORK']}/{base['DRCTL_RUN']}"
+        own = self._session.jobs.own_folder(host)
+        for place, source in task.sources.items():
+            kind, _, name = place.partition(" ")
+            if target := f"{own}/{name}" if kind == "run" else seen.get(name):
+                self._refuse_elsewhere(host, task, name, target)
+                self._session.jobs.still_ours(host)
+                self._upload(step, host, source, target)
 
+    def _refuse_elsewhere(self, host: str, task: Task, name: str, target: str) -> None:
+        """A file goes below the run's own folder on that host, or below the run's part of a place
+        that the task was given: whatever the host would like."""
+        given = (
+            self._lookup(source, "", host) for source in task.env.values() if _is_value(source)
+        )
+        places = [f"{place}/{self._session.state.run}" for place in given if place.startswith("/")]
+        for place in (self._session.jobs.own_folder(host), *places):
+            if target.startswith(f"{place}/") and target == posixpath.normpath(target):
+                return
+        raise StepFailed(
+            f"it wants {name} at {shown(target)!r}, which is not below this run's own places",
+            host=host,
+            hint="nothing was sent; find out why that host answers so before you resume",
+        )
+
+    def _upload(self, step: PlannedStep, host: str, source: str, target: str) -> None:
         def progress(done: int, total: int) -> None:
             self._session.check_stop()
             self._session.listener.progress(step, host, done, total)
 
-        for place, source in task.sources.items():
-            kind, _, name = place.partition(" ")
-            if target := f"{own}/{name}" if kind == "run" else seen.get(name):
-                self._session.jobs.still_ours(host)
-                self._session.transport.upload(
-                    host, Path(source), target, deadline=step.deadline, progress=progress
-                )
+        self._session.transport.upload(
+            host, Path(source), target, deadline=step.deadline, progress=progress
+        )
 
-    def _observe(self, step: PlannedStep, host: str, task: Task) -> dict[str, str]:
-        seen = fields(self.observe_text(step, host, task))
+    def _observe(self, step: PlannedStep, host: str, task: Task) -> Answer:
+        seen = parse(self.observe_text(step, host, task), host)
         if seen.get("state") not in ("before", "after"):
             raise StepFailed(
-                f"cannot tell whether {step.id} is done: {seen.get('why', 'no answer')}",
+                f"cannot tell whether {step.id} is done: {seen.text('why', 'no answer')}",
                 host=host,
                 hint="look at that node; drctl changes nothing while this is unclear",
             )
         return seen
 
     def observe_text(self, step: PlannedStep, host: str, task: Task) -> str:
-        """Run the observation; reading is safe to repeat, so a lost answer is asked for again."""
+        """Run the observation."""
+        return self._heard(step, host, lambda: self._ask(step, host, task, {}))
+
+    def look(self, step: PlannedStep, host: str, task: Task) -> str:
+        """Run a gather's script. What it needs on the node is sent to a folder of its own that is
+        gone afterwards: a look claims nothing, and leaves nothing."""
+
+        def look() -> CommandResult:
+            if not task.sources:
+                return self._ask(step, host, task, {})
+            with self._session.jobs.look(host) as folder:
+                for place, source in task.sources.items():
+                    name = place.removeprefix("run ")
+                    self._upload(step, host, source, f"{folder}/{name}")
+                return self._ask(step, host, task, {SENT: folder})
+
+        return self._heard(step, host, look)
+
+    def _ask(
+        self, step: PlannedStep, host: str, task: Task, more: Mapping[str, str]
+    ) -> CommandResult:
         assert task.observe is not None
-        script = task.observe
-        result = None
+        base = self._session.jobs.base_env(host)
+        env = {**base, **more, **self._env(step, host, task)}
         deadline = min(step.deadline, OBSERVE_SECONDS)
+        return self._session.transport.run(host, task.observe, env, deadline=deadline)
+
+    def _heard(self, step: PlannedStep, host: str, ask: Callable[[], CommandResult]) -> str:
+        """Reading is safe to repeat, so a lost answer is asked for again."""
+        result = None
         for attempt in Retrying(
             stop=stop_after_attempt(3),
             wait=wait_fixed(1),
@@ -152,8 +199,7 @@ class Acting:
             before_sleep=lambda r: self._session.listener.waiting(step, _why(r)),
         ):
             with attempt:
-                env = {**self._session.jobs.base_env(host), **self._env(step, host, task)}
-                result = self._session.transport.run(host, script, env, deadline=deadline)
+                result = ask()
         assert result is not None
         if not result.ok:
             raise _failed(step, host, result.stderr or result.stdout, result.status)
@@ -176,6 +222,10 @@ class Acting:
         if isinstance(value, Mapping):
             value = value[host]
         return str(value)
+
+
+def _is_value(source: str) -> bool:
+    return source.startswith("value ")
 
 
 def _why(retry: RetryCallState) -> str:

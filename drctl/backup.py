@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from drctl.answer import Answer, parse
 from drctl.app import App
 from drctl.errors import Refused, StepFailed
 from drctl.etcd.sidecar import write_sidecar
 from drctl.etcd.snapshot import inspect_snapshot, sidecar_of
 from drctl.inventory import Inventory
-from drctl.jobs import fields
 from drctl.planner import host_context
 from drctl.render import render_script
 from drctl.runbook import load_runbook
@@ -72,9 +72,7 @@ def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
     }
 
 
-def _save_and_fetch(
-    transport: Transport, inventory: Inventory, host: str, part: Path
-) -> dict[str, str]:
+def _save_and_fetch(transport: Transport, inventory: Inventory, host: str, part: Path) -> Answer:
     run = f"backup-{secrets.token_hex(4)}"
     env = {"DRCTL_RUN": run, "DRCTL_WORK": inventory.hosts[host].work_dir, "DRCTL_HOST": host}
     save = render_script("backup/save", None, **host_context(inventory, host))
@@ -86,8 +84,9 @@ def _save_and_fetch(
                 host=host,
                 hint=f"drctl status -i {inventory.path}",
             )
-        saved = fields(result.stdout)
-        transport.download(host, saved["file"], part, deadline=SAVE_SECONDS)
+        saved = parse(result.stdout, host)
+        file = saved.one_of("file", f"{env['DRCTL_WORK']}/backup/{run}/snapshot.db")
+        transport.download(host, file, part, deadline=SAVE_SECONDS)
     finally:
         transport.run(host, render_script("backup/remove"), env, deadline=60.0)
     return saved

@@ -57,8 +57,7 @@ class Gathering:
         def ask(host: str) -> None:
             if (step.id, host) not in self._session.state.hosts:
                 self._session.note("host-started", step=step.id, host=host)
-            self._acting.send(step, host, step.tasks[host], {})
-            answers[host] = self._acting.observe_text(step, host, step.tasks[host])
+            answers[host] = self._acting.look(step, host, step.tasks[host])
 
         failures = self._session.each_host(step, ask)
         for error in failures.values():

@@ -8,14 +8,19 @@ A node belongs to one run at a time (`owner`), and within a run to the newest co
 
 from __future__ import annotations
 
+import re
+import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from drctl.answer import Answer, parse, shown
 from drctl.errors import (
     ConnectionLost,
+    DrctlError,
     Drifted,
     HostUnavailable,
     LockHeld,
@@ -46,11 +51,11 @@ def parse_report(answer: CommandResult) -> JobReport:
     """Read the first line that templates/job/report.sh prints: `done STATUS` or a bare state."""
     first, _, rest = answer.stdout.partition("\n")
     word, _, status = first.partition(" ")
-    if word == "done" and status.isdigit():
+    if word == "done" and re.fullmatch("[0-9]{1,3}", status):
         return JobReport("done", CommandResult(int(status), rest, answer.stderr, answer.seconds))
     if word in ("running", "never", "lost"):
         return JobReport(word, detail=answer.stderr.strip())  # type: ignore[arg-type]  # checked
-    return JobReport("lost", detail=f"unreadable answer: {first[:200]!r} {answer.stderr.strip()}")
+    return JobReport("lost", detail=f"unreadable answer: {shown(first)!r} {answer.stderr.strip()}")
 
 
 def preamble(env: Mapping[str, str]) -> str:
@@ -62,12 +67,6 @@ def preamble(env: Mapping[str, str]) -> str:
 def _job_script(name: str) -> Script:
     """templates/job/NAME; these take everything from variables."""
     return render_script(f"job/{name}")
-
-
-def fields(text: str) -> dict[str, str]:
-    """`name=value` lines as a mapping; other lines are left out."""
-    pairs = (line.partition("=") for line in text.splitlines())
-    return {name: value for name, eq, value in pairs if eq and name.isidentifier()}
 
 
 class Jobs:
@@ -99,6 +98,35 @@ class Jobs:
             "DRCTL_WORK": self._work_dirs[host],
             "DRCTL_HOST": host,
         }
+
+    def own_folder(self, host: str) -> str:
+        """The run's own folder on `host`; only who owns the node writes there."""
+        return f"{self._work_dirs[host]}/{self._run}"
+
+    @contextmanager
+    def look(self, host: str) -> Iterator[str]:
+        """A folder on `host` for what one look needs there; its path, absolute.
+
+        It claims nothing, and is gone afterwards. What is left where this process or the connection
+        was killed is swept by a later look.
+        """
+        env = {"DRCTL_LOOK": f"{self._run}-{secrets.token_hex(6)}"}
+        self._made(host, self._call(host, "look", env, ANSWER_SECONDS))
+        try:
+            yield f"{self._work_dirs[host]}/looks/{env['DRCTL_LOOK']}"
+        except BaseException:
+            with suppress(DrctlError):  # the first error is the one to tell
+                self._call(host, "looked", env, ANSWER_SECONDS)
+            raise
+        self._made(host, self._call(host, "looked", env, ANSWER_SECONDS))
+
+    def _made(self, host: str, answer: CommandResult) -> None:
+        if not answer.ok:
+            raise StepFailed(
+                f"no folder of drctl's own: {answer.stderr.strip()[-500:]}",
+                host=host,
+                hint=f"look at {self._work_dirs[host]} there",
+            )
 
     def _call(self, host: str, name: str, env: Mapping[str, str], deadline: float) -> CommandResult:
         everything = {**self.base_env(host), **env}
@@ -136,43 +164,43 @@ class Jobs:
             answer = self._call(host, "claim", env, ANSWER_SECONDS)
             if answer.ok:
                 return
-            owner = fields(answer.stdout)
             if answer.status != NOT_OWNER:
                 raise StepFailed(
                     f"cannot claim the node: {answer.stderr.strip() or answer.stdout.strip()}",
                     host=host,
                     hint=f"look at {self._work_dirs[host]} there, then resume",
                 )
+            owner = parse(answer.stdout, host)
             if "machine" in owner:
-                raise another_machine(host, machine, owner["machine"])
+                raise another_machine(host, machine, owner.text("machine"))
             if "passed_by" in owner:
-                raise self._passed_by(host, owner)
+                raise self._passed_by(owner)
             if "busy" not in owner or owner.get("run", self._run) != self._run:
-                raise self._held(host, owner)
+                raise self._held(owner)
             if self._clock() >= ends:
-                raise self._held(host, owner)
+                raise self._held(owner)
             self._sleep(1.0)
 
     @staticmethod
-    def _passed_by(host: str, last: Mapping[str, str]) -> Drifted:
+    def _passed_by(last: Answer) -> Drifted:
         return Drifted(
-            f"run {last.get('run', 'of an unknown name')} of {last.get('who', 'somebody')} came and"
-            " went after this one had looked at the node: what it saw is no longer so",
-            host=host,
+            f"run {last.text('run', 'of an unknown name')} of {last.text('who', 'somebody')} came "
+            "and went after this one had looked at the node: what it saw is no longer so",
+            host=last.host,
             hint="talk to them; `drctl status` tells what there is now; a new restore looks anew",
         )
 
-    def _held(self, host: str, owner: Mapping[str, str]) -> LockHeld:
-        run = owner.get("run", "an unknown run")
+    def _held(self, owner: Answer) -> LockHeld:
+        run = owner.text("run", "an unknown run")
         which = (
-            f"this run, from a newer session (epoch {owner.get('epoch')})"
+            f"this run, from a newer session (epoch {owner.text('epoch', 'unknown')})"
             if run == self._run
             else run
         )
         return LockHeld(
-            f"the node belongs to {which}, claimed by {owner.get('who', 'somebody')}"
-            f" since {owner.get('since', 'an unknown time')}",
-            host=host,
+            f"the node belongs to {which}, claimed by {owner.text('who', 'somebody')}"
+            f" since {owner.text('since', 'an unknown time')}",
+            host=owner.host,
             hint="let it finish, or roll it back from the machine where it was started",
         )
 
@@ -245,7 +273,7 @@ class Jobs:
 
     def _understand(self, host: str, answer: CommandResult) -> JobReport:
         if answer.status == NOT_OWNER:
-            raise self._held(host, fields(answer.stdout))
+            raise self._held(parse(answer.stdout, host))
         if not answer.ok:
             raise StepFailed(
                 f"cannot start a job: {answer.stderr.strip() or answer.stdout.strip()}",
@@ -269,7 +297,7 @@ class Jobs:
         """
         answer = self._call(host, "owned", {"DRCTL_EPOCH": str(self._epoch)}, ANSWER_SECONDS)
         if answer.status == NOT_OWNER:
-            raise self._held(host, fields(answer.stdout))
+            raise self._held(parse(answer.stdout, host))
 
     def release(self, host: str, record: str, *, deadline: float, machine: str = "") -> None:
         """Give the node back and leave `record` (JSON) in the run's folder there.

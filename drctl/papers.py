@@ -4,7 +4,6 @@ against its shape before anything is made of it. Nothing here decides whom to be
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -19,13 +18,12 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
+from drctl.answer import RUN_ID
 from drctl.etcd.values import LARGEST, VALUES, HostName, Path, Revision, Words
 
 MOST_SESSIONS = 1_000_000  # an epoch beyond that was not counted by any controller
 _SHAPES = {name: TypeAdapter[Any](shape) for name, shape in VALUES.items()}
-
-_RUN_ID = r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"
-RunId = Annotated[str, StringConstraints(pattern=rf"^{_RUN_ID}$")]
+RunId = Annotated[str, StringConstraints(pattern=rf"^{RUN_ID}$")]
 """As `rundata.new_run_id` makes it: it becomes the name of a folder, here and on the nodes."""
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 Text = Annotated[str, StringConstraints(max_length=65_536, pattern=r"^[^\x00]*$")]
@@ -37,11 +35,6 @@ _Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{1,64}$")]
 _Mode = Annotated[str, StringConstraints(pattern=r"^[0-7]{3}$")]
 _Closed = ConfigDict(strict=True, extra="forbid", frozen=True)
 _Open = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-
-def is_run_id(text: str) -> bool:
-    """Whether `text` can be the name of a run."""
-    return re.fullmatch(_RUN_ID, text) is not None
 
 
 def first_fault(error: ValidationError) -> str:

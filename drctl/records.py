@@ -16,8 +16,8 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from drctl.answer import is_run_id, parse
 from drctl.errors import ConnectionLost, DrctlError, Refused, Unreachable
-from drctl.jobs import fields
 from drctl.papers import (
     Count,
     Ending,
@@ -27,7 +27,6 @@ from drctl.papers import (
     Started,
     Text,
     first_fault,
-    is_run_id,
 )
 from drctl.render import render_script
 from drctl.transport import Transport
@@ -165,7 +164,7 @@ def run_ids(text: str) -> set[str]:
 
 def read_owner(lines: list[str]) -> Owner | None:
     """The lines of the file `owner`; None where there are none. Raises ValidationError."""
-    return Owner.model_validate(fields("\n".join(lines))) if lines else None
+    return Owner.model_validate(dict(parse("\n".join(lines)))) if lines else None
 
 
 def _document(kind: type[P], run: str, lines: list[str] | None) -> P | None:
@@ -200,7 +199,7 @@ def _job(name: str, folder: str, files: Mapping[str, list[str]]) -> JobRecord:
     started = files.get(f"{folder}/started")
     if not started:
         raise ValueError(f"the job {name} has no record of its start")
-    known = Started.model_validate(fields("\n".join(started[:-1])))
+    known = Started.model_validate(dict(parse("\n".join(started[:-1]))))
     return JobRecord(
         step=named["step"],
         attempt=int(named["attempt"]),

@@ -44,10 +44,10 @@ class Verdict:
     findings: tuple[str, ...] = ()  # measured things worth a line in the report
 
     def and_then(self, other: Verdict) -> Verdict:
-        """Both verdicts as one."""
+        """Both verdicts as one; what both say of the same answers is said once."""
         return Verdict(
             {**self.values, **other.values},
-            self.problems + other.problems,
+            tuple(dict.fromkeys(self.problems + other.problems)),
             self.warnings + other.warnings,
             self.findings + other.findings,
         )

@@ -1,17 +1,12 @@
-"""The line format in which templates report to judges.
+"""What templates report to judges: the names of an answer's lines (`drctl.answer` reads them).
 
-Each line is `name=value`: the value reaches to the end of the line and may be JSON. A name may
-occur once; a second time means two scripts' outputs were mixed, and the answer is worth nothing.
-Lines of any other shape (banners, blank lines) and unknown names are ignored. An empty value means
-"looked, found none"; a missing line means "not looked".
-
-Names, by the judge that reads them:
+By the judge that asks for them:
 
 etcd.can_restore
     now (seconds since the epoch), tools_missing (space-separated),
     etcd_version, etcdutl_version, etcdctl_version ('' = absent; the tool's own words will do),
     restore_flags (space-separated, without dashes), data_kind, wal_kind
-    (directory|symlink|mount|absent|other; wal_kind also none), data_owner (user:group),
+    (directory|symlink|mount|absent|other; wal_kind also none), data_owner (uid:gid),
     data_mode (octal), stage, wal_stage, data_free, wal_free (bytes), same_fs (yes|no|none),
     certs_missing, certs_expired (space-separated paths),
     cert_not_after (ISO 8601, or as openssl prints it),
@@ -19,7 +14,7 @@ etcd.can_restore
 etcd.is_prepared
     as etcd.can_restore
 etcd.can_prepare
-    there.NAME (absent|same|other and a path) of each file and the unit, unit_elsewhere, drop_ins
+    there.NAME (absent|same|other, and more) of each file and the unit, unit_elsewhere, drop_ins
     (paths), holds (a path in the data or WAL directory), ports_taken (space-separated), arch (as
     uname -m), owner_missing, owner_wrong; all but arch and there '' where there is nothing
 etcd.same_machine
@@ -54,32 +49,3 @@ kube.settings_fit
 kube.reads_secrets
     secrets_status (of HTTP, or 'not asked'), secrets_read (how many), secrets_said
 """
-
-from __future__ import annotations
-
-import re
-
-_LINE = re.compile(r"([a-z][A-Za-z0-9_.-]*)=(.*)")
-
-
-class ReportError(ValueError):
-    """An answer that says one thing twice."""
-
-
-def parse_report(text: str) -> dict[str, str]:
-    """{name: value}, both stripped. Raises ReportError where a name is repeated."""
-    report: dict[str, str] = {}
-    for line in text.splitlines():
-        found = _LINE.fullmatch(line.strip())
-        if not found:
-            continue
-        name, value = found[1], found[2].strip()
-        if name in report:
-            raise ReportError(f"{name} is reported twice")
-        report[name] = value
-    return report
-
-
-def words(report: dict[str, str], name: str) -> tuple[str, ...]:
-    """The space-separated words of `name`; none where it is missing."""
-    return tuple(report.get(name, "").split())

@@ -73,18 +73,20 @@ SHARED: Mapping[str, Any] = {
     "blank_token": _TOKEN,
     "blank_cluster_id": _ID,
     # made from several hosts' answers, each shown to the operator
-    "can_bump": bool,  # every etcdutl can
-    "start_blank": Literal["yes", "no"],  # no host holds data
-    "quorum": bool,  # any member read through a leader, or most answer
-    "answering": Annotated[list[HostName], Field(max_length=1000)],  # who answered
-    "live_revision": Revision | None,  # the largest that any member told
+    "can_bump": bool,  # every etcdutl can; one host's lie costs the bump, or fails in its restore
+    "start_blank": Literal["yes", "no"],  # no host holds data; existing data is never replaced
+    "quorum": bool,  # any member read through a leader, or most answer; bars a restore
+    "answering": Annotated[list[HostName], Field(max_length=1000)],  # who answered, each for itself
+    "live_revision": Revision | None,  # the largest that any member told, if `bump.PLAUSIBLE`
     "live_cluster_id": _ID | _NO_ID,  # where all agree
-    "bump": _DECIMAL,  # above the largest revision that can have been served
-    "encryption": Words,  # where all apiservers agree
+    # above the largest revision that can have been served: each host's word if `bump.PLAUSIBLE`,
+    # and it is said whose word decided
+    "bump": _DECIMAL,
+    "encryption": Words,  # where all apiservers agree: a digest, or a word for why there is none
     "proven_revision": Revision,  # where all members agree
-    "common_revision": Revision,  # the smallest that any member told
-    "would_be_lost": Lost,  # by the member that is furthest
-    "keep_restored": Literal["yes", "no"],
+    "common_revision": Revision,  # the smallest that any member told: hashes are compared there
+    "would_be_lost": Lost,  # by the member that is furthest; counts for the question, no more
+    "keep_restored": Literal["yes", "no"],  # by what the run began; no host's word
 }
 """Name -> shape of what holds for all hosts."""
 

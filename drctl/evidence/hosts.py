@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from drctl.etcd.reports import ReportError, parse_report
+from drctl.answer import AnswerError, parse
 from drctl.runstate import Event
 
 _VERSION = "_version"
@@ -40,11 +40,11 @@ def versions(events: Sequence[Event]) -> dict[str, dict[str, str]]:
         if not answer:
             continue
         try:
-            report = parse_report(answer)
-        except ReportError:
+            report = parse(answer, event.body["host"])
+        except AnswerError:
             continue
-        for name, value in report.items():
-            if name.endswith(_VERSION) and value:
+        for name in report:
+            if name.endswith(_VERSION) and (value := report.text(name)):
                 told = found.setdefault(event.body["host"], {})
                 told[name.removesuffix(_VERSION)] = value
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from drctl.etcd.reports import ReportError, parse_report
+from drctl.answer import Answer
+from drctl.etcd.judges.common import read, readable, silences
 from drctl.verdict import Evidence, Problem, Verdict
 
 _PREFIX = "ready."
@@ -15,13 +16,11 @@ def serves(evidence: Evidence) -> Verdict:
     on a host that only holds etcd), and with a line for each: `ready.<service>=ok`, or what went
     wrong instead of ok. A silent host, or a service without a line, is unproven.
     """
-    problems = [
-        Problem(f"no answer: {reason}", host, "see that the host is reachable", "unproven")
-        for host, reason in evidence.silent.items()
-    ]
+    found, garbled = readable(evidence, "unproven")
+    judged, strange = read(found, _host, "unproven")
+    problems = silences(evidence, "unproven") + garbled + strange
     findings: list[str] = []
-    for host, text in evidence.answers.items():
-        host_problems, host_findings = _host(host, text)
+    for host_problems, host_findings in judged.values():
         problems += host_problems
         findings += host_findings
     if not evidence.answers and not evidence.silent:
@@ -29,14 +28,10 @@ def serves(evidence: Evidence) -> Verdict:
     return Verdict(problems=tuple(problems), findings=tuple(findings))
 
 
-def _host(host: str, text: str) -> tuple[list[Problem], list[str]]:
-    try:
-        report = parse_report(text)
-    except ReportError as error:
-        return [Problem(f"its answer cannot be used: {error}", host, None, "unproven")], []
+def _host(host: str, report: Answer) -> tuple[list[Problem], list[str]]:
     if "asked" not in report:
         return [Problem("did not say which services it asked", host, None, "unproven")], []
-    services = {name: report.get(_PREFIX + name, "") for name in report["asked"].split()}
+    services = {name: report.text(_PREFIX + name) for name in report.words("asked", most=100)}
     problems = [
         Problem(
             f"{service} is not ready: {said or 'no answer'}",

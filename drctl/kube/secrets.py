@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from drctl.etcd.judges.common import reports
+from drctl.answer import Answer
+from drctl.etcd.judges.common import read, reports
 from drctl.verdict import Evidence, Problem, Verdict
 
 NOT_ASKED = "not asked"
@@ -17,13 +18,15 @@ def reads_secrets(evidence: Evidence) -> Verdict:
     """
     found, problems = reports(evidence, "unproven")
     asked = {h: r for h, r in found.items() if r.get("secrets_status") != NOT_ASKED}
-    for host, report in asked.items():
-        status, count = report.get("secrets_status", ""), report.get("secrets_read", "")
-        if status != "200" or not count.isdigit():
-            said = report.get("secrets_said") or "no answer"
+    counts, strange = read(asked, _read, "unproven")
+    problems += strange
+    for host, count in counts.items():
+        if count is None:
+            status, said = (asked[host].text(f"secrets_{name}") for name in ("status", "said"))
             problems.append(
                 Problem(
-                    f"its apiserver does not read Secrets: status {status or 'none'}: {said}",
+                    f"its apiserver does not read Secrets: status {status or 'none'}: "
+                    f"{said or 'no answer'}",
                     host,
                     _what_to_do(status),
                     "unproven",
@@ -32,7 +35,12 @@ def reads_secrets(evidence: Evidence) -> Verdict:
     if not asked and not problems:
         why = "the inventory names no administrator's certificate (kubernetes.cert)"
         return Verdict(findings=(f"no Secret was read: {why}",))
-    return Verdict(problems=tuple(problems), findings=_findings(evidence, asked, problems))
+    return Verdict(problems=tuple(problems), findings=_findings(evidence, counts, problems))
+
+
+def _read(_: str, report: Answer) -> int | None:
+    """How many were read; None where the apiserver did not list them."""
+    return report.number_or_none("secrets_read") if report.get("secrets_status") == "200" else None
 
 
 def _what_to_do(status: str) -> str:
@@ -45,11 +53,11 @@ def _what_to_do(status: str) -> str:
 
 
 def _findings(
-    evidence: Evidence, asked: dict[str, dict[str, str]], problems: list[Problem]
+    evidence: Evidence, counts: dict[str, int | None], problems: list[Problem]
 ) -> tuple[str, ...]:
     if problems:
         return ()
-    least = min(int(report["secrets_read"]) for report in asked.values())
+    least = min(count for count in counts.values() if count is not None)
     encryption = str(evidence.values.get("encryption", ""))
     how = {"": "", "none": ", not encrypted"}.get(encryption, f", encrypted by {encryption[:12]}")
-    return (f"{least} Secrets read through each of {len(asked)} apiservers{how}",)
+    return (f"{least} Secrets read through each of {len(counts)} apiservers{how}",)

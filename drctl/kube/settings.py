@@ -11,14 +11,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from drctl.etcd.judges.common import expected_members, reports, spelled
-from drctl.etcd.reports import words
+from drctl.answer import Answer, AnswerError, shown
+from drctl.etcd.judges.common import expected_members, read, reports, spelled
 from drctl.verdict import Evidence, Problem, Verdict
 
 DEFAULT_PREFIX = "/registry"
+_WORDS = (
+    "member_ca",
+    "etcd_ca",
+    "etcd_prefix",
+    "encryption",
+    "account_keys",
+    "account_signing",
+    "controller_signing",
+)
 
-Report = Mapping[str, str]
-Reports = Mapping[str, Report]
+Report = Answer
+Reports = Mapping[str, Answer]
 
 
 def settings_fit(evidence: Evidence) -> Verdict:
@@ -28,27 +37,46 @@ def settings_fit(evidence: Evidence) -> Verdict:
     Yields `encryption`: the configuration's digest, "none", or "" where no apiserver was found.
     """
     found, problems = reports(evidence)
+    settings, strange = read(found, _checked)
+    problems += strange
+    found = {host: report for host, report in found.items() if host in settings}
     apiservers = {host: report for host, report in found.items() if report.get("etcd_servers")}
     problems += [p for host, report in apiservers.items() for p in _servers(evidence, host, report)]
     problems += _authorities(found, apiservers)
     problems += _differing(apiservers)
     warnings = [*_unseen(evidence, found, apiservers), *_accounts(found, apiservers)]
     warnings += [*_others(evidence, apiservers), *_gone(evidence, apiservers)]
-    settings = {report.get("encryption", "") for report in apiservers.values()}
+    agreed = {settings[host] for host in apiservers}
     return Verdict(
-        values={"encryption": settings.pop() if len(settings) == 1 else ""},
+        values={"encryption": agreed.pop() if len(agreed) == 1 else ""},
         problems=tuple(problems),
         warnings=tuple(warnings),
         findings=_findings(apiservers),
     )
 
 
+def _checked(host: str, report: Report) -> str:
+    """The digest of the encryption's configuration, or a word for why there is none. Raises
+    AnswerError where anything that is read below is not what it must be."""
+    for name in _WORDS:
+        report.words(name)
+    for url in _urls(report):
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            what = f"etcd_servers: {shown(url)!r} is no URL"
+            raise AnswerError(what, host=host) from None
+    if report.get("encryption") in ("none", "unreadable"):
+        return report["encryption"]
+    return report.hexadecimal("encryption", 64)
+
+
 # -- which etcd -----------------------------------------------------------------------------------
 
 
 def _urls(report: Report) -> list[str]:
-    given = report.get("etcd_servers", "").split(",")
-    return [url.strip().rstrip("/").lower() for url in given if url.strip()]
+    given = "".join(report.words("etcd_servers")).split(",")
+    return [url.rstrip("/").lower() for url in given if url]
 
 
 def _member_urls(evidence: Evidence) -> dict[str, set[str]]:
@@ -126,9 +154,9 @@ def _servers(evidence: Evidence, host: str, report: Report) -> Iterator[Problem]
 
 
 def _authorities(found: Reports, apiservers: Reports) -> Iterator[Problem]:
-    known = {digest for report in found.values() for digest in words(dict(report), "member_ca")}
+    known = {digest for report in found.values() for digest in report.words("member_ca")}
     for host, report in apiservers.items():
-        trusted = set(words(dict(report), "etcd_ca"))
+        trusted = set(report.words("etcd_ca"))
         secure = any(url.startswith("https:") for url in _urls(report))
         if secure and "unreadable" in trusted:
             yield Problem(
@@ -158,7 +186,7 @@ _SAME = (
 
 
 def _value(report: Report, name: str) -> str:
-    text = " ".join(report.get(name, "").split())
+    text = " ".join(report.words(name))
     return text or (DEFAULT_PREFIX if name == "etcd_prefix" else "none")
 
 
@@ -180,7 +208,7 @@ def _differing(apiservers: Reports) -> Iterator[Problem]:
 def _short(values: Mapping[str, str]) -> dict[str, str]:
     """Digests as people compare them: by their first characters."""
     return {
-        host: " ".join(word[:12] if len(word) == 64 else word for word in value.split())
+        host: " ".join(word[:12] if len(word) == 64 else shown(word) for word in value.split())
         for host, value in values.items()
     }
 
@@ -219,7 +247,7 @@ def _others(evidence: Evidence, apiservers: Reports) -> Iterator[str]:
         ]
         if named:
             yield f"{host}: is {', '.join(named)} a member of this etcd? Its apiserver uses it"
-        if overrides := report.get("etcd_overrides", "").strip():
+        if overrides := report.text("etcd_overrides"):
             yield f"{host}: its apiserver keeps some objects in another etcd: {overrides}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from drctl.answer import AnswerError
 from drctl.engine import Engine
 from drctl.errors import (
     Aborted,
@@ -635,3 +636,141 @@ def test_looking_has_a_deadline_of_its_own(stage: Stage, monkeypatch: pytest.Mon
     monkeypatch.setattr(stage.transport, "run", noted)
     assert stage.run(act("one", ("a",), deadline=3600.0)).state == "done"
     assert asked["one/observe"] <= 120
+
+
+def raises(error: DrctlError) -> str:
+    raise error
+
+
+def sending_look(stage: Stage) -> tuple[PlannedStep, list[tuple[str, str]]]:
+    """A gather whose script needs a file there, on one host that is another run's, and what is
+    called there."""
+    task = Task(observe=Script("facts", "look"), sources={"run tools/x": __file__})
+    step = replace(gather("facts", hosts=("a",)), tasks={"a": task})
+    stage.owners["a"] = "r9"
+    told: list[tuple[str, str]] = []
+
+    def note(name: str, env: Env) -> str:
+        told.append((name, env.get("DRCTL_SENT") or env["DRCTL_LOOK"]))
+        return ""
+
+    stage.answer("job/look", lambda _, env: note("look", env))
+    stage.answer("job/looked", lambda _, env: note("looked", env))
+    stage.answer("facts", lambda _, env: note("facts", env))
+    stage.transport.on_upload = lambda _host, _source, target: told.append(("upload", target))
+    return step, told
+
+
+def test_a_look_that_needs_a_file_claims_nothing() -> None:
+    stage = Stage()
+    step, told = sending_look(stage)
+    stage.run(step)
+    (_, look), (_, target), (_, folder), ended = told
+    assert folder.endswith(f"/looks/{look}") and look.startswith("r1-")
+    assert target == f"{folder}/tools/x"
+    assert ended == ("looked", look)
+    assert stage.owners == {"a": "r9"}
+    assert {name for _, name in stage.transport.calls} == {
+        "job/look",
+        "upload",
+        "facts",
+        "job/looked",
+    }
+
+
+def test_a_look_that_was_lost_is_sent_its_file_anew() -> None:
+    """The script may have run, and have taken the file away."""
+    stage = Stage()
+    step, told = sending_look(stage)
+    stage.first("facts", lambda *_: raises(ConnectionLost("cut")))
+    stage.run(step)
+    calls = [name for name, _ in told]
+    assert calls == ["look", "upload", "looked", "look", "upload", "facts", "looked"]
+    assert told[0][1] != told[3][1]
+
+
+def test_a_look_that_fails_leaves_nothing() -> None:
+    stage = Stage()
+    step, told = sending_look(stage)
+
+    def full(_host: str, _source: object, _target: str) -> None:
+        raise StepFailed("no space left on device")
+
+    stage.transport.on_upload = full
+    stage.first("job/looked", lambda _, env: raises(ConnectionLost(env["DRCTL_LOOK"])))
+    assert "no space left" in stage.fails(Refused, step).message
+    assert stage.transport.calls[-1] == ("a", "job/looked")
+    assert [name for name, _ in told] == ["look"]
+
+
+def sending_act(stage: Stage, seen: str) -> PlannedStep:
+    """An act that sends a file to where the node says, with a place of the run's own choice."""
+    task = Task(
+        Script("send/observe", "look"),
+        Script("send/act", "do"),
+        env={"DRCTL_STAGE": "value stage"},
+        sources={"seen target": __file__},
+    )
+    stage.answer("job/owned", lambda *_: "")
+    stage.answer(
+        "send/observe",
+        lambda host, _: (
+            "state=after\n" if (host, "send") in stage.done else f"state=before\n{seen}"
+        ),
+    )
+    if "stage" not in fold(stage.journal.events).values:
+        stage.journal.append("value", name="stage", value={"a": "/data.drctl"}, step="facts")
+    return replace(act("send", hosts=("a",)), tasks={"a": task})
+
+
+@pytest.mark.parametrize("target", ["/data.drctl/r1/snapshot.db.part", "/w/r1/files/etcd"])
+def test_a_file_is_sent_where_the_run_has_its_places(target: str) -> None:
+    stage = Stage()
+    sent: list[str] = []
+    stage.transport.on_upload = lambda _host, _source, target: sent.append(target)
+    stage.run(sending_act(stage, f"target={target}\n"))
+    assert sent == [target]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/etc/cron.d/x",
+        "/data.drctl/r2/x",  # another run's
+        "/data.drctl/r1/../../etc/cron.d/x",
+        "/data.drctl/r1//x",
+        "/data.drctl/r1",
+        "/data.drctl/r10/x",
+        "/w/owner",
+        "relative/x",
+    ],
+)
+def test_a_node_cannot_say_that_a_file_goes_elsewhere(target: str) -> None:
+    stage = Stage()
+    error = stage.fails(StepFailed, sending_act(stage, f"target={target}\n"))
+    assert "is not below this run's own places" in error.message and error.host == "a"
+    assert ("a", "upload") not in stage.transport.calls and stage.acts == []
+
+
+@pytest.mark.parametrize(
+    "said", ["state=before\nstate=after\n", "state=before\nwhy=\x1b]0;x\x07\n", "x" * 2_000_000]
+)
+def test_a_garbled_observation_changes_nothing(said: str) -> None:
+    stage = Stage()
+    step = act("stop", hosts=("a",))
+    stage.answer("stop/observe", lambda *_: said)
+    error = stage.fails(AnswerError, step)
+    assert "its answer cannot be used" in error.message and error.host == "a"
+    assert (error.exit_code, error.code) == (StepFailed.exit_code, StepFailed.code)
+    assert stage.acts == [] and len(error.message) < 300 and error.message.isprintable()
+
+
+def test_whose_the_node_is_reaches_no_terminal_as_it_was_said() -> None:
+    stage = Stage()
+    stage.answer("job/claim", lambda *_: CommandResult(75, "run=r9\nwho=\x1b]0;x\x07\n"))
+    error = stage.fails(Refused, act("stop", hosts=("a",)))
+    assert error.message.isprintable() and "its answer cannot be used" in error.message
+    long = f"run=r9\nwho={'x' * 9999}\u202e\nsince=noon\n"
+    stage.answer("job/claim", lambda *_: CommandResult(75, long))
+    held = stage.fails(LockHeld, act("stop", hosts=("a",)))
+    assert held.message.isprintable() and len(held.message) < 500

@@ -35,6 +35,13 @@ def real_answers() -> dict[str, dict[str, str]]:
     return loaded
 
 
+@cache
+def recorded() -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """{version: {situation: {command: {"out", "exit"}}}} of etcd's own programs."""
+    loaded: dict[str, Any] = json.loads((FIXTURES / "recorded.json").read_text("utf-8"))
+    return loaded
+
+
 def lines(fields: dict[str, str]) -> str:
     return "".join(f"{name}={value}\n" for name, value in fields.items())
 
@@ -44,6 +51,8 @@ MEMBERS: dict[str, dict[str, Any]] = {
         "name": f"etcd-127.0.71.{n}",
         "peer_urls": (f"http://127.0.71.{n}:2380",),
         "client_urls": (f"http://127.0.71.{n}:2379",),
+        "data_dir": "/var/lib/etcd",
+        "wal_dir": None,
         "owner": None,
     }
     for n in (1, 2, 3)

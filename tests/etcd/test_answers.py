@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drctl.answer import AnswerError
 from drctl.etcd.answers import (
     Alarm,
-    AnswerError,
     parse_alarms,
     parse_hashkv,
     parse_members,
@@ -19,9 +19,8 @@ from drctl.etcd.answers import (
     parse_version,
     version_tuple,
 )
-from drctl.etcd.reports import ReportError, parse_report, words
 from drctl.etcd.wire import varint_fields
-from tests.etcd.samples import real_answers
+from tests.etcd.samples import real_answers, recorded
 
 REAL = real_answers()["etcd-1"]
 PARSERS = [parse_status, parse_hashkv, parse_members, parse_alarms]
@@ -65,12 +64,105 @@ def test_omitted_zeros_are_zeros() -> None:
     assert parse_status("[]") == ()
 
 
+COMMANDS = {
+    "etcdctl endpoint status": parse_status,
+    "etcdctl endpoint hashkv": parse_hashkv,
+    "etcdctl member list": parse_members,
+    "etcdctl alarm list": parse_alarms,
+}
+RECORDED = [
+    (version, situation, command)
+    for version, situations in recorded().items()
+    for situation, commands in situations.items()
+    for command in commands
+]
+
+
+@pytest.mark.parametrize(("version", "situation", "command"), RECORDED)
+def test_what_each_version_prints(version: str, situation: str, command: str) -> None:
+    """Where a program succeeded its answer is read; where it failed there is none, however that
+    version spells it. Scripts go by the exit status, judges by what was printed."""
+    said = recorded()[version][situation][command]
+    out, failed = said["out"], bool(said["exit"])
+    if command not in COMMANDS:
+        assert parse_version(out) == version
+    elif not out:
+        assert failed
+    elif command.startswith("etcdctl endpoint"):
+        assert bool(COMMANDS[command](out)) is not failed
+    else:
+        COMMANDS[command](out)
+        assert not failed
+
+
+@pytest.mark.parametrize("version", recorded())
+def test_a_cluster_without_a_quorum_by_each_version(version: str) -> None:
+    situations = recorded()[version]
+    well = situations["three members, all well"]
+    (leader,) = {s.leader for s in parse_status(well["etcdctl endpoint status"]["out"])}
+    assert leader in {m.id for m in parse_members(well["etcdctl member list"]["out"]).members}
+    lonely = situations["two of three dead: no quorum"]
+    (status,) = parse_status(lonely["etcdctl endpoint status"]["out"])
+    assert (status.leader, status.errors) == (0, ("etcdserver: no leader",))
+    assert parse_status(situations["one member dead"]["etcdctl endpoint status"]["out"]) == ()
+
+
 @pytest.mark.parametrize("parse", PARSERS)
-@pytest.mark.parametrize("text", ["", "null", "7", '"x"', '[{"a":1}]', "Error: context deadline"])
+@pytest.mark.parametrize("text", ["", "7", '"x"', '[{"a":1}]', "Error: context deadline"])
 def test_garbage_is_no_answer(parse: object, text: str) -> None:
     assert callable(parse)
     with pytest.raises(AnswerError):
         parse(text)
+
+
+@pytest.mark.parametrize("parse", [parse_members, parse_alarms])
+def test_only_for_endpoints_null_is_an_answer(parse: object) -> None:
+    assert callable(parse)
+    with pytest.raises(AnswerError):
+        parse("null")
+
+
+STATUS = '[{"Endpoint":"x","Status":%s}]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        STATUS % '{"dbSize":NaN}',
+        STATUS % '{"dbSize":-Infinity}',
+        STATUS % '{"dbSize":1e3}',
+        STATUS % '{"dbSize":true}',
+        STATUS % '{"dbSize":"7"}',
+        STATUS % '{"dbSize":-1}',
+        STATUS % f'{{"dbSize":{1 << 63}}}',
+        STATUS % f'{{"dbSize":{"9" * 5000}}}',
+        STATUS % f'{{"leader":{1 << 64}}}',
+        STATUS % f'{{"header":{{"cluster_id":{1 << 64}}}}}',
+        STATUS % f'{{"header":{{"revision":{1 << 63}}}}}',
+        STATUS % '{"header":{"revision":1,"revision":2}}',
+        STATUS % '{"version":["3.5"]}',
+        STATUS % '{"version":"3.5\\u001b[31m"}',
+        STATUS % '{"errors":"no leader"}',
+        STATUS % f'{{"errors":["{"x" * 1001}"]}}',
+        STATUS % '{"isLearner":1}',
+        STATUS % "null",
+        json.dumps([{"Status": {}}] * 1001),
+    ],
+    ids=range(21),
+)
+def test_what_no_etcd_prints(text: str) -> None:
+    with pytest.raises(AnswerError) as caught:
+        parse_status(text)
+    assert caught.value.message.isprintable() and len(caught.value.message) < 250
+
+
+def test_the_largest_that_etcd_prints() -> None:
+    (told,) = parse_status(STATUS % f'{{"leader":{(1 << 64) - 1},"dbSize":{(1 << 63) - 1}}}')
+    assert (told.leader, told.db_size) == ((1 << 64) - 1, (1 << 63) - 1)
+    hashed = '[{"Endpoint":"x","HashKV":{"header":{},"compact_revision":-1}}]'
+    assert parse_hashkv(hashed)[0].compact_revision == -1
 
 
 @given(st.text(alphabet='[]{}":,0a ') | st.recursive(
@@ -104,20 +196,6 @@ def test_version_tuples() -> None:
     assert version_tuple("3.6.0-rc.1") == (3, 6, 0)
     assert version_tuple("3.5") == (3, 5, 0)
     assert version_tuple("unknown") is None
-
-
-def test_reports() -> None:
-    report = parse_report('banner\nstage=/a b=c \n\nstatus_json=[{"a":"="}]\nempty=\nready.x=ok\n')
-    assert report == {
-        "stage": "/a b=c", "status_json": '[{"a":"="}]', "empty": "", "ready.x": "ok",
-    }  # fmt: skip
-    assert words({"tools": " a  b "}, "tools") == ("a", "b")
-    assert words({}, "tools") == ()
-
-
-def test_a_name_said_twice_is_refused() -> None:
-    with pytest.raises(ReportError, match="now"):
-        parse_report("now=1\nnow=1\n")
 
 
 def test_varints() -> None:

@@ -75,6 +75,16 @@ def test_a_host_that_is_not_blank(changed: dict[str, str], words: str) -> None:
 def test_a_host_that_says_nothing_of_it_is_a_problem() -> None:
     silent = {host: {k: v for k, v in BLANK.items() if k != "holds"} for host in HOSTS}
     assert [p.message for p in asked(silent).problems] == ["did not report holds"] * 3
+    (problem,) = asked(
+        {**hosts(), "etcd-3": {k: v for k, v in BLANK.items() if "ca" not in k}}
+    ).problems
+    assert (problem.host, problem.message) == ("etcd-3", "did not report there.ca")
+
+
+def test_the_paths_are_the_plans() -> None:
+    """Whatever a host says that it looked at."""
+    (problem,) = asked(hosts(**{"there.key": "other /somewhere/else\\e[31m"})).problems
+    assert problem.message == "holds something else at /place/of/key"
 
 
 def test_hosts_that_were_prepared_before_are_nothing_special() -> None:
@@ -133,9 +143,9 @@ def test_afterwards_nothing_is_excused() -> None:
 
 def test_what_was_known_of_other_hosts_is_kept() -> None:
     known = {"stage": dict.fromkeys(HOSTS, "/old"), "can_bump": False}
-    found = evidence({"etcd-3": {**GOOD, "stage": "/new"}}, snapshot=SNAPSHOT, values=known)
+    found = evidence({"etcd-3": GOOD}, snapshot=SNAPSHOT, values=known)
     verdict = JUDGES["etcd.is_prepared"](found)
-    assert verdict.values["stage"] == {"etcd-1": "/old", "etcd-2": "/old", "etcd-3": "/new"}
+    assert verdict.values["stage"] == {"etcd-1": "/old", "etcd-2": "/old", "etcd-3": GOOD["stage"]}
     assert verdict.values["can_bump"] is False and not verdict.problems
 
 

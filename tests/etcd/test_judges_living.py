@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drctl.etcd import JUDGES
-from drctl.verdict import Verdict
-from tests.etcd.samples import CLUSTER, HOSTS, MEMBERS, evidence, real_answers
+from drctl.verdict import Evidence, Verdict
+from tests.etcd.samples import CLUSTER, HOSTS, MEMBERS, evidence, lines, real_answers, recorded
 
 SNAPSHOT: dict[str, Any] = {"revision": 44, "age_seconds": 60}
 LIVE = 1_000_000_044
@@ -27,6 +27,30 @@ DEAD = {"status_json": "[]", "members_json": ""}
 
 def live(reports: dict[str, dict[str, str]], **extra: Any) -> Verdict:
     return JUDGES["etcd.live_state"](evidence(reports, snapshot=SNAPSHOT, **extra))
+
+
+def given_up(**told: str) -> Verdict:
+    """Two members tell what the etcd of the third answers them."""
+    facts = {"members": {h: MEMBERS[h] for h in HOSTS[:2]}, "abandoned": {"etcd-3": {}}}
+    answers = {host: lines({**DEAD, "gone.etcd-3": said}) for host, said in told.items()}
+    return JUDGES["etcd.live_state"](Evidence(answers, facts={**facts, "snapshot": SNAPSHOT}))
+
+
+@pytest.mark.parametrize("version", recorded())
+def test_who_is_given_up_must_not_serve_by_each_version(version: str) -> None:
+    said = recorded()[version]
+    dead = said["one member dead"]["etcdctl endpoint status"]["out"]
+    assert given_up(**{"etcd-1": dead, "etcd-2": ""}).problems == ()
+    for situation in ("three members, all well", "two of three dead: no quorum"):
+        serves = said[situation]["etcdctl endpoint status"]["out"]
+        (problem,) = given_up(**{"etcd-1": serves, "etcd-2": dead}).problems
+        assert problem.host == "etcd-3" and "its etcd answers etcd-1" in problem.message
+        assert "power that machine off" in (problem.hint or "")
+
+
+def test_what_a_member_says_of_another_must_be_readable() -> None:
+    (problem,) = given_up(**{"etcd-1": "panic: what now", "etcd-2": "[]"}).problems
+    assert problem.host == "etcd-1" and "panic: what now" in problem.message
 
 
 def test_a_living_cluster_is_not_replaced_by_accident() -> None:
@@ -104,19 +128,22 @@ def test_another_clusters_snapshot_is_told() -> None:
     assert any("from cluster abc" in warning for warning in judged.warnings)
 
 
+OURS, THEIRS = "20261124-031502-0a1b2c", "20261124-091502-0a1b2d"
+
+
 def lock(reports: dict[str, dict[str, str]], **silent: str) -> Verdict:
-    return JUDGES["etcd.nobody_else"](evidence(reports, values={"run": "r1"}, silent=silent))
+    return JUDGES["etcd.nobody_else"](evidence(reports, values={"run": OURS}, silent=silent))
 
 
 def test_free_and_own_locks_pass() -> None:
-    assert not lock({"etcd-1": {"owner_run": ""}, "etcd-2": {"owner_run": "r1"}}).problems
+    assert not lock({"etcd-1": {"owner_run": ""}, "etcd-2": {"owner_run": OURS}}).problems
 
 
 def test_another_runs_lock_is_named() -> None:
-    held = {"owner_run": "r9", "owner_who": "ann@desk", "owner_since": "noon"}
+    held = {"owner_run": THEIRS, "owner_who": "ann@desk", "owner_since": "noon"}
     (problem,) = lock({"etcd-1": {"owner_run": ""}, "etcd-2": held}).problems
     assert (problem.kind, problem.host) == ("lock", "etcd-2")
-    assert "r9 of ann@desk since noon" in problem.message
+    assert f"{THEIRS} of ann@desk since noon" in problem.message
 
 
 def test_lock_silence_is_not_a_yes() -> None:
@@ -182,7 +209,59 @@ def test_the_bump_passes_an_earlier_restore_that_nobody_is_left_to_tell_of() -> 
     assert chosen("", "", "") == "1000000000"
     assert chosen("", "2000000044:60 1000000044:900", "") == "3000000000"
     assert chosen("1000000044:400000") == "4000000000"  # 5000 a second since
-    assert chosen("garbage", "x:1") == "1000000000"
+    assert chosen("2000000044:-5") == "3000000000"  # a clock was put back
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "garbage",
+        "x:1",
+        "1:2:3",
+        f"{10**13 + 45}:0",
+        "44:9999999999",
+        f"{'9' * 5000}:1",
+        "1:" + "9" * 99,
+    ],
+)
+def test_an_earlier_restore_that_cannot_have_been_is_no_bump(told: str) -> None:
+    """It would raise the revision of every member, for good."""
+    answers = {"etcd-1": DEAD | {"restored": "44:60"}, "etcd-2": DEAD | {"restored": told}}
+    asked = evidence(answers, snapshot=SNAPSHOT, values={"can_bump": True})
+    verdict = JUDGES["etcd.choose_bump"](asked)
+    assert verdict.values == {}
+    (problem,) = verdict.problems
+    assert problem.host == "etcd-2" and "restored" in problem.message
+    assert len(problem.message) < 300
+
+
+def _at(revision: int) -> dict[str, str]:
+    return {"status_json": json.dumps([{"Status": {"header": {"revision": revision}}}])}
+
+
+@pytest.mark.parametrize("judge", ["etcd.choose_bump", "etcd.live_state"])
+def test_a_revision_that_cannot_have_been_is_refused_by_name(judge: str) -> None:
+    def judged(revision: int) -> Verdict:
+        answers = {"etcd-1": _at(50), "etcd-2": _at(revision)}
+        values = {"can_bump": True}
+        return JUDGES[judge](evidence(answers, snapshot=SNAPSHOT, values=values))
+
+    assert not any(p.host for p in judged(44 + 10**13).problems)
+    for lie in (45 + 10**13, (1 << 63) - 1, 1 << 63, 1 << 70):
+        (problem,) = [p for p in judged(lie).problems if p.host]
+        assert problem.host == "etcd-2" and str(lie) in problem.message
+
+
+def test_whose_word_the_bump_is_by_is_shown() -> None:
+    answers = {"etcd-1": _at(50), "etcd-2": _at(2_000_000_000) | {"restored": "60:0"}}
+    values = {"can_bump": True, "quorum": True}
+    (said,) = JUDGES["etcd.choose_bump"](
+        evidence(answers, snapshot=SNAPSHOT, values=values)
+    ).findings
+    assert said.endswith("served at most 2000000000, by etcd-2's etcd")
+    kept = {"etcd-1": {"restored": "5000000000:0"}}
+    (said,) = JUDGES["etcd.choose_bump"](evidence(kept, snapshot=SNAPSHOT, values=values)).findings
+    assert "by what etcd-1 keeps of an earlier restore" in said
 
 
 def test_no_bump_where_a_host_cannot() -> None:

@@ -15,8 +15,8 @@ GOOD = {
     "machine_id": "m1", "boot_id": "b1", "now": NOW, "tools_missing": "",
     "etcd_version": "3.5.16", "etcdutl_version": "etcdutl version: 3.5.16",
     "etcdctl_version": "3.5.16", "restore_flags": "bump-revision mark-compacted",
-    "data_kind": "directory", "data_owner": "etcd:etcd", "data_mode": "700", "wal_kind": "none",
-    "stage": "/var/lib/etcd.drctl/r1", "wal_stage": "", "data_free": "200000000", "wal_free": "",
+    "data_kind": "directory", "data_owner": "998:998", "data_mode": "700", "wal_kind": "none",
+    "stage": "/var/lib/etcd.drctl", "wal_stage": "", "data_free": "200000000", "wal_free": "",
     "same_fs": "none", "certs_missing": "", "cert_not_after": "2030-01-01T00:00:00Z",
     "units_missing": "", "manager": "ok",
 }  # fmt: skip
@@ -33,11 +33,16 @@ def hosts(**changed: str) -> dict[str, dict[str, str]]:
 
 
 def test_good_hosts_pass_and_yield_what_later_steps_need() -> None:
-    verdict = JUDGE(evidence(hosts(data_kind="mount", data_mode=""), snapshot=SNAPSHOT))
+    mount = {"data_kind": "mount", "stage": "/var/lib/etcd/.drctl"}
+    verdict = JUDGE(evidence(hosts(**mount, data_mode=""), snapshot=SNAPSHOT))
     assert (verdict.problems, verdict.warnings) == ((), ())
-    assert verdict.values["stage"]["etcd-1"] == "/var/lib/etcd.drctl/r1"
+    assert verdict.values["stage"] == {
+        "etcd-1": "/var/lib/etcd.drctl",
+        "etcd-2": "/var/lib/etcd/.drctl",
+        "etcd-3": "/var/lib/etcd.drctl",
+    }
     assert verdict.values["wal_stage"] == dict.fromkeys(HOSTS, "")
-    assert verdict.values["owner"]["etcd-3"] == "etcd:etcd"
+    assert verdict.values["owner"]["etcd-3"] == "998:998"
     assert verdict.values["mode"] == dict.fromkeys(HOSTS, "700")
     assert verdict.values["can_bump"] is True
     assert verdict.findings == ("3 hosts examined, etcdutl 3.5.16",)
@@ -109,7 +114,7 @@ def test_an_empty_or_mixed_answer_is_not_a_yes() -> None:
     )
     twice = evidence(hosts(), snapshot=SNAPSHOT)
     broken = type(twice)({**twice.answers, "etcd-2": "now=1\nnow=2\n"}, facts=twice.facts)
-    assert "now is reported twice" in JUDGE(broken).problems[0].message
+    assert "now is said twice" in JUDGE(broken).problems[0].message
 
 
 @pytest.mark.parametrize(
@@ -137,3 +142,47 @@ def test_the_inventorys_owner_wins() -> None:
     members = {host: {**member, "owner": "root:root"} for host, member in MEMBERS.items()}
     owned = type(asked)(asked.answers, facts={**asked.facts, "members": members})
     assert JUDGE(owned).values["owner"] == dict.fromkeys(HOSTS, "root:root")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"stage": "/etc"},
+        {"stage": "/var/lib/etcd.drctl/../../../etc"},
+        {"stage": "/var/lib/etcd/.drctl"},  # the place of a mount point, and it is a directory
+        {"stage": "/var/lib/etcd.drctl\tx"},
+        {"stage": ""},
+        {"wal_stage": "/var/lib/wal.drctl"},  # the plan names no WAL directory
+        {"data_owner": "etcd:etcd"},
+        {"data_owner": "0:0; id"},
+        {"data_owner": "99999999999:0"},
+        {"data_mode": "777"},
+        {"data_mode": "4755"},
+        {"data_mode": "1700"},
+        {"data_mode": "u+s"},
+        {"same_fs": "perhaps"},
+        {"now": "9" * 5000},
+        {"data_free": str(2**63)},
+        {"units_missing": "\u202eteclatnu"},
+        {"excused": "etcdutl", "etcdutl_version": ""},
+    ],
+)
+def test_what_cannot_be_is_not_handed_on(changed: dict[str, str]) -> None:
+    """It is that host's problem, and the others' values are what they were."""
+    verdict = JUDGE(evidence(hosts(**changed), snapshot=SNAPSHOT))
+    assert {p.host for p in verdict.problems} == {"etcd-2"}
+    fine = JUDGE(evidence(hosts(), snapshot=SNAPSHOT)).values
+    for name in ("stage", "wal_stage", "owner", "mode"):
+        for host in ("etcd-1", "etcd-3"):
+            assert verdict.values[name][host] == fine[name][host]
+        assert verdict.values[name].get("etcd-2") in (None, fine[name]["etcd-2"])
+
+
+@pytest.mark.parametrize(("kind", "place"), [("directory", ".drctl"), ("symlink", "/.drctl")])
+def test_the_stage_of_a_wal_directory(kind: str, place: str) -> None:
+    told = {**GOOD, "wal_kind": kind, "wal_stage": f"/wal{place}", "wal_free": "80000000"}
+    asked = evidence(dict.fromkeys(HOSTS, told), snapshot=SNAPSHOT)
+    members = {host: {**member, "wal_dir": "/wal"} for host, member in MEMBERS.items()}
+    verdict = JUDGE(type(asked)(asked.answers, facts={**asked.facts, "members": members}))
+    assert verdict.problems == ()
+    assert verdict.values["wal_stage"] == dict.fromkeys(HOSTS, f"/wal{place}")

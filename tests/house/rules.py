@@ -12,6 +12,7 @@ from tests.house.imports import Import, imports_of, part_of, sources
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
+    ("answer",),
     ("verdict", "transport", "yamlfile", "certificates"),
     ("render",),
     ("etcd",),

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from drctl.etcd.reports import parse_report
+from drctl.answer import parse
 from drctl.lab import binaries
 from drctl.lab.certs import Authority
 from drctl.planner import host_context
 from drctl.render import render, render_script
+from tests.etcd.samples import recorded
 from tests.templates.node import HOST, RUN, Node
 from tests.templates.shells import Shell, needed
 
@@ -28,7 +29,7 @@ def facts(node: Node) -> dict[str, str]:
     assert task.observe
     ran = node.shell.stdin(task.observe.body, node.env(task, {}))
     assert ran.status == 0, ran
-    return parse_report(ran.out)
+    return dict(parse(ran.out))
 
 
 def test_directories(node: Node) -> None:
@@ -54,7 +55,7 @@ def test_live_tells_of_earlier_restores_when_no_member_answers(node: Node) -> No
         os.utime(kept, (kept.stat().st_mtime - 900,) * 2)
     task = node.plan.step("live").tasks[HOST]
     assert task.observe
-    told = parse_report(node.shell.stdin(task.observe.body, node.env(task, {})).out)
+    told = parse(node.shell.stdin(task.observe.body, node.env(task, {})).out)
     assert told["status_json"] == ""
     revision, _, age = told["restored"].partition(":")
     assert revision == "3000000044" and int(age) >= 900
@@ -177,6 +178,26 @@ def test_certificates(shell: Shell, tmp_path: Path) -> None:
     assert found["cert_not_after"].endswith(" GMT")
 
 
+@pytest.mark.parametrize("version", recorded())
+def test_a_dead_member_is_asked_once_by_each_version(
+    shell: Shell, tmp_path: Path, version: str
+) -> None:
+    """What it prints is for the judge; by its exit status the script knows to ask no more."""
+    said = recorded()[version]["one member dead"]["etcdctl endpoint status"]
+    node = Node(tmp_path / "n", shell)
+    program = node.root / "bin/etcdctl"
+    program.write_text(
+        f"#!/bin/sh\necho called >> {node.root}/calls\necho '{said['out']}'\nexit {said['exit']}\n"
+    )
+    program.chmod(0o755)
+    task = node.plan.step("live").tasks[HOST]
+    assert task.observe
+    found = parse(node.run(task.observe, {}).out)
+    assert found["status_json"] == said["out"]
+    assert "members_json" not in found
+    assert (node.root / "calls").read_text().splitlines() == ["called"]
+
+
 def test_etcdctl_is_not_confused_by_its_environment(dash: Shell, tmp_path: Path) -> None:
     """etcdctl refuses to run where ETCDCTL_ENDPOINTS and --endpoints are both given."""
     node = Node(tmp_path / "n", dash)
@@ -188,7 +209,7 @@ def test_etcdctl_is_not_confused_by_its_environment(dash: Shell, tmp_path: Path)
     task = node.plan.step("identity").tasks[HOST]
     assert task.observe
     exported = f"export ETCDCTL_ENDPOINTS=x ETCDCTL_CACERT=y\n{task.observe.body}"
-    said = parse_report(dash.stdin(exported, {"DRCTL_RUN": RUN}).out)
+    said = parse(dash.stdin(exported, {"DRCTL_RUN": RUN}).out)
     plain = subprocess.run(
         [node.root / "bin/etcdctl"], capture_output=True, text=True, check=True, env={}
     )
@@ -240,7 +261,7 @@ def test_what_was_written_is_counted_by_kind(shell: Shell, tmp_path: Path, whole
         **host_context(node.inventory, HOST),
         proven_revision=1_000_000_112,
     )
-    found = parse_report(node.run(script, {}).out)
+    found = parse(node.run(script, {}).out)
     assert found["keys_before"] == "4"
     assert found.get("listed") == ("yes" if whole else None)
     kinds = "pods:1:0 apps.example/widgets:1:0 leases:0:1 /drill:1:0 (other):1:0"

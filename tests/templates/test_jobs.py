@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from drctl.jobs import fields
+from drctl.answer import parse
 from drctl.render import render_script
 from tests.templates.shells import Ran, Shell
 
 SCRIPTS = {
     name: render_script(f"job/{name}").body
-    for name in ("claim", "start", "wait", "owned", "release")
+    for name in ("claim", "start", "wait", "owned", "release", "look", "looked")
 }
 
 
@@ -156,7 +156,7 @@ def test_a_second_operator_is_refused_and_told_who_owns_the_node(desk: Desk) -> 
     for script in ("claim", "start"):
         refused = other(script, ":")
         assert refused.status == 75
-        assert fields(refused.out)["run"] == "r1" and fields(refused.out)["who"] == "operator of r1"
+        assert parse(refused.out)["run"] == "r1" and parse(refused.out)["who"] == "operator of r1"
     assert not other.job.exists()
     assert other("release").status == 0
     assert (desk.work / "owner").exists()
@@ -170,11 +170,11 @@ def test_who_was_passed_by_since_it_looked_is_refused(desk: Desk) -> None:
     other = Desk(desk.shell, desk.work, run="r2")
     assert desk("release").status == 0
     seen = desk.shell.stdin(render_script("node/owner").body, desk.env).out
-    assert fields(seen) == {"owner_run": "", "owner_who": "", "owner_since": "", "last_run": "r1"}
+    assert parse(seen) == {"owner_run": "", "owner_who": "", "owner_since": "", "last_run": "r1"}
     late = other("claim", DRCTL_LAST_SEEN="")
     assert late.status == 75
-    assert fields(late.out)["passed_by"] == "yes"
-    assert fields(late.out)["who"] == "operator of r1"
+    assert parse(late.out)["passed_by"] == "yes"
+    assert parse(late.out)["who"] == "operator of r1"
     assert not (desk.work / "owner").exists()
     assert desk("claim", DRCTL_LAST_SEEN="").status == 0  # its own claim of before is no other's
     assert desk("release").status == 0
@@ -183,13 +183,13 @@ def test_who_was_passed_by_since_it_looked_is_refused(desk: Desk) -> None:
 
 def test_an_older_session_is_refused(desk: Desk) -> None:
     newer = Desk(desk.shell, desk.work, epoch=2)
-    since = fields((desk.work / "owner").read_text())["since"]
+    since = parse((desk.work / "owner").read_text())["since"]
     assert newer("claim").status == 0
-    assert fields((desk.work / "owner").read_text())["since"] == since
+    assert parse((desk.work / "owner").read_text())["since"] == since
     (desk.work / "r1/claim").unlink()  # the owner's file alone must do, too
     for script in ("start", "claim"):
         refused = desk(script, ":")
-        assert refused.status == 75 and fields(refused.out)["epoch"] == "2"
+        assert refused.status == 75 and parse(refused.out)["epoch"] == "2"
     assert not desk.job.exists()
     assert newer("start", ":").out == "done 0\n"
 
@@ -262,7 +262,7 @@ def test_a_claim_killed_at_any_call_can_be_made_again(desk: Desk, n: int) -> Non
     shell.die(f"before {n}")
     shell.body(SCRIPTS["claim"], desk.env)
     shell.die(None)
-    assert not (desk.work / "owner").exists() or fields((desk.work / "owner").read_text())["run"]
+    assert not (desk.work / "owner").exists() or parse((desk.work / "owner").read_text())["run"]
     assert desk("claim").status == 0
     assert desk("start", ":").out == "done 0\n"
 
@@ -309,3 +309,34 @@ def test_a_session_that_slept_through_the_end_of_its_run_is_too_late(
     assert (late.status, late.fields["epoch"], late.fields["run"]) == (75, "2", "r1")
     assert not (desk.work / "owner").exists()
     assert Desk(shell, desk.work, epoch=3)("claim").status == 0  # a rollback, say
+
+
+def test_a_look_leaves_nothing(shell: Shell, tmp_path: Path) -> None:
+    """Nor the work directory, where there was none."""
+    desk = Desk(shell, tmp_path / "made for it" / "work")
+    for _ in range(2):
+        assert desk("look", DRCTL_LOOK="r1-a").status == 0
+        folder = desk.work / "looks" / "r1-a"
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "tools").mkdir()
+        (folder / "tools" / "x").touch()
+        assert desk("looked", DRCTL_LOOK="r1-a").status == 0
+        assert list(tmp_path.glob("made*")) == []
+
+
+def test_a_look_disturbs_nobody(shell: Shell, tmp_path: Path) -> None:
+    """Neither a run, nor another look; but what one left that was killed is swept."""
+    desk = Desk(shell, tmp_path / "work")
+    assert desk("claim").status == 0
+    mine = sorted(desk.work.rglob("*"))
+    for look in ("r1-a", "check-b", "check-killed"):
+        assert desk("look", DRCTL_LOOK=look).status == 0
+    looks = desk.work / "looks"
+    os.utime(looks / "check-killed", (time.time() - 3700,) * 2)
+    (looks / "r1-a" / "x").touch()
+    assert desk("look", DRCTL_LOOK="check-c").status == 0
+    assert sorted(p.name for p in looks.iterdir()) == ["check-b", "check-c", "r1-a"]
+    assert (looks / "r1-a" / "x").exists()
+    for look in ("check-c", "r1-a", "check-b"):
+        assert desk("looked", DRCTL_LOOK=look).status == 0
+    assert sorted(desk.work.rglob("*")) == mine

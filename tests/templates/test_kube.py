@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from drctl.etcd.reports import parse_report
+from drctl.answer import parse
 from drctl.inventory import load_inventory
 from drctl.planner import host_context
 from drctl.render import render
@@ -77,7 +77,7 @@ class Place:
         ran = self.shell.stdin(self.script(template, manager, **more), env)
         assert ran.status == 0, ran
         assert "secret" not in ran.out.replace("secrets_", "")
-        return parse_report(ran.out)
+        return dict(parse(ran.out))
 
     def systemctl(self, line: str) -> None:
         stub = self.shell.bin / "systemctl"

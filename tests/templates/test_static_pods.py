@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from drctl.etcd.reports import parse_report
+from drctl.answer import parse
 from drctl.render import render
 from tests.templates.node import HOST, RUN
 from tests.templates.pods import MANIFEST, PodNode
@@ -194,7 +194,7 @@ def facts(node: PodNode) -> dict[str, str]:
     assert task.observe
     ran = node.shell.stdin(task.observe.body, node.env(task, {}))
     assert ran.status == 0, ran
-    return parse_report(ran.out)
+    return dict(parse(ran.out))
 
 
 def test_a_unit_needs_a_manifest(quick: PodNode) -> None:

@@ -7,11 +7,14 @@ real `ctr` is used where nodes have containerd (the static-pod lab).
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from drctl.acting import SENT
 from drctl.lab import binaries
+from drctl.plan import Task
 from tests.etcd.samples import snapshot_bytes
 from tests.templates.layouts import sha256
 from tests.templates.node import RUN, Node
@@ -48,11 +51,19 @@ class ToolNode(Node):
         self.stage.mkdir(parents=True)
         (self.stage / "snapshot.db").write_bytes(snapshot_bytes())
 
+    @property
+    def sent(self) -> Path:
+        """Where what is sent lies: in a look's folder, or in the run's."""
+        return self.root / "work" / RUN
+
+    def env(self, task: Task, seen: Mapping[str, str]) -> dict[str, str]:
+        return {SENT: str(self.sent), **super().env(task, seen)}
+
     def send(self) -> Path:
         """What the engine does before a script that needs a file."""
         task = self.task("facts")
         ((place, source),) = task.sources.items()
-        target = self.root / "work" / RUN / place.removeprefix("run ")
+        target = self.sent / place.removeprefix("run ")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
         target.chmod(0o600)

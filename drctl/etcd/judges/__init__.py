@@ -2,10 +2,12 @@
 
 `ready` asks whether hosts can take a restore, `blank` whether new ones can be prepared, `living`
 what still runs and what must not be lost, `restored` whether what came up is what was planned. No
-answer is never a yes.
+answer is never a yes. What a host answers is believed for that host only, and is what it must be
+(`drctl.answer`); what is made of several hosts' answers stands in `drctl.etcd.values.SHARED`.
 """
 
 from drctl.etcd.judges.blank import can_prepare, is_the_blank_cluster
+from drctl.etcd.judges.bump import choose_bump
 from drctl.etcd.judges.kept import (
     common_revision,
     may_be_removed,
@@ -13,7 +15,6 @@ from drctl.etcd.judges.kept import (
     same_machine,
 )
 from drctl.etcd.judges.living import (
-    choose_bump,
     is_out_of_reach,
     live_state,
     nobody_else,

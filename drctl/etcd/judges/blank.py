@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from drctl.etcd.judges.common import expected_members, reports, voice
+from drctl.answer import Answer
+from drctl.etcd.judges.common import expected_members, members_heard, reports
 from drctl.etcd.judges.restored import is_the_planned_cluster
-from drctl.etcd.reports import words
 from drctl.verdict import Evidence, Problem, Verdict
 
-Report = dict[str, str]
+EXCUSED = "(excused)"  # no name that an answer can have
 _MOVE = "nothing existing is replaced: move it away yourself, or leave this host out of `prepare`"
 
 
@@ -24,63 +24,71 @@ def can_prepare(evidence: Evidence) -> Verdict:
     """
     found, problems = reports(evidence)
     prepare = evidence.facts.get("prepare") or {"hosts": {}}
-    for host, report in found.items():
+    planned = {host: _planned(prepare, host) for host in found}
+    for host, report in list(found.items()):
         if unsaid := [
-            name for name in ("there.unit", "holds", "ports_taken") if name not in report
+            name for name in (*planned[host], "holds", "ports_taken") if name not in report
         ]:
             problems.append(Problem(f"did not report {', '.join(unsaid)}", host, None, "missing"))
-            continue
-        problems += _occupied(host, report)
+            del found[host]
+    states = {host: _states(report, planned[host]) for host, report in found.items()}
+    for host, report in found.items():
+        problems += _occupied(host, report, states[host])
         problems += _unfit(host, report, prepare)
-    holding = {host: report["holds"] for host, report in found.items() if report.get("holds")}
+    holding = {host: said for host, report in found.items() if (said := report.text("holds"))}
     alone = [host for host in expected_members(evidence) if host not in found]
     blank = not holding and not alone
     return Verdict(
         {"start_blank": "yes" if blank else "no"},
         tuple(problems),
         tuple(prepare.get("warnings", ())) + tuple(_unproven_hosts(holding, alone)),
-        tuple(_findings(found)),
+        tuple(_findings(states)),
     )
 
 
-def _states(report: Mapping[str, str]) -> dict[str, str]:
-    """{path: absent, same or other} of everything that is to be installed."""
-    told = [value.partition(" ") for name, value in report.items() if name.startswith("there.")]
-    return {path: state for state, _, path in told}
+def _planned(prepare: Mapping[str, Any], host: str) -> dict[str, str]:
+    """{the line that tells of it: path} of everything that is to be installed on `host`."""
+    what = prepare["hosts"].get(host)
+    files = {f"there.{file['name']}": file["path"] for file in what["files"]} if what else {}
+    return {**files, "there.unit": what["unit"]} if what else files
 
 
-def _occupied(host: str, report: Mapping[str, str]) -> Iterator[Problem]:
-    states = _states(report)
+def _states(report: Answer, planned: Mapping[str, str]) -> dict[str, str]:
+    """{path: absent, same, or something else}; the path is the plan's, whatever the host says."""
+    return {path: report[name].partition(" ")[0] for name, path in planned.items()}
+
+
+def _occupied(host: str, report: Answer, states: Mapping[str, str]) -> Iterator[Problem]:
     others = [path for path, state in states.items() if state not in ("absent", "same")]
     if others:
         yield Problem(f"holds something else at {', '.join(others)}", host, _MOVE)
-    if unit := report.get("unit_elsewhere"):
+    if unit := report.text("unit_elsewhere"):
         yield Problem(f"has a unit of that name already: {unit}", host, _MOVE)
     if all(state == "same" for state in states.values()):
         return  # prepared before: what runs and lies there is this cluster's own
-    if drop_ins := report.get("drop_ins"):
+    if drop_ins := report.text("drop_ins"):
         yield Problem(f"has drop-ins that would change the unit: {drop_ins}", host, _MOVE)
-    if entry := report.get("holds"):
+    if entry := report.text("holds"):
         yield Problem(f"holds data already: {entry}", host, _MOVE)
-    if ports := report.get("ports_taken"):
+    if ports := report.text("ports_taken"):
         yield Problem(f"something listens on port {ports} already", host, _MOVE)
 
 
-def _unfit(host: str, report: Mapping[str, str], prepare: Mapping[str, Any]) -> Iterator[Problem]:
-    wanted, arch = prepare.get("arch"), report.get("arch", "")
+def _unfit(host: str, report: Answer, prepare: Mapping[str, Any]) -> Iterator[Problem]:
+    wanted, arch = prepare.get("arch"), report.text("arch")
     if wanted and arch != wanted:
         yield Problem(
             f"is a machine of kind {arch or 'unknown'}, and the binaries are for {wanted}",
             host,
             "give the binaries of its kind",
         )
-    if missing := report.get("owner_missing"):
+    if missing := report.text("owner_missing"):
         yield Problem(
             f"has not {missing} that etcd.owner names",
             host,
             "create it there, or leave etcd.owner out",
         )
-    if path := report.get("owner_wrong"):
+    if path := report.text("owner_wrong"):
         yield Problem(
             f"{path} is not etcd.owner's, who could not write there",
             host,
@@ -97,14 +105,13 @@ def _unproven_hosts(holding: Mapping[str, str], alone: list[str]) -> Iterator[st
 
 
 def _findings(found: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    for host, report in found.items():
-        states = [*_states(report).values()]
-        new = states.count("absent")
+    for host, states in found.items():
+        new = list(states.values()).count("absent")
         yield f"{host}: {new} files to install, {len(states) - new} there already"
 
 
-def without_the_lacking(evidence: Evidence, found: Mapping[str, Report]) -> dict[str, Report]:
-    """The reports with what `prepare` will bring taken out of what is missing: `excused` names the
+def without_the_lacking(evidence: Evidence, found: Mapping[str, Answer]) -> dict[str, Answer]:
+    """The reports with what `prepare` will bring taken out of what is missing: EXCUSED names the
     tools."""
     hosts = (evidence.facts.get("prepare") or {"hosts": {}})["hosts"]
     return {
@@ -113,16 +120,16 @@ def without_the_lacking(evidence: Evidence, found: Mapping[str, Report]) -> dict
     }
 
 
-def _excuse(report: Report, what: Mapping[str, Any]) -> Report:
+def _excuse(report: Answer, what: Mapping[str, Any]) -> Answer:
     coming = {file["path"] for file in what["files"]}
     unit = str(what["unit"]).rpartition("/")[2]
     units = {unit, unit.removesuffix(".service")}
     lacking = {
-        "units_missing": [u for u in words(report, "units_missing") if u not in units],
-        "certs_missing": [p for p in words(report, "certs_missing") if p not in coming],
-        "excused": [f["name"] for f in what["files"] if not report.get(f"{f['name']}_version")],
+        "units_missing": [u for u in report.get("units_missing", "").split() if u not in units],
+        "certs_missing": [p for p in report.get("certs_missing", "").split() if p not in coming],
+        EXCUSED: [f["name"] for f in what["files"] if not report.get(f"{f['name']}_version")],
     }
-    return {**report, **{name: " ".join(left) for name, left in lacking.items()}}
+    return Answer(report.host, {**report, **{name: " ".join(w) for name, w in lacking.items()}})
 
 
 def is_the_blank_cluster(evidence: Evidence) -> Verdict:
@@ -135,7 +142,7 @@ def is_the_blank_cluster(evidence: Evidence) -> Verdict:
         "token": evidence.values.get("blank_token"),
     }
     verdict = is_the_planned_cluster(replace(evidence, values={**evidence.values, **ours}))
-    told = {host: voice(report).status for host, report in reports(evidence)[0].items()}
+    told = {host: voice.status for host, voice in members_heard(evidence)[0].items()}
     written = [
         Problem(f"somebody has written to the blank cluster: revision {s.revision}", host)
         for host, s in told.items()

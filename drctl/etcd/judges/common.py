@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from drctl.answer import LOOK, Answer, AnswerError, parse
 from drctl.etcd.answers import (
     Alarm,
-    AnswerError,
     EndpointStatus,
     HashKV,
     MemberList,
@@ -17,28 +17,45 @@ from drctl.etcd.answers import (
     parse_members,
     parse_status,
 )
-from drctl.etcd.reports import ReportError, parse_report
 from drctl.verdict import Evidence, Kind, Problem
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-def reports(
-    evidence: Evidence, kind: Kind = "missing"
-) -> tuple[dict[str, dict[str, str]], list[Problem]]:
-    """({host: report}, problems). Silent, garbled and forgotten hosts are problems of `kind`."""
-    found: dict[str, dict[str, str]] = {}
-    problems = [
-        Problem(
-            f"no answer: {reason}", host, "see that the host is reachable, then try again", kind
-        )
+def reports(evidence: Evidence, kind: Kind = "missing") -> tuple[dict[str, Answer], list[Problem]]:
+    """({host: answer}, problems). Silent and garbled hosts are problems of `kind`."""
+    found, garbled = readable(evidence, kind)
+    return found, [*silences(evidence, kind), *garbled]
+
+
+def readable(evidence: Evidence, kind: Kind) -> tuple[dict[str, Answer], list[Problem]]:
+    """({host: answer}, a problem for each host that answered something else than an answer)."""
+    return read(evidence.answers, lambda host, text: parse(text, host), kind)
+
+
+def silences(evidence: Evidence, kind: Kind) -> list[Problem]:
+    """Hosts that gave no answer."""
+    hint = "see that the host is reachable, then try again"
+    return [
+        Problem(f"no answer: {reason}", host, hint, kind)
         for host, reason in evidence.silent.items()
     ]
-    for host, text in evidence.answers.items():
+
+
+def read(
+    given: Mapping[str, S], reader: Callable[[str, S], T], kind: Kind = "missing"
+) -> tuple[dict[str, T], list[Problem]]:
+    """What `reader(host, what it gave)` makes of each host, and a problem of each whose answer is
+    not what it must be: one host's answer never counts for another, nor bars it."""
+    found: dict[str, T] = {}
+    problems = []
+    for host, what in given.items():
         try:
-            found[host] = parse_report(text)
-        except ReportError as error:
-            problems.append(Problem(f"its answer cannot be used: {error}", host, None, kind))
+            found[host] = reader(host, what)
+        except AnswerError as error:
+            message = f"its answer cannot be used: {error.reason}"
+            problems.append(Problem(message, host, LOOK, kind))
     return found, problems
 
 
@@ -68,27 +85,45 @@ class Voice:
     hash: HashKV | None = None
 
 
-def voice(report: Mapping[str, str]) -> Voice:
-    """Read a member's answers; one that cannot be parsed counts as not given."""
+def voices(
+    found: Mapping[str, Answer], kind: Kind = "missing"
+) -> tuple[dict[str, Voice], list[Problem]]:
+    """({host: what its member says}, problems); who says something else than etcdctl prints is not
+    among them."""
+    return read(found, lambda _, answer: voice(answer), kind)
+
+
+def members_heard(
+    evidence: Evidence, kind: Kind = "missing"
+) -> tuple[dict[str, Voice], list[Problem]]:
+    """What members say, and who answers something else. Silence is no problem here."""
+    found, problems = readable(evidence, kind)
+    heard, garbled = voices(found, kind)
+    return heard, problems + garbled
+
+
+def voice(answer: Answer) -> Voice:
+    """Read a member's answers. Raises AnswerError."""
     return Voice(
-        status=_only(_try(parse_status, report.get("status_json", ""))),
-        members=_try(parse_members, report.get("members_json", "")),
-        alarms=_try(parse_alarms, report.get("alarms_json", "")),
-        hash=_only(_try(parse_hashkv, report.get("hashkv_json", ""))),
+        status=_only(_said(answer, "status_json", parse_status)),
+        members=_said(answer, "members_json", parse_members),
+        alarms=_said(answer, "alarms_json", parse_alarms),
+        hash=_only(_said(answer, "hashkv_json", parse_hashkv)),
     )
 
 
-def _try(parse: Callable[[str], T], text: str) -> T | None:
-    if not text.strip():
+def _said(answer: Answer, name: str, parser: Callable[[str], T]) -> T | None:
+    """None where it was not asked, or etcdctl printed nothing."""
+    if not answer.get(name):
         return None
     try:
-        return parse(text)
-    except AnswerError:
-        return None
+        return parser(answer[name])
+    except AnswerError as error:
+        raise AnswerError(f"{name}: {error.reason}", host=answer.host) from error
 
 
 def _only(entries: tuple[T, ...] | None) -> T | None:
-    """The one entry; etcdctl prints `[]` for an endpoint that failed."""
+    """The one entry; there is none for an endpoint that failed."""
     return entries[0] if entries and len(entries) == 1 else None
 
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from drctl.answer import Answer
 from drctl.errors import another_machine
-from drctl.etcd.judges.common import reports, spelled, voice
+from drctl.etcd.judges.common import (
+    expected_members,
+    members_heard,
+    read,
+    reports,
+    silences,
+    spelled,
+)
 from drctl.verdict import Evidence, Problem, Verdict
 
 
@@ -16,7 +24,8 @@ def same_machine(evidence: Evidence) -> Verdict:
     found, problems = reports(Evidence(evidence.answers))
     known = evidence.values.get("machine_id") or {}
     accepted = evidence.options.get("accept_drift", ())
-    ids = {host: report.get("machine_id", "") for host, report in found.items()}
+    ids, strange = read(found, lambda _, report: report.identifier("machine_id"))
+    problems += strange
     findings = []
     for host, now in ids.items():
         if known.get(host, now) == now:
@@ -34,28 +43,43 @@ def may_be_removed(evidence: Evidence) -> Verdict:
     """What each host keeps of the data from before a run, and that the new data is in its place
     everywhere. Yields kept, `{host: {path: bytes}}`; a host that keeps nothing has an empty one."""
     found, problems = reports(Evidence(evidence.answers))  # a silent host keeps what it has
-    kept: dict[str, dict[str, int]] = {}
-    for host, report in found.items():
-        places = [name.removeprefix("kept_") for name in report if name.startswith("kept_")]
-        sizes = {report[f"kept_{p}"]: int(report.get(f"bytes_{p}") or 0) for p in places}
-        kept[host] = {path: size for path, size in sizes.items() if size}
-        if any(report.get(f"swapped_{p}") != "yes" for p in places):
+    kept, strange = read(found, lambda host, report: _kept(evidence, host, report))
+    for host in kept:
+        if any(found[host][f"swapped_{place}"] != "yes" for place in _places(evidence, host)):
             message = "its new data is not all in its place: the old data is still needed"
             problems.append(Problem(message, host, "drctl runs show says how that run ended"))
+    problems += strange
     total = sum(size for places in kept.values() for size in places.values())
     return Verdict({"kept": kept}, tuple(problems), findings=(f"{total} bytes are kept",))
+
+
+def _places(evidence: Evidence, host: str) -> dict[str, str]:
+    """{place: where the run keeps its old data there}, by what the run itself was given."""
+    values = evidence.values
+    stages = {"data": values.get("stage"), "wal": values.get("wal_stage")}
+    known = {place: (stage or {}).get(host) for place, stage in stages.items()}
+    if not expected_members(evidence).get(host, {}).get("wal_dir"):
+        del known["wal"]
+    return {place: f"{stage}/{values.get('run')}/old" for place, stage in known.items()}
+
+
+def _kept(evidence: Evidence, host: str, report: Answer) -> dict[str, int]:
+    """{path: bytes}. Raises AnswerError."""
+    kept = {}
+    for place, path in _places(evidence, host).items():
+        report.one_of(f"kept_{place}", path)
+        report.one_of(f"swapped_{place}", "yes", "no")
+        kept[path] = report.number(f"bytes_{place}")
+    return {path: size for path, size in kept.items() if size}
 
 
 def proven_revision(evidence: Evidence) -> Verdict:
     """Records the revision of the verified cluster before anything else writes to it, so that a
     rollback can tell whether somebody did. Yields proven_revision."""
-    found, problems = reports(evidence, "unproven")
-    revisions = {
-        host: status.revision
-        for host, report in found.items()
-        if (status := voice(report).status) is not None
-    }
-    if not problems and (len(revisions) < len(found) or len(set(revisions.values())) != 1):
+    heard, garbled = members_heard(evidence, "unproven")
+    problems = silences(evidence, "unproven") + garbled
+    revisions = {host: v.status.revision for host, v in heard.items() if v.status is not None}
+    if not problems and (len(revisions) < len(heard) or len(set(revisions.values())) != 1):
         message = f"the members do not agree on a revision: {spelled(revisions)}"
         problems.append(Problem(message, hint="drctl status", kind="unproven"))
     if problems:
@@ -67,8 +91,9 @@ def proven_revision(evidence: Evidence) -> Verdict:
 def common_revision(evidence: Evidence) -> Verdict:
     """Finds the latest revision that every member has, at which hashes can be compared while others
     write. Yields common_revision; a member that does not answer has none."""
-    found, problems = reports(evidence, "unproven")
-    statuses = {host: voice(report).status for host, report in found.items()}
+    heard, garbled = members_heard(evidence, "unproven")
+    problems = silences(evidence, "unproven") + garbled
+    statuses = {host: voice.status for host, voice in heard.items()}
     problems += [
         Problem("does not answer", host, "drctl status", "unproven")
         for host, status in statuses.items()

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from drctl.etcd.answers import EndpointStatus
+from drctl.answer import Answer, AnswerError
+from drctl.etcd.answers import EndpointStatus, parse_status
 from drctl.etcd.identity import to_hex
 from drctl.etcd.judges.blank import is_own_blank
+from drctl.etcd.judges.bump import implausible
 from drctl.etcd.judges.common import (
     Voice,
     agreed,
     expected_members,
     forgotten,
+    members_heard,
+    read,
+    readable,
     reports,
     spelled,
-    voice,
 )
 from drctl.verdict import Evidence, Problem, Verdict
-
-BUMP_STEP = 1_000_000_000
-WRITES_PER_SECOND = 5_000
-"""More writes a second than etcd commits for long on common disks: bounds what was served."""
-LIVE_MARGIN = 1_000_000
-_LARGEST = (1 << 63) - 1  # revisions are int64
 
 
 def nobody_else(evidence: Evidence) -> Verdict:
@@ -33,28 +31,22 @@ def nobody_else(evidence: Evidence) -> Verdict:
     Yields last_run, {host: the run that gave it back last, or ""}: still so at the claim.
     """
     found, problems = reports(evidence)
-    ours = evidence.values.get("run", "")
-    for host, report in found.items():
-        if "owner_run" not in report:
+    for host, answer in found.items():
+        if "owner_run" not in answer:
             problems.append(Problem("did not report who holds it", host, None, "missing"))
-        elif (holder := report["owner_run"]) and holder != ours:
-            who = report.get("owner_who") or "someone unknown"
-            since = report.get("owner_since") or "an unknown time"
-            problems.append(
-                Problem(
-                    f"held by run {holder} of {who} since {since}",
-                    host,
-                    f"wait for it, or look at it: drctl runs show {holder}",
-                    "lock",
-                )
-            )
-    last = {host: report.get("last_run", "") for host, report in found.items()}
-    return Verdict({"last_run": last}, tuple(problems))
+    holders, strange = read(found, lambda _, answer: answer.run("owner_run"))
+    last, stranger = read(found, lambda _, answer: answer.run("last_run"))
+    for host, holder in holders.items():
+        if holder and holder != evidence.values.get("run", ""):
+            problems.append(_held(holder, found[host]))
+    return Verdict({"last_run": last}, (*problems, *strange, *stranger))
 
 
-def _voices(evidence: Evidence) -> tuple[dict[str, Voice], list[Problem]]:
-    found, problems = reports(evidence)
-    return {host: voice(report) for host, report in found.items()}, problems
+def _held(holder: str, answer: Answer) -> Problem:
+    who = answer.text("owner_who", "someone unknown")
+    since = answer.text("owner_since", "an unknown time")
+    hint = f"wait for it, or look at it: drctl runs show {holder}"
+    return Problem(f"held by run {holder} of {who} since {since}", answer.host, hint, "lock")
 
 
 def is_out_of_reach(evidence: Evidence) -> Verdict:
@@ -77,21 +69,25 @@ def is_out_of_reach(evidence: Evidence) -> Verdict:
 
 def _still_serving(evidence: Evidence) -> list[Problem]:
     """Members that were given up and whose etcd answers the others all the same."""
-    found, _ = reports(evidence)
-    gone = {
-        name.removeprefix("gone.")
-        for report in found.values()
-        for name, answer in report.items()
-        if name.startswith("gone.") and answer.strip() not in ("", "[]")
-    }
-    return [
-        Problem(
-            "is to be given up, and its etcd answers the other hosts",
-            host,
-            "power that machine off, or cut it off the network, then try again",
-        )
-        for host in sorted(gone)
-    ]
+    found, _ = readable(evidence, "missing")
+    problems: list[Problem] = []
+    for gone in evidence.facts.get("abandoned", {}):
+        served, strange = read(found, partial(_is_served, gone))
+        problems += strange
+        if hosts := [host for host, yes in served.items() if yes]:
+            message = f"is to be given up, and its etcd answers {', '.join(hosts)}"
+            hint = "power that machine off, or cut it off the network, then try again"
+            problems.append(Problem(message, gone, hint))
+    return problems
+
+
+def _is_served(gone: str, host: str, answer: Answer) -> bool:
+    """Whether the etcd of `gone` answers `host`."""
+    said = answer.get(f"gone.{gone}", "")
+    try:
+        return bool(said and parse_status(said))
+    except AnswerError as error:
+        raise AnswerError(f"gone.{gone}: {error.reason}", host=host) from error
 
 
 def live_state(evidence: Evidence) -> Verdict:
@@ -108,12 +104,12 @@ def live_state(evidence: Evidence) -> Verdict:
 
     Yields quorum, answering, live_revision (None when unknown), live_cluster_id.
     """
-    voices, _ = _voices(evidence)
-    answering = {host: v.status for host, v in voices.items() if v.status is not None}
+    heard, garbled = members_heard(evidence)
+    answering = {host: v.status for host, v in heard.items() if v.status is not None}
     given_up = sum(1 for gone in evidence.facts.get("abandoned", {}).values() if gone)
-    most = len(answering) * 2 > max(len(expected_members(evidence)), len(voices)) + given_up
-    read = any(v.members is not None for v in voices.values())
-    quorum = read or most or any(status.leader for status in answering.values())
+    most = len(answering) * 2 > max(len(expected_members(evidence)), len(heard)) + given_up
+    quorum = any(v.members is not None for v in heard.values())
+    quorum = quorum or most or any(status.leader for status in answering.values())
     revision = max((status.revision for status in answering.values()), default=None)
     clusters = {host: to_hex(status.cluster_id) for host, status in answering.items()}
     values = {
@@ -127,7 +123,7 @@ def live_state(evidence: Evidence) -> Verdict:
     blank = blank or is_own_blank(evidence, clusters, revision)
     began_anew = _began_anew(answering, snapshot)
     problems = [] if blank else _would_replace(evidence, quorum, revision, snapshot, began_anew)
-    problems += _still_serving(evidence)
+    problems += [*garbled, *_still_serving(evidence), *implausible(evidence, answering)]
     warnings = [*began_anew, *_survivor(quorum, values, snapshot), *_foreign(clusters, snapshot)]
     return Verdict(values, tuple(problems), tuple(warnings), _live_findings(values))
 
@@ -210,80 +206,6 @@ def _live_findings(values: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def choose_bump(evidence: Evidence) -> Verdict:
-    """By how much every member raises its revision, so that it passes all that was ever served
-    (failure-modes.md 1: a revision that goes backwards leaves informers stale).
-
-    The old cluster can have served at most, counted from the snapshot's revision:
-
-        age of the snapshot in seconds x 5000       (faster than etcd commits for long)
-        live revision - snapshot's + 1,000,000      (where a member still answers)
-        revision of an earlier restore + its age in seconds x 5000 - snapshot's
-                                                    (the nodes keep it, should nobody answer)
-
-    N is the greater of these and of 1e9, rounded up to a whole 1e9, and one number for all
-    members (their databases would differ otherwise). A bump chosen before is kept while snapshot
-    + N is still above what can have been served: by a quorum's own revision where there is one,
-    else by both bounds. Yields `bump`, decimal; '' where some etcdutl cannot bump.
-    """
-    if not evidence.values.get("can_bump"):
-        return Verdict({"bump": ""}, findings=("no bump: not every etcdutl can",))
-    snapshot = evidence.facts.get("snapshot")
-    if not snapshot:
-        return Verdict(problems=(Problem("no snapshot to count from", None, None, "missing"),))
-    revision, age = int(snapshot["revision"]), max(0, int(snapshot.get("age_seconds", 0)))
-    live, restored = _latest(evidence), _restored(evidence)
-    served = max(_served(revision, age, live, bool(evidence.values.get("quorum"))), restored)
-    kept = str(evidence.values.get("bump") or "")
-    if kept and revision + int(kept) > served:
-        return _bumped(revision, int(kept), served, "kept")
-    above = max((live or 0) + LIVE_MARGIN, restored + LIVE_MARGIN if restored else 0)
-    needed = max(BUMP_STEP, age * WRITES_PER_SECOND, above - revision)
-    return _bumped(revision, -(-needed // BUMP_STEP) * BUMP_STEP, served, "chosen")
-
-
-def _latest(evidence: Evidence) -> int | None:
-    """The highest revision that any member ever told, in this step or before."""
-    voices, _ = _voices(evidence)
-    told = [v.status.revision for v in voices.values() if v.status is not None]
-    known = evidence.values.get("live_revision")
-    return max([*told, *([known] if known is not None else [])], default=None)
-
-
-def _restored(evidence: Evidence) -> int:
-    """The highest revision that a cluster restored here before can have reached; 0 for none."""
-    found, _ = reports(evidence)
-    told = " ".join(report.get("restored", "") for report in found.values())
-    pairs = re.findall(r"(\d+):(\d+)", told)
-    return max((int(at) + int(age) * WRITES_PER_SECOND for at, age in pairs), default=0)
-
-
-def _served(revision: int, age: int, live: int | None, quorum: bool) -> int:
-    """The highest revision that the old cluster can have shown to a client."""
-    if live is not None and quorum:
-        return live
-    return max(revision + age * WRITES_PER_SECOND, live or 0)
-
-
-def _bumped(revision: int, bump: int, served: int, how: str) -> Verdict:
-    if revision + bump > _LARGEST:
-        return Verdict(
-            problems=(
-                Problem(
-                    f"the snapshot's revision {revision} cannot be bumped by {bump}",
-                    hint="check when the snapshot was taken, and its revision",
-                ),
-            )
-        )
-    return Verdict(
-        {"bump": str(bump)},
-        findings=(
-            f"bump {how}: {bump}, from revision {revision} to {revision + bump}; the old cluster "
-            f"served at most {served}",
-        ),
-    )
-
-
 def same_old_cluster(evidence: Evidence) -> Verdict:
     """After a rollback: proves that the old cluster is back, by its id and a leader, on every
     member that answered before the run (`values["answering"]`; all, where that is unknown).
@@ -293,13 +215,13 @@ def same_old_cluster(evidence: Evidence) -> Verdict:
     before has none now, and a member that starts without one answers nobody: then only what does
     answer is judged.
     """
-    voices, _ = _voices(evidence)
-    needed = _must_be_back(evidence, voices)
+    heard, garbled = members_heard(evidence, "unproven")
+    needed = _must_be_back(evidence, heard)
     old = evidence.values.get("live_cluster_id") or ""
-    problems = [p for p in forgotten(evidence, "unproven") if p.host in needed]
-    clusters = {h: to_hex(v.status.cluster_id) for h, v in voices.items() if v.status}
-    for host in sorted(needed & {*evidence.answers, *evidence.silent}):
-        problems += _not_back(host, voices.get(host), evidence.silent.get(host, ""))
+    problems = [p for p in forgotten(evidence, "unproven") if p.host in needed] + garbled
+    clusters = {h: to_hex(v.status.cluster_id) for h, v in heard.items() if v.status}
+    for host in sorted(needed & {*heard, *evidence.silent}):
+        problems += _not_back(host, heard.get(host), evidence.silent.get(host, ""))
     problems += [
         Problem(f"runs cluster {found}, not the old one {old}", host, None, "unproven")
         for host, found in clusters.items()
@@ -313,11 +235,11 @@ def same_old_cluster(evidence: Evidence) -> Verdict:
     return Verdict(problems=tuple(problems), findings=() if problems else (back,))
 
 
-def _must_be_back(evidence: Evidence, voices: Mapping[str, Voice]) -> set[str]:
+def _must_be_back(evidence: Evidence, heard: Mapping[str, Voice]) -> set[str]:
     if not evidence.values.get("quorum", True):
         return set()
     answering = evidence.values.get("answering")
-    needed = {*expected_members(evidence), *voices} if answering is None else set(answering)
+    needed = {*expected_members(evidence), *heard} if answering is None else set(answering)
     return needed - {*evidence.facts.get("without", ())}
 
 

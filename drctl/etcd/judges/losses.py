@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from drctl.etcd.judges.common import expected_members, reports, voice
-from drctl.etcd.reports import words
+from drctl.answer import Answer, AnswerError, parse_number, shown
+from drctl.etcd.judges.common import expected_members, members_heard, read, readable
 from drctl.verdict import Evidence, Problem, Verdict
 
+KINDS = 100  # more than templates/etcd/written tells apart
 SHOWN = 12  # kinds of keys that are told one by one
 
 
@@ -73,10 +74,16 @@ def _lost(evidence: Evidence, since: str) -> dict[str, Any]:
     """Numbers, None where one is not known, and the words for them; {} where nothing was written,
     proven by a majority."""
     proven = evidence.values.get("proven_revision")
-    found = reports(evidence)[0].values()
-    heard = [(status.revision, r) for r in found if (status := voice(r).status) is not None]
+    found, _ = readable(evidence, "missing")
+    voices, strange = members_heard(evidence)
+    counted, garbled = read({h: found[h] for h in voices}, _counts)
+    told = {h: v.status.revision for h, v in voices.items() if h in counted and v.status}
+    heard = [(revision, counted[host]) for host, revision in told.items()]
     asked = len(expected_members(evidence)) or len(evidence.answers) + len(evidence.silent)
     majority = 2 * len(heard) > asked
+    lying = [
+        f"{p.host}: {p.message}" for p in (*strange, *garbled)
+    ]  # heard no more than silent ones
     latest = max((revision for revision, _ in heard), default=None)
     if majority and latest == proven:
         return {}
@@ -89,22 +96,34 @@ def _lost(evidence: Evidence, since: str) -> dict[str, Any]:
         "proven": proven,
         "latest": latest,
         "answered": [len(heard), asked],
-        **_keys([report for revision, report in heard if revision == latest]),
+        **_keys([counts for revision, counts in heard if revision == latest]),
     }
-    return {**lost, "said": _said(lost, majority)}
+    return {**lost, "said": _said(lost, majority) + lying[:SHOWN]}
 
 
-def _keys(latest: list[dict[str, str]]) -> dict[str, Any]:
+def _counts(host: str, report: Answer) -> dict[str, Any] | None:
+    """How many keys of each kind this member counted; None where it could not list them. Raises
+    AnswerError."""
+    if report.get("listed") != "yes":
+        return None
+    before, left = (report.number_or_none(name) for name in ("keys_before", "keys_left"))
+    kinds = dict(_kind(word, host) for word in report.words("written", most=KINDS))
+    deleted = None if before is None or left is None else before - left
+    return {"kinds": kinds, "deleted": deleted}
+
+
+def _kind(word: str, host: str) -> tuple[str, list[int]]:
+    kind, *numbers = word.rsplit(":", 2)
+    try:
+        created, changed = (parse_number(number) for number in numbers)
+    except ValueError:  # AnswerError is one
+        raise AnswerError(f"written: {shown(word)!r} counts nothing", host=host) from None
+    return shown(kind), [created, changed]
+
+
+def _keys(latest: list[dict[str, Any] | None]) -> dict[str, Any]:
     """What the first of these members that listed its keys says of them."""
-    report = next((r for r in latest if r.get("listed") == "yes"), None)
-    if report is None:
-        return {"kinds": None, "deleted": None}
-    kinds = {}
-    for word in words(report, "written"):
-        kind, created, changed = word.rsplit(":", 2)
-        kinds[kind] = [int(created), int(changed)]
-    before, left = report.get("keys_before", ""), report.get("keys_left", "")
-    return {"kinds": kinds, "deleted": int(before) - int(left) if before and left else None}
+    return next((counts for counts in latest if counts), {"kinds": None, "deleted": None})
 
 
 def _said(lost: Mapping[str, Any], majority: bool) -> list[str]:

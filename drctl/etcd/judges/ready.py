@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from drctl.answer import Answer
 from drctl.etcd.answers import parse_version, version_tuple
-from drctl.etcd.judges.blank import without_the_lacking
-from drctl.etcd.judges.common import agreed, expected_members, forgotten, reports, spelled
-from drctl.etcd.reports import words
+from drctl.etcd.judges.blank import EXCUSED, without_the_lacking
+from drctl.etcd.judges.common import (
+    agreed,
+    expected_members,
+    forgotten,
+    read,
+    reports,
+    spelled,
+)
 from drctl.verdict import Evidence, Problem, Verdict
 
 WAL_BYTES = 64_000_000  # preallocated by each restored member (measured, etcd 3.5.16)
@@ -20,10 +28,10 @@ _BUMP_FLAGS = {"bump-revision", "mark-compacted"}
 _OLDEST = (3, 5)
 _TOOLS = ("etcd", "etcdctl", "etcdutl")
 _REQUIRED = ("data_kind", "wal_kind", "stage", "data_free", "same_fs", "manager")
-_PLACES = {"directory": "sibling", "absent": "sibling", "symlink": "inside", "mount": "inside"}
+_PLACES = {"directory": ".drctl", "absent": ".drctl", "symlink": "/.drctl", "mount": "/.drctl"}
+"""Where the stage is by what the directory is: beside it, or in it."""
 
-Report = dict[str, str]
-Reports = Mapping[str, Report]
+Reports = Mapping[str, Answer]
 
 
 def can_restore(evidence: Evidence) -> Verdict:
@@ -54,62 +62,68 @@ def is_prepared(evidence: Evidence) -> Verdict:
 
 
 def _judged(evidence: Evidence, found: Reports, problems: list[Problem]) -> Verdict:
-    snapshot = evidence.facts.get("snapshot")
-    for host, report in found.items():
-        problems += _host_problems(host, report, snapshot)
+    told = {host: report for host, report in found.items() if not _unsaid(report)}
+    for host in (host for host in found if host not in told):
+        problems.append(Problem(f"did not report {_unsaid(found[host])}", host, None, "missing"))
+    values, garbled = read(told, lambda host, report: _host_values(evidence, host, report))
+    found = {host: report for host, report in told.items() if host in values}
+    judged, unreadable = read(found, partial(_host_problems, evidence.facts.get("snapshot")))
+    found = {host: found[host] for host in judged}
+    problems += [*garbled, *unreadable, *(p for each in judged.values() for p in each)]
     problems += _mixed_versions(found)
-    warnings = [*_host_warnings(evidence, found), *_snapshot_warnings(evidence)]
+    warnings = [*_host_warnings(found, values), *_snapshot_warnings(evidence)]
     warnings += _skew(found)
-    return Verdict(_values(evidence, found), tuple(problems), tuple(warnings), _findings(found))
+    values = {host: values[host] for host in found}
+    return Verdict(_values(found, values), tuple(problems), tuple(warnings), _findings(found))
 
 
-def _host_problems(
-    host: str, report: Report, snapshot: Mapping[str, Any] | None
-) -> Iterator[Problem]:
-    unsaid = [name for name in _REQUIRED if name not in report]
-    if unsaid:
-        yield Problem(f"did not report {', '.join(unsaid)}", host, None, "missing")
-        return
-    yield from _blank(host, report)
-    yield from _certificates(host, report)
-    yield from _versions(host, report, snapshot)
-    yield from _directories(host, report)
-    if snapshot:
-        yield from _space(host, report, int(snapshot["size"]))
+def _unsaid(report: Answer) -> str:
+    return ", ".join(name for name in _REQUIRED if name not in report)
 
 
-def _blank(host: str, report: Report) -> Iterator[Problem]:
-    excused = words(report, "excused")
+def _host_problems(snapshot: Mapping[str, Any] | None, host: str, report: Answer) -> list[Problem]:
+    space = _space(host, report, int(snapshot["size"])) if snapshot else ()
+    return [
+        *_blank(host, report),
+        *_certificates(host, report),
+        *_versions(host, report, snapshot),
+        *_directories(host, report),
+        *space,
+    ]
+
+
+def _blank(host: str, report: Answer) -> Iterator[Problem]:
+    excused = report.words(EXCUSED)
     missing = [t for t in _TOOLS if not report.get(f"{t}_version") and t not in excused]
-    missing += [f"unit {unit}" for unit in words(report, "units_missing")]
+    missing += [f"unit {unit}" for unit in report.words("units_missing")]
     if missing:
         yield Problem(
             f"is not prepared: lacks {', '.join(missing)}",
             host,
             "install them (step 1 of the procedure), or correct etcd.bin_dir and services",
         )
-    if tools := words(report, "tools_missing"):
+    if tools := report.words("tools_missing"):
         yield Problem(f"lacks tools: {', '.join(tools)}", host, "install util-linux and coreutils")
     if report["manager"] != "ok":
         yield Problem(
-            f"its services can be neither stopped nor started: {report['manager']}",
+            f"its services can be neither stopped nor started: {report.text('manager')}",
             host,
             "mend that there, or correct the services' managers in the inventory",
         )
 
 
-def _certificates(host: str, report: Report) -> Iterator[Problem]:
-    if paths := words(report, "certs_missing"):
+def _certificates(host: str, report: Answer) -> Iterator[Problem]:
+    if paths := report.words("certs_missing"):
         yield Problem(
             f"missing or unreadable: {', '.join(paths)}",
             host,
             "put the files there, or correct etcd.tls in the inventory",
         )
-    if paths := words(report, "certs_expired"):
+    if paths := report.words("certs_expired"):
         yield Problem(f"expired: {', '.join(paths)}", host, "renew them first")
-    if not (text := report.get("cert_not_after", "")):
+    if not (text := report.text("cert_not_after")):
         return
-    expiry, now = _moment(text), _number(report.get("now", ""))
+    expiry, now = _moment(text), report.number_or_none("now")
     if expiry is None or now is None:
         yield Problem(f"cannot tell when its certificate expires: {text!r}", host, None, "missing")
     elif expiry.timestamp() <= now:
@@ -131,14 +145,7 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _version(report: Report, tool: str) -> str:
+def _version(report: Answer, tool: str) -> str:
     return parse_version(report.get(f"{tool}_version", ""))
 
 
@@ -147,7 +154,7 @@ def _minor(text: str) -> tuple[int, int] | None:
     return version[:2] if version else None
 
 
-def _versions(host: str, report: Report, snapshot: Mapping[str, Any] | None) -> Iterator[Problem]:
+def _versions(host: str, report: Answer, snapshot: Mapping[str, Any] | None) -> Iterator[Problem]:
     etcd, etcdutl = _version(report, "etcd"), _version(report, "etcdutl")
     server, tool = _minor(etcd), _minor(etcdutl)
     if server is None or tool is None:
@@ -171,29 +178,30 @@ def _versions(host: str, report: Report, snapshot: Mapping[str, Any] | None) -> 
             return
 
 
-def _directories(host: str, report: Report) -> Iterator[Problem]:
+def _directories(host: str, report: Answer) -> Iterator[Problem]:
     for name, allowed in (("data", {*_PLACES}), ("wal", {*_PLACES, "none"})):
         kind = report[f"{name}_kind"]
         if kind not in allowed:
             yield Problem(
-                f"its {name} directory's path holds something that is no directory ({kind})",
+                f"its {name} directory's path holds something that is no directory "
+                f"({report.text(f'{name}_kind')})",
                 host,
                 f"correct etcd.{name}_dir in the inventory, or move that away yourself",
             )
 
 
-def _space(host: str, report: Report, size: int) -> Iterator[Problem]:
+def _space(host: str, report: Answer, size: int) -> Iterator[Problem]:
     """The file and the database made from it, and the WAL, beside the old data that is kept."""
-    apart = report["same_fs"] == "no"
+    apart = report.one_of("same_fs", "yes", "no", "none") == "no"
     data = 2 * size + (0 if apart else WAL_BYTES)
     needs = {"data": data, **({"wal": WAL_BYTES} if apart else {})}
     for name, bytes_needed in needs.items():
-        free, need = _number(report.get(f"{name}_free", "")), int(bytes_needed * SPACE_MARGIN)
+        free, need = report.number_or_none(f"{name}_free"), int(bytes_needed * SPACE_MARGIN)
         if free is None:
             yield Problem(f"did not say how much space {name} has", host, None, "missing")
         elif free < need:
             yield Problem(
-                f"too little space for its {name} directory: {int(free)} bytes free, {need} needed",
+                f"too little space for its {name} directory: {free} bytes free, {need} needed",
                 host,
                 "make room on that filesystem; the old data is kept, so it cannot be counted",
             )
@@ -209,17 +217,35 @@ def _mixed_versions(found: Reports) -> Iterator[Problem]:
         )
 
 
-def _can_bump(report: Report) -> bool:
-    flags = words(report, "restore_flags")
-    return _BUMP_FLAGS.issubset(flags) or "etcdutl" in words(report, "excused")
+def _can_bump(report: Answer) -> bool:
+    flags = report.words("restore_flags")
+    return _BUMP_FLAGS.issubset(flags) or "etcdutl" in report.words(EXCUSED)
 
 
-def _owner(evidence: Evidence, host: str, report: Report) -> str:
-    wanted = expected_members(evidence).get(host, {}).get("owner")
-    return str(wanted or report.get("data_owner", ""))
+def _host_values(evidence: Evidence, host: str, report: Answer) -> dict[str, str]:
+    """What a host says that later scripts on it are given. Raises AnswerError, also for what is
+    asked of all hosts at once below."""
+    report.number_or_none("now")
+    report.words("restore_flags")
+    member = expected_members(evidence).get(host, {})
+    return {
+        "stage": _stage(report, "", member.get("data_dir")),
+        "wal_stage": _stage(report, "wal_", member.get("wal_dir")),
+        "owner": str(member.get("owner") or report.owner("data_owner")),
+        "mode": report.mode("data_mode") or "700",
+    }
 
 
-def _host_warnings(evidence: Evidence, found: Reports) -> Iterator[str]:
+def _stage(report: Answer, which: str, directory: str | None) -> str:
+    """One of the two places that there are for what the plan names; "" where it names nothing."""
+    if not directory:
+        return report.one_of(f"{which}stage", "")
+    kind = report.get(f"{which or 'data_'}kind", "")
+    places = {_PLACES[kind]} if kind in _PLACES else set(_PLACES.values())
+    return report.one_of(f"{which}stage", *(directory + place for place in sorted(places)))
+
+
+def _host_warnings(found: Reports, values: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     buggy = {
         host: version
         for host, report in found.items()
@@ -237,7 +263,7 @@ def _host_warnings(evidence: Evidence, found: Reports) -> Iterator[str]:
             f"etcdutl cannot bump the revision on {', '.join(unable)} (needs 3.5.10 or newer): "
             "revisions go backwards, and every client that watches must be restarted"
         )
-    if ownerless := [h for h, report in sorted(found.items()) if not _owner(evidence, h, report)]:
+    if ownerless := [host for host in sorted(found) if not values[host]["owner"]]:
         yield (
             f"no old data directory tells who shall own the new one on {', '.join(ownerless)}: "
             "set etcd.owner, unless etcd runs as the user who restores"
@@ -279,22 +305,17 @@ def _named(members: set[tuple[str, tuple[str, ...]]]) -> str:
 
 
 def _skew(found: Reports) -> Iterator[str]:
-    clocks = {host: _number(report.get("now", "")) for host, report in found.items()}
+    clocks = {host: report.number_or_none("now") for host, report in found.items()}
     known = {host: now for host, now in clocks.items() if now is not None}
     if known and max(known.values()) - min(known.values()) > MAX_SKEW_SECONDS:
         early, late = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
-        yield f"clocks differ by {known[late] - known[early]:.0f} s between {early} and {late}"
+        yield f"clocks differ by {known[late] - known[early]} s between {early} and {late}"
 
 
-def _values(evidence: Evidence, found: Reports) -> dict[str, Any]:
-    def each(name: str, default: str = "") -> dict[str, str]:
-        return {host: report.get(name) or default for host, report in found.items()}
-
+def _values(found: Reports, values: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    names = ("stage", "wal_stage", "owner", "mode")
     return {
-        "stage": each("stage"),
-        "wal_stage": each("wal_stage"),
-        "owner": {host: _owner(evidence, host, report) for host, report in found.items()},
-        "mode": each("data_mode", "700"),
+        **{name: {host: told[name] for host, told in values.items()} for name in names},
         "can_bump": bool(found) and all(map(_can_bump, found.values())),
     }
 

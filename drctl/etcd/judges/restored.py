@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from drctl.answer import Answer
 from drctl.etcd.answers import MemberInfo, MemberList
 from drctl.etcd.identity import from_hex, predict, to_hex
 from drctl.etcd.judges.common import (
@@ -12,9 +13,12 @@ from drctl.etcd.judges.common import (
     agreed,
     expected_members,
     forgotten,
+    members_heard,
+    read,
     reports,
+    silences,
     spelled,
-    voice,
+    voices,
 )
 from drctl.verdict import Evidence, Problem, Verdict
 
@@ -39,10 +43,16 @@ def is_planned_identity(evidence: Evidence) -> Verdict:
     planned = str(evidence.values.get("cluster_id") or "")
     if not planned:
         return Verdict(problems=(_unproven("no planned cluster id to compare with"),))
-    for host, report in found.items():
-        problems += _other_id(host, report.get("restored_cluster_id", ""), planned)
+    ids, strange = read(found, _restored_id, "unproven")
+    for host, restored in ids.items():
+        problems += _other_id(host, restored, planned)
+    problems += strange
     proved = f"cluster id {planned} restored on {len(found)} hosts"
     return Verdict(problems=tuple(problems), findings=() if problems or not found else (proved,))
+
+
+def _restored_id(_: str, report: Answer) -> str:
+    return report.hexadecimal("restored_cluster_id", *range(1, 18))  # leading zeros or not
 
 
 def _other_id(host: str, restored: str, planned: str) -> list[Problem]:
@@ -64,16 +74,20 @@ def is_the_planned_cluster(evidence: Evidence) -> Verdict:
     (etcd-facts.md, "Verify"). Without planned ids, as for `drctl verify`, all must agree."""
     found, problems = reports(evidence, "unproven")
     problems += forgotten(evidence, "unproven")
-    voices = {host: voice(report) for host, report in found.items()}
-    for host, one in voices.items():
+    heard, garbled = voices(found, "unproven")
+    at, strange = read(found, lambda _, report: report.number_or_none("hash_revision"), "unproven")
+    problems += [*garbled, *strange]
+    heard = {host: one for host, one in heard.items() if host in at}
+    for host, one in heard.items():
         problems += _unsaid(host, one)
-    problems += _cluster_ids(voices, str(evidence.values.get("cluster_id") or ""))
-    for host, one in voices.items():
+    problems += _cluster_ids(heard, str(evidence.values.get("cluster_id") or ""))
+    for host, one in heard.items():
         problems += _members(host, one.members, evidence)
-    problems += [*_leaders(voices), *_hashes(voices, found), *_alarms(voices)]
-    if not voices and not problems:
+    hashed = {host: at[host] or one.hash.revision for host, one in heard.items() if one.hash}
+    problems += [*_leaders(heard), *_hashes(heard, hashed), *_alarms(heard)]
+    if not heard and not problems:
         problems.append(_unproven("no member was asked"))
-    return Verdict(problems=tuple(problems), findings=() if problems else _measured(voices, found))
+    return Verdict(problems=tuple(problems), findings=() if problems else _measured(heard, hashed))
 
 
 def _unsaid(host: str, one: Voice) -> Iterator[Problem]:
@@ -154,16 +168,10 @@ def _leaders(voices: Voices) -> Iterator[Problem]:
         yield _unproven(f"the members name different leaders ({spelled(shown)})")
 
 
-def _hashed_at(report: Mapping[str, str], answered: int) -> int:
-    """The revision given to hashkv, else the one that the answer tells."""
-    given = report.get("hash_revision", "")
-    return int(given) if given.isdecimal() and int(given) else answered
-
-
-def _hashes(voices: Voices, found: Mapping[str, Mapping[str, str]]) -> Iterator[Problem]:
-    """Hashes are comparable only at one revision and one compact revision."""
+def _hashes(voices: Voices, at: Mapping[str, int]) -> Iterator[Problem]:
+    """Hashes are comparable only at one revision and one compact revision. `at` is the revision
+    that was given to hashkv, else the one that the answer tells."""
     hashes = {host: v.hash for host, v in voices.items() if v.hash}
-    at = {host: _hashed_at(found[host], one.revision) for host, one in hashes.items()}
     compacted = {host: one.compact_revision for host, one in hashes.items()}
     values = {host: one.hash for host, one in hashes.items()}
     if len(set(at.values())) > 1:
@@ -187,14 +195,13 @@ def _alarms(voices: Voices) -> Iterator[Problem]:
         yield _unproven(f"the alarm {kind} is raised", hint=_HINTS.get(kind, "etcdctl alarm list"))
 
 
-def _measured(voices: Voices, found: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+def _measured(voices: Voices, at: Mapping[str, int]) -> tuple[str, ...]:
     hashes = [v.hash for v in voices.values() if v.hash]
-    at = _hashed_at(next(iter(found.values())), hashes[0].revision)
     statuses = [v.status for v in voices.values() if v.status]
     return (
         f"{len(statuses)} members of cluster {to_hex(statuses[0].cluster_id)}, "
         f"leader {to_hex(statuses[0].leader)}, no alarms",
-        f"hash {hashes[0].hash} at revision {at}, "
+        f"hash {hashes[0].hash} at revision {next(iter(at.values()))}, "
         f"compacted to {hashes[0].compact_revision}, equal on all",
     )
 
@@ -205,7 +212,7 @@ def writes_and_reads(evidence: Evidence) -> Verdict:
     problems += forgotten(evidence, "unproven")
     findings = []
     for host, report in found.items():
-        outcome = report.get("probe", "")
+        outcome = report.text("probe")
         if outcome != "ok":
             problems.append(_unproven(f"write and read: {outcome or 'no answer'}", host))
         else:
@@ -219,15 +226,15 @@ def status(evidence: Evidence) -> Verdict:
     `healthy` means that the member has a leader and answered a linearizable read. Ids are hex;
     what a member did not tell is None. Proves nothing and refuses nothing.
     """
-    found, unanswered = reports(evidence)
-    voices = {host: voice(report) for host, report in found.items()}
-    hosts = {**expected_members(evidence), **dict.fromkeys(found)}
-    members = [_status_row(evidence, host, voices.get(host, Voice())) for host in hosts]
-    ids = {host: to_hex(v.status.cluster_id) for host, v in voices.items() if v.status}
+    heard, garbled = members_heard(evidence)
+    hosts = {**expected_members(evidence), **dict.fromkeys(evidence.answers)}
+    members = [_status_row(evidence, host, heard.get(host, Voice())) for host in hosts]
+    ids = {host: to_hex(v.status.cluster_id) for host, v in heard.items() if v.status}
+    unanswered = [*silences(evidence, "missing"), *garbled]
     warnings = [f"{problem.host}: {problem.message}" for problem in unanswered]
     if len(set(ids.values())) > 1:
         warnings.append(f"the members are of different clusters ({spelled(ids)})")
-    alarms = _alarm_rows(voices.values())
+    alarms = _alarm_rows(heard.values())
     return Verdict(
         {"cluster_id": agreed(ids) or "", "members": members, "alarms": alarms},
         warnings=tuple(warnings),
