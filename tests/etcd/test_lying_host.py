@@ -166,6 +166,24 @@ def test_an_answer_that_is_none_is_that_hosts_problem(judge: str, lie: str) -> N
     assert any("its answer cannot be used" in p.message for p in about)
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"kept_data": "/etc"},
+        {"kept_data": f"{STAGE}/20261124-031502-0a1b2d/old"},  # another run's
+        {"kept_data": f"{STAGE}/{RUN}/old/"},
+        {"bytes_data": "-1"},
+        {"bytes_data": "9" * 5000},
+        {"swapped_data": "perhaps"},
+    ],
+)
+def test_what_is_kept_lies_where_the_run_kept_it(lie: dict[str, str]) -> None:
+    """It is what an operator is asked to remove for good."""
+    verdict = judged("etcd.may_be_removed", lines(HONEST | lie))
+    assert [p.host for p in verdict.problems] == [LIAR]
+    assert verdict.values["kept"] == {h: {f"{STAGE}/{RUN}/old": 9} for h in HOSTS if h != LIAR}
+
+
 @pytest.mark.parametrize("judge", ["etcd.status", "etcd.what_would_be_lost"])
 def test_where_silence_is_borne_a_lie_is_too_and_it_is_said_whose(judge: str) -> None:
     """A cluster is looked at, or taken back, without the host that lies; it counts as silent."""
