@@ -24,8 +24,8 @@ ALWAYS = ("DRCTL_RUN", "DRCTL_WORK", "DRCTL_HOST")
 class Task:
     """What one step does on one host. `env` maps a shell variable to its source: `value NAME` or
     `seen NAME`. `sources` are local files that are sent beforehand, by where they go: `seen NAME`,
-    the path observed under that name (where it tells none, nothing is sent), or
-    `run PATH`, below the run's own folder on the host."""
+    the path observed under that name (where it tells none, nothing is sent), or `run PATH`, below
+    the run's own folder on the host; for a gather, below one of its own. DRCTL_SENT names it."""
 
     observe: Script | None = None
     act: Script | None = None

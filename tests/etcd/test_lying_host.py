@@ -166,6 +166,17 @@ def test_an_answer_that_is_none_is_that_hosts_problem(judge: str, lie: str) -> N
     assert any("its answer cannot be used" in p.message for p in about)
 
 
+def test_who_need_not_be_back_may_say_anything() -> None:
+    """A member that did not answer before the run may stay as it was; it is told of."""
+    for answering, spared in ((list(HOSTS), False), (["etcd-1", "etcd-3"], True)):
+        values = {"answering": answering, "live_cluster_id": CLUSTER}
+        verdict = JUDGES["etcd.same_old_cluster"](
+            Evidence(told("x\0y"), facts=FACTS, values=values)
+        )
+        assert [p.host for p in verdict.problems] == ([] if spared else [LIAR])
+        assert [LIAR in warning for warning in verdict.warnings] == ([True] if spared else [])
+
+
 @pytest.mark.parametrize(
     "lie",
     [

@@ -218,7 +218,8 @@ def same_old_cluster(evidence: Evidence) -> Verdict:
     heard, garbled = members_heard(evidence, "unproven")
     needed = _must_be_back(evidence, heard)
     old = evidence.values.get("live_cluster_id") or ""
-    problems = [p for p in forgotten(evidence, "unproven") if p.host in needed] + garbled
+    problems = [p for p in (*forgotten(evidence, "unproven"), *garbled) if p.host in needed]
+    spared = [f"{p.host}: {p.message}" for p in garbled if p.host not in needed]
     clusters = {h: to_hex(v.status.cluster_id) for h, v in heard.items() if v.status}
     for host in sorted(needed & {*heard, *evidence.silent}):
         problems += _not_back(host, heard.get(host), evidence.silent.get(host, ""))
@@ -232,7 +233,7 @@ def same_old_cluster(evidence: Evidence) -> Verdict:
     back = f"the old cluster {agreed(clusters)} answers on {len(clusters)} hosts"
     if not needed:
         back = "the old cluster had no quorum before the run, so its members can't be asked now"
-    return Verdict(problems=tuple(problems), findings=() if problems else (back,))
+    return Verdict({}, tuple(problems), tuple(spared), () if problems else (back,))
 
 
 def _must_be_back(evidence: Evidence, heard: Mapping[str, Voice]) -> set[str]:
