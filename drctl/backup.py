@@ -42,9 +42,10 @@ def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
     try:
         saved = _save_and_fetch(transport, inventory, member.host, part)
         found = inspect_snapshot(part)
-        if found.sha256 != saved["sha256"]:
+        there = saved.hexadecimal("sha256", 64)
+        if found.sha256 != there:
             raise StepFailed(
-                f"the fetched copy differs: sha256 {found.sha256}, on the node {saved['sha256']}",
+                f"the fetched copy differs: sha256 {found.sha256}, on the node {there}",
                 host=member.host,
                 hint="try again",
             )
