@@ -18,8 +18,10 @@ from drctl.agreement import (
     sign_of_life,
 )
 from drctl.app import App, operator
+from drctl.comparing import compare, is_anothers
 from drctl.errors import HostUnavailable, InvalidInput, LockHeld, Refused
 from drctl.etcd.snapshot import inspect_snapshot
+from drctl.history import History
 from drctl.inventory import Inventory, load_inventory
 from drctl.journal import Journal, now
 from drctl.learning import take_over
@@ -85,7 +87,8 @@ def adopt(
         facts = _snapshot(manifest, snapshot)
         plan = _plan(app, inventory, manifest, facts, runbook)
         summary = {host: describe(node) for host, node in nodes.items()}
-        with closing(_free_journal(app, inventory, chosen, manifest)) as journal:
+        histories = {host: node.history for host, node in nodes.items()}
+        with closing(_free_journal(app, inventory, chosen, manifest, histories)) as journal:
             begin_adopted(
                 journal,
                 plan,
@@ -98,11 +101,13 @@ def adopt(
                     "journal": manifest.journal,
                     "epoch": newest_epoch(nodes),
                     "nodes": summary,
+                    "lines": {host: history.last for host, history in histories.items()},
                     "silent": dict(found.silent),
                     "unbelieved": dict(found.unbelieved),
                 },
             )
             take_over(journal, nodes, plan, app.plan_of(inventory, plan))
+            compare(journal, histories, found.silent)
             state = fold(journal.events)
     changed = drift(manifest.meaning, plan.meaning)
     return Adopted(state, summary, found.silent, found.unbelieved, changed)
@@ -212,14 +217,21 @@ def _plan(
     )
 
 
-def _free_journal(app: App, inventory: Inventory, run: str, manifest: Manifest) -> Journal:
-    """A new journal of the run. One that does not count any more (damaged, empty, or of a session
-    before somebody took over) is kept beside it; raises Refused where it does count."""
+def _free_journal(
+    app: App,
+    inventory: Inventory,
+    run: str,
+    manifest: Manifest,
+    histories: Mapping[str, History],
+) -> Journal:
+    """A new journal of the run. One that does not count any more (damaged, empty, not the one that
+    the nodes saw, or of a session before somebody took over) is kept beside it; raises Refused
+    where it does count."""
     if (inventory.cluster, run) in app.store.runs(inventory.cluster):
-        try:
-            state = app.store.state(inventory.cluster, run)
-        except Refused:
-            state = RunState()
+        state = RunState()
+        with suppress(Refused), closing(app.store.open(inventory.cluster, run)) as journal:
+            if not is_anothers(journal, histories):
+                state = fold(journal.events)
         ours = (state.journal, state.adopted.get("journal"))
         if state.state != "aborted" and state.journal and manifest.journal in ours:
             raise Refused(

@@ -7,16 +7,17 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from drctl import __version__, etcd, kube
+from drctl.comparing import refuse_if_followed
 from drctl.console import Watch
 from drctl.engine import Engine
-from drctl.errors import Refused, UsageError
+from drctl.errors import UsageError
 from drctl.inventory import Inventory, load_inventory
 from drctl.jobs import Jobs
 from drctl.journal import Journal
@@ -36,9 +37,9 @@ from drctl.rundata import (
     prepare_facts,
     prepare_facts_again,
     record,
-    refuse_if_cleaned,
     refuse_if_unfinished,
     refuse_unless_resumable,
+    refuse_unless_returnable,
     snapshot_facts,
     snapshot_now,
     tool_facts,
@@ -143,8 +144,9 @@ class App:
                 run = fold(journal.events).run
                 give_back(self.store, inventory, transport, operator(), but=run)
                 if resume is not None:
-                    self.learn(transport, inventory, journal, plan)
+                    self.learn(transport, inventory, journal, plan, accept_drift=accept_drift)
                     refuse_unless_resumable(fold(journal.events))
+                    refuse_if_followed(fold(journal.events))
                 return plan, self.execute(transport, plan, journal, "forward", "done")
 
     def _new_run(
@@ -206,18 +208,12 @@ class App:
         return plan
 
     def learn(
-        self,
-        transport: Transport,
-        inventory: Inventory,
-        journal: Journal,
-        forward: Plan,
-        *,
-        without: Collection[str] = (),
+        self, transport: Transport, inventory: Inventory, journal: Journal, plan: Plan, **how: Any
     ) -> None:
-        """Journal what the nodes, but those `without`, know beyond the journal; a tail may be
-        lost."""
-        plan_of = self.plan_of(inventory, forward)
-        learn(transport, journal, forward, plan_of, without=without, parallel=self.parallel)
+        """Journal what the nodes know beyond the journal; a tail may be lost. `without` and
+        `accept_drift` as in a rollback."""
+        plan_of = self.plan_of(inventory, plan)
+        learn(transport, journal, plan, plan_of, how, parallel=self.parallel)
 
     def plan_of(self, inventory: Inventory, forward: Plan, **options: Any) -> PlanOf:
         """Makes the plan that takes `forward` back (`rollback_plan`), or removes what it kept."""
@@ -238,7 +234,7 @@ class App:
         `rollback_plan`. Without `lose_writes` it refuses where that would lose writes."""
         inventory = load_inventory(inventory_path)
         with self.store.lock(inventory.cluster, operator()):
-            chosen = self._to_take_back(inventory, run)
+            chosen = run or self._to_take_back(inventory)
             with (
                 closing(self.store.open(inventory.cluster, chosen)) as journal,
                 explained(lambda: fold(journal.events)),
@@ -246,33 +242,28 @@ class App:
                 forward = self.forward_plan(inventory, fold(journal.events))
                 with closing(self.transport(inventory)) as transport:
                     give_back(self.store, inventory, transport, operator(), but=chosen)
-                    without = options.get("without", ())
-                    self.learn(transport, inventory, journal, forward, without=without)
-                    refuse_if_cleaned(fold(journal.events))
+                    self.learn(transport, inventory, journal, forward, **options)
+                    refuse_unless_returnable(fold(journal.events))
+                    refuse_if_followed(fold(journal.events))
                     plan_of = self.plan_of(inventory, forward, **options)
                     plan = plan_of("undo", fold(journal.events))
                     return plan, self.execute(transport, plan, journal, "undo", "rolled-back")
 
-    def _to_take_back(self, inventory: Inventory, run: str | None) -> str:
+    def _to_take_back(self, inventory: Inventory) -> str:
         """The latest run that changed anything, by its journal or by what the nodes say."""
-        cluster = inventory.cluster
-        newest, latest = self.latest(cluster), self.latest(cluster, changed=True)
+        newest, latest = (self.latest(inventory.cluster, changed=c) for c in (False, True))
         if newest and not newest.changed:  # by its journal; but that may have lost its tail
             with closing(self.transport(inventory)) as transport:
                 latest = newest if began(transport, inventory, newest.run) else latest
         if latest is None:
-            raise UsageError(f"no run has changed anything of {cluster}", hint="drctl runs list")
-        if run and run != latest.run:
-            raise Refused(
-                f"run {run} is not the latest of {cluster}: {latest.run} came after it",
-                hint=f"drctl runs show {latest.run}",
-            )
+            nothing = f"no run has changed anything of {inventory.cluster}"
+            raise UsageError(nothing, hint="drctl runs list")
         return latest.run
 
     def forward_plan(self, inventory: Inventory, state: RunState) -> Plan:
         """The plan that is to be taken back; raises Drifted where it is no longer the same."""
         if state.state == "rolled-back" and not state.left_out:
-            raise UsageError(f"run {state.run} is rolled back already")
+            raise UsageError(f"run {state.run} is rolled back already", hint="drctl runs list")
         facts, prepare = (state.plan["facts"].get(name) for name in ("snapshot", "prepare"))
         book = load_runbook(state.runbook)
         options = state.plan["options"]
@@ -323,6 +314,7 @@ class App:
             who=operator(),
             direction=state.direction,
             journal=state.journal,
+            head=lambda: journal.head,
             work_dirs=plan.work_dirs,
             sleep=self.sleep,
         )
@@ -333,6 +325,8 @@ class App:
             watch.__enter__()
             return answer
 
+        for host, why in state.compared.get("differ", {}).items():
+            watch.say(f"warning: {host}: {why}", "yellow")
         with watch:
             session = Session(
                 plan=plan,

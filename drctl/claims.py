@@ -113,9 +113,6 @@ class Claims:
         return str(state.values.get("machine_id", {}).get(host, ""))
 
     def _claim(self, host: str, manifest: str) -> None:
-        """An undo does not rest on what was seen: it observes each act's own traces."""
-        looked = self._session.state.direction == "forward"
-        last = self._session.state.values.get("last_run", {}).get(host) if looked else None
         known = host in self._taken
         self._taken.add(host)
         try:
@@ -123,7 +120,7 @@ class Claims:
                 host,
                 manifest,
                 deadline=CLAIM_SECONDS,
-                last_seen=last,
+                last_seen=self._last_seen(host),
                 machine=self._machine(host),
             )
         except ConnectionLost:
@@ -132,6 +129,14 @@ class Claims:
             if not known:
                 self._taken.discard(host)
             raise
+
+    def _last_seen(self, host: str) -> str:
+        """The last line of the node's history when this run looked at it: a restore in step 1, an
+        undo (which observes each act's own traces) when its journal was held against the nodes."""
+        state = self._session.state
+        if state.direction == "forward":
+            return str(state.values.get("last_line", {}).get(host, ""))
+        return str(state.seen_lines.get(host, ""))
 
 
 def job_id(step: str, attempt: int) -> str:

@@ -39,7 +39,7 @@ def clean(app: App, inventory_path: Path, run: str | None) -> tuple[Plan, RunSta
             state = fold(journal.events)
             _refuse_unless_done(state)
             plan = app.plan_of(inventory, forward)("clean", state)
-            later = {"followed_by": _later(app, inventory, chosen)}
+            later = {"followed_by": ", ".join(sorted({f["run"] for f in state.followers.values()}))}
             plan = replace(plan, facts={**plan.facts, **later})
             return plan, app.execute(transport, plan, journal, "clean", "cleaned")
 
@@ -47,11 +47,6 @@ def clean(app: App, inventory_path: Path, run: str | None) -> tuple[Plan, RunSta
 def _choose(app: App, inventory: Inventory, run: str | None) -> str:
     """The run that was asked for, else the latest that is done and not wholly cleaned."""
     if run:
-        if (inventory.cluster, run) not in app.store.runs(inventory.cluster):
-            raise Refused(
-                f"run {run} is not known on this machine",
-                hint=f"drctl runs adopt {run} --inventory {inventory.path}, then the same again",
-            )
         return run
     for cluster, name in reversed(app.store.runs(inventory.cluster)):
         state = app.store.state(cluster, name)
@@ -91,9 +86,3 @@ def _forward(app: App, inventory: Inventory, state: RunState) -> Plan:
             state.run, changed, "clean with the inventory of that time, or by hand: drctl runs show"
         )
     return plan
-
-
-def _later(app: App, inventory: Inventory, run: str) -> str:
-    """The run that came after `run` and changed something, "" if none did."""
-    latest = app.latest(inventory.cluster, changed=True)
-    return latest.run if latest and latest.run != run else ""

@@ -8,6 +8,7 @@ A node belongs to one run at a time (`owner`), and within a run to the newest co
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import time
@@ -28,6 +29,7 @@ from drctl.errors import (
     Unreachable,
     another_machine,
 )
+from drctl.history import CLAIMS, ending, line_of
 from drctl.render import quote, render_script
 from drctl.transport import CommandResult, Script, Transport
 
@@ -81,13 +83,14 @@ class Jobs:
         who: str,
         direction: str = "forward",
         journal: str = "",
+        head: Callable[[], tuple[int, str]] = lambda: (0, ""),
         work_dirs: Mapping[str, str],
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._run, self._epoch, self._who = run, epoch, who
-        self._direction, self._journal = direction, journal
+        self._direction, self._journal, self._head = direction, journal, head
         self._work_dirs = work_dirs
         self._sleep, self._clock = sleep, clock
 
@@ -128,6 +131,10 @@ class Jobs:
                 hint=f"look at {self._work_dirs[host]} there",
             )
 
+    def _line(self, kind: str) -> str:
+        """What a node puts into its history: what this run does there, and the journal's head."""
+        return line_of(self._run, kind, self._who, self._journal, self._head())
+
     def _call(self, host: str, name: str, env: Mapping[str, str], deadline: float) -> CommandResult:
         everything = {**self.base_env(host), **env}
         return self._transport.run(host, _job_script(name), everything, deadline=deadline)
@@ -138,13 +145,14 @@ class Jobs:
         manifest: str,
         *,
         deadline: float,
-        last_seen: str | None = None,
+        last_seen: str = "",
         machine: str = "",
     ) -> None:
         """Make this run the owner of `host` and leave its manifest there.
 
-        `last_seen` is the run that had given the node back last ("": none) when this one looked at
-        it; Drifted when another one came and went since. `machine` is the machine-id of the run's
+        `last_seen` is the number of the last line in the node's history when this run looked at it
+        ("": it did not, and its own last line counts); Drifted when another one came since.
+        `machine` is the machine-id of the run's
         own ("": any); Drifted when another one answers, and then nothing is written there. Waits
         while a job of this very run still holds the lock. Raises LockHeld with the owner's name and
         time when it is somebody else's, HostUnavailable, or StepFailed when the work directory
@@ -156,9 +164,9 @@ class Jobs:
             "DRCTL_WHO": self._who,
             "DRCTL_MANIFEST": manifest,
             "DRCTL_MACHINE": machine,
+            "DRCTL_SEEN_LINE": last_seen,
+            "DRCTL_LINE": self._line(CLAIMS[self._direction]),
         }
-        if last_seen is not None:
-            env["DRCTL_LAST_SEEN"] = last_seen
         ends = self._clock() + deadline
         while True:
             answer = self._call(host, "claim", env, ANSWER_SECONDS)
@@ -305,7 +313,13 @@ class Jobs:
         Nothing is done where it is another's by now. Raises HostUnavailable, or StepFailed where
         that could not be written there, or where not `machine` answers ("": any may).
         """
-        env = {"DRCTL_RECORD": record, "DRCTL_EPOCH": str(self._epoch), "DRCTL_MACHINE": machine}
+        env = {
+            "DRCTL_RECORD": record,
+            "DRCTL_EPOCH": str(self._epoch),
+            "DRCTL_MACHINE": machine,
+            "DRCTL_LINE": self._line(ending(json.loads(record).get("state", ""))),
+        }
         answer = self._call(host, "release", env, deadline)
         if not answer.ok:
-            raise StepFailed(f"cannot give the node back: {answer.stderr.strip()}", host=host)
+            why = answer.stderr.strip() or "a job there holds its lock"
+            raise StepFailed(f"cannot give the node back: {why}", host=host)

@@ -1,9 +1,10 @@
 """The journal: what a run meant to do and did, durable before each act and after it.
 
 One SQLite file per run, one append-only table. Each event carries the hash of the one before, so
-a damaged or edited journal is noticed (SQLite's own check is not enough: most single flipped bits
-pass it). A lost tail cannot be seen from here; the nodes' own records decide, which is why every
-step observes before it acts.
+a damaged journal is noticed (SQLite's own check is not enough: most single flipped bits pass it).
+Who edits it can make the chain anew, and a lost tail cannot be seen from here: the nodes keep the
+newest hash with each claim and release (`drctl.history`), and `drctl.comparing` holds this journal
+against them.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Journal:
         self._lock = threading.Lock()
         self._subscribers: list[Callable[[Event], None]] = []
         self._events: list[Event] = []
-        self._last = ""
+        self._hashes = [""]  # of the event with that number
         self._db: sqlite3.Connection | None = None
         if path is None:
             self._db = _connect(":memory:")
@@ -97,10 +98,11 @@ class Journal:
             raise self._damaged("it holds no event, and none is made without its first one")
 
     def _replay(self, seq: int, at: str, kind: str, body: str, digest: str) -> None:
-        if seq != len(self._events) + 1 or digest != chain_hash(self._last, seq, at, kind, body):
+        before = self._hashes[-1]
+        if seq != len(self._events) + 1 or digest != chain_hash(before, seq, at, kind, body):
             raise self._damaged(f"event {seq} does not follow from the one before")
         self._events.append(Event(seq, at, kind, json.loads(body)))
-        self._last = digest
+        self._hashes.append(digest)
 
     def _damaged(self, why: str) -> Refused:
         self.close()
@@ -115,6 +117,17 @@ class Journal:
         with self._lock:
             return tuple(self._events)
 
+    @property
+    def head(self) -> tuple[int, str]:
+        """Number and hash of the newest event; the hash stands for all events up to it."""
+        with self._lock:
+            return len(self._events), self._hashes[-1]
+
+    def hash_of(self, seq: int) -> str:
+        """The hash of an event of this journal, `head` when it was the newest."""
+        with self._lock:
+            return self._hashes[seq]
+
     def subscribe(self, hear: Callable[[Event], None]) -> None:
         self._subscribers.append(hear)
 
@@ -124,11 +137,11 @@ class Journal:
         with self._lock:
             seq = len(self._events) + 1
             at = self._clock().isoformat()
-            digest = chain_hash(self._last, seq, at, kind, text)
+            digest = chain_hash(self._hashes[-1], seq, at, kind, text)
             self._write((seq, at, kind, text, digest))
             event = Event(seq, at, kind, json.loads(text))
             self._events.append(event)
-            self._last = digest
+            self._hashes.append(digest)
         for hear in self._subscribers:
             hear(event)
         return event

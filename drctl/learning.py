@@ -7,10 +7,11 @@ values of a manifest, that a step is over) needs most of them (`drctl.agreement`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from drctl.agreement import agreed_manifest
+from drctl.comparing import compare, excused
 from drctl.errors import LockHeld
 from drctl.inventory import Inventory
 from drctl.journal import Journal
@@ -31,23 +32,26 @@ def learn(
     journal: Journal,
     forward: Plan,
     plan_of: PlanOf,
+    options: Mapping[str, Any] | None = None,
     *,
-    without: Collection[str] = (),
     parallel: int = 8,
 ) -> dict[str, str]:
     """Ask the run's nodes, but those `without`, what they know beyond the journal, and journal it;
-    returns the silent hosts.
+    returns the silent hosts. `options`: `without` and `accept_drift`, as in a rollback.
 
     Raises LockHeld where another journal of this run has gone on since, Refused where what a node
-    keeps is not believed or the nodes disagree. A host that is silent now is asked again at the
-    next session; it cannot be acted on before.
+    keeps is not believed, the nodes disagree, or this is not the journal that they saw. A host that
+    is silent now is asked again at the next session; it cannot be acted on before.
     """
+    without, accepted = ((options or {}).get(name, ()) for name in ("without", "accept_drift"))
     run = fold(journal.events).run
     work_dirs = {host: forward.work_dirs[host] for host in forward.owns if host not in without}
     found = read_nodes(transport, work_dirs, run, parallel=parallel)
     if found.unbelieved:
         raise not_believed(run, found.unbelieved)
     refuse_if_taken_over(fold(journal.events), found.nodes)
+    histories = {host: node.history for host, node in found.nodes.items()}
+    compare(journal, histories, found.silent, excused(accepted))
     take_over(journal, found.nodes, forward, plan_of)
     return dict(found.silent)
 

@@ -18,6 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from drctl.answer import is_run_id, parse
 from drctl.errors import ConnectionLost, DrctlError, Refused, Unreachable
+from drctl.history import History, read_history
 from drctl.papers import (
     Count,
     Ending,
@@ -60,6 +61,7 @@ class NodeRecord:
     manifest: Manifest | None = None
     ending: Ending | None = None
     jobs: tuple[JobRecord, ...] = ()
+    history: History = field(default_factory=History)
     now: int = 0
     last: int = 0
 
@@ -149,6 +151,7 @@ def read_record(run: str, text: str) -> NodeRecord:
             manifest=_document(Manifest, run, files.get(f"{run}/manifest.json")),
             ending=_document(Ending, run, files.get(f"{run}/record.json")),
             jobs=tuple(_job(name, folder + name, files) for name in jobs),
+            history=read_history(files.get("history", ())),
             now=_number(_SECONDS, files.get("now")) or 0,
             last=_number(_SECONDS, files.get("last")) or 0,
         )

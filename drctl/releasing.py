@@ -43,6 +43,7 @@ def _give_back(
             epoch=state.epoch,
             who=who,
             journal=state.journal,
+            head=lambda: journal.head,
             work_dirs={host: inventory.hosts[host].work_dir for host in records},
         )
         for host, record in records.items():

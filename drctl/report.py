@@ -265,6 +265,7 @@ def run_document(state: RunState) -> dict[str, Any]:
         "abandoned": sorted(state.plan.get("facts", {}).get("abandoned", {})),
         "adopted": state.adopted or None,
         "cleaned": state.cleaned or None,
+        "compared": state.compared or None,
         "snapshot": snapshot and {"path": snapshot["path"], "sha256": snapshot["sha256"]},
         "started": state.started,
         "finished": state.finished,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from drctl import __version__
+from drctl.comparing import ABOUT_A_HOST
 from drctl.errors import (
     DrctlError,
     Drifted,
@@ -94,8 +95,11 @@ def refuse_if_unfinished(latest: RunState | None) -> None:
         raise error
 
 
-def refuse_if_cleaned(state: RunState) -> None:
-    """Raises Refused where the old data that a rollback needs was removed, be it in part."""
+def refuse_unless_returnable(state: RunState) -> None:
+    """Raises UsageError where there is nothing to take back, Refused where the old data that a
+    rollback needs was removed, be it in part."""
+    if not state.changed:
+        raise UsageError(f"run {state.run} has changed nothing", hint="drctl runs list")
     if state.cleaned:
         raise Refused(
             f"run {state.run} cannot be taken back: its old data was removed by `drctl clean`, "
@@ -121,7 +125,7 @@ def accept_or_refuse(
     if refused:
         accept = " ".join(f"--accept-drift {name}" for name in refused)
         raise drifted(state.run, refused, f"put it back, or accept it by name: {accept}")
-    unknown = [f for f in accepted if f not in changed and not f.startswith("machine_id.")]
+    unknown = [f for f in accepted if f not in changed and not f.startswith(ABOUT_A_HOST)]
     if unknown:
         raise UsageError(f"nothing to accept: {', '.join(unknown)} did not change")
     if changed:

@@ -66,6 +66,8 @@ class RunState:
     adopted: dict[str, Any] = field(default_factory=dict)  # from which nodes, and what they had
     digests: list[str] = field(default_factory=list)  # of the plan's meaning, the newest last
     values_at: int = 0  # number of the event that last changed a value
+    lost: list[dict[str, Any]] = field(default_factory=list)  # tails, with their heads on the nodes
+    compared: dict[str, Any] = field(default_factory=dict)  # the last time with the nodes, and how
     cleaned: str = ""  # since when what an undo needs is being removed, or is gone
     before_undo: tuple[State, dict[str, Any] | None, str] = ("running", None, "")
     without: list[str] = field(default_factory=list)  # hosts that this undo does not go to
@@ -84,6 +86,16 @@ class RunState:
 
     def of(self, step: str, host: str) -> HostState:
         return self.hosts.setdefault((step, host), HostState())
+
+    @property
+    def seen_lines(self) -> dict[str, int]:
+        """The last line of each node's history, as of when the journal was last compared."""
+        return dict(self.compared.get("lines", {}))
+
+    @property
+    def followers(self) -> dict[str, dict[str, str]]:
+        """Nodes on which the change of a later run stands: its run, who and at."""
+        return dict(self.compared.get("followed", {}))
 
     @property
     def left_over(self) -> dict[str, str]:
@@ -189,6 +201,16 @@ def _step_done(state: RunState, event: Event) -> None:
     state.warnings.extend(w for w in event.body.get("warnings", []) if w not in state.warnings)
 
 
+def _tail_lost(state: RunState, event: Event) -> None:
+    state.lost.append(event.body)
+
+
+def _compared(state: RunState, event: Event) -> None:
+    state.compared = {"at": event.at, **event.body}
+    told = [f"{host}: {why}" for host, why in event.body["differ"].items()]
+    state.warnings.extend(w for w in told if w not in state.warnings)
+
+
 def _claiming(state: RunState, _event: Event) -> None:
     state.claimed = True
 
@@ -223,6 +245,8 @@ _CHANGES: dict[str, Callable[[RunState, Event], None]] = {
     "intent": _intent,
     "result": _result,
     "step-done": _step_done,
+    "tail-lost": _tail_lost,
+    "compared": _compared,
     "claiming": _claiming,
     "unreleased": _unreleased,
     "given-back": _given_back,

@@ -94,7 +94,11 @@ class Store:
     def open(self, cluster: str, run: str, clock: Clock = now) -> Journal:
         path = self.folder / cluster / run / "journal.sqlite"
         if not path.is_file():
-            raise Refused(f"no run {run!r} of cluster {cluster!r}", hint="drctl runs list")
+            raise Refused(
+                f"run {run} of {cluster} is not known on this machine",
+                hint=f"drctl runs list; one of another machine: drctl runs adopt {run} --inventory "
+                "INVENTORY, then the same again",
+            )
         return Journal(path, clock)
 
     def read(self, cluster: str, run: str) -> Reading:

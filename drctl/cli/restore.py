@@ -19,6 +19,7 @@ from drctl.cli.common import (
     stop_on_signals,
     yes_option,
 )
+from drctl.comparing import ABOUT_A_HOST
 from drctl.errors import UsageError
 from drctl.inventory import load_inventory
 from drctl.plan import Plan
@@ -128,7 +129,7 @@ def run(
 @click.argument("run", required=False)
 @inventory_option
 @click.option("--lose-writes", is_flag=True, help="Lose what was written since, as it was counted.")
-@click.option("--accept-drift", multiple=True, metavar="FIELD", help="machine_id.HOST may differ.")
+@click.option("--accept-drift", multiple=True, metavar="FIELD", help="machine_id or history.HOST.")
 @click.option("--without", multiple=True, metavar="HOST", help="Leave this host as it is.")
 @yes_option
 @state_dir_option
@@ -149,10 +150,11 @@ def rollback(
     that host is mended. Where Kubernetes has written to the restored cluster it says by count what
     would be lost, and asks. --yes does not answer that: it may have been typed by who knew of no
     loss."""
-    if other := [name for name in accept_drift if not name.startswith("machine_id.")]:
+    if other := [name for name in accept_drift if not name.startswith(ABOUT_A_HOST)]:
         raise UsageError(
             f"a rollback cannot accept {', '.join(other)}",
-            hint="give it the run's own inventory and runbook; machine_id.HOST may be accepted",
+            hint="give it the run's own inventory and runbook; of a host machine_id.HOST and "
+            "history.HOST may be accepted",
         )
     stop_on_signals(options.stop)
     app = options.app(yes=yes, meant="--lose-writes" if lose_writes else "")

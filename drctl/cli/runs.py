@@ -16,6 +16,7 @@ from drctl.cli.common import (
     state_dir_option,
     write_page,
 )
+from drctl.comparing import compared
 from drctl.console import print_table
 from drctl.errors import Refused
 from drctl.evidence.document import run_evidence
@@ -98,6 +99,8 @@ def show(options: Options, run: str | None, inventory: Path | None) -> None:
     )
     if document["error"]:
         click.echo(f"error: {document['error']['message']}")
+    for line in compared(state):
+        click.echo(f"note: {line}")
     for line in situation(state).lines():
         click.echo(line)
 
@@ -193,6 +196,9 @@ def _show_adopted(adopted: Adopted) -> None:
         click.echo(f"warning: {host}: what it keeps is not believed: {why}", err=True)
     for name, (then, is_) in adopted.drift.items():
         click.echo(f"warning: {name}: was {then!r}, is {is_!r}: a resume will refuse", err=True)
+    for host, later in state.followers.items():
+        told = f"{host}: run {later['run']} of {later['who']} changed it after this one"
+        click.echo(f"warning: {told}: this one can be cleaned, not taken back", err=True)
     click.echo(f"run {state.run} of {state.cluster} is adopted: {state.state}", err=True)
     for line in situation(state).lines():
         click.echo(line)

@@ -20,7 +20,7 @@ etcd.can_prepare
 etcd.same_machine
     machine_id
 etcd.nobody_else
-    owner_run, owner_who, owner_since ('' = free), last_run (who gave the node back last, or '')
+    owner_run, owner_who, owner_since ('' = free), last_line (of its history, 0 for none)
 etcd.live_state, etcd.is_the_planned_cluster, etcd.is_the_blank_cluster, etcd.same_old_cluster,
 etcd.common_revision, etcd.proven_revision, etcd.status
     status_json, members_json, alarms_json, hashkv_json: one line each of `etcdctl -w json`

@@ -16,6 +16,8 @@ from typing_extensions import TypedDict
 
 LARGEST = (1 << 63) - 1
 """Revisions and sizes are int64 in etcd."""
+MOST_LINES = 999_999_999
+"""That a node's history has ever had."""
 
 
 def _printable(text: str) -> str:
@@ -61,7 +63,7 @@ PER_HOST: Mapping[str, Any] = {
     "owner": _OWNER,
     "mode": _MODE,
     "machine_id": _MARK,
-    "last_run": _MARK,
+    "last_line": Annotated[int, Field(ge=0, le=MOST_LINES)],
     "kept": dict[Path, Revision],
 }
 """Name -> shape of what is told by a host, and true of that host alone."""

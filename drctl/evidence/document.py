@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from drctl import __version__
+from drctl.comparing import compared
 from drctl.evidence.checks import checks
 from drctl.evidence.hosts import topology
 from drctl.evidence.redact import redactor, secret_names
@@ -58,7 +59,7 @@ def run_evidence(
             "time": _time(state, events, steps),
             "loss": _loss(state),
             "checks": found,
-            "not_tested": [*_not_seen(events), *not_tested(state, found)],
+            "not_tested": [*_not_seen(events), *not_tested(state, found), *compared(state)],
             "kept": _kept(state),
             "values": sorted(name for name in state.values),
         }

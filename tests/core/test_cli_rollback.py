@@ -225,10 +225,19 @@ def test_nothing_to_take_back(bench: Bench) -> None:
     assert bench.rig.scripts() <= READ_ONLY  # the nodes are asked: a journal may lose its tail
 
 
-def test_only_the_latest_run_is_taken_back(restored: Bench) -> None:
+def test_only_a_run_that_is_known_here_is_taken_back(restored: Bench) -> None:
     ended = restored.rollback("20200101-000000-abcdef")
     assert ended.exit == 4
-    assert f"hint: drctl runs show {restored.state().run}" in ended.err
+    assert "is not known on this machine" in ended.err
+    assert "drctl runs adopt 20200101-000000-abcdef" in ended.err
+
+
+def test_a_run_that_changed_nothing_is_not_taken_back(bench: Bench) -> None:
+    assert bench.restore().exit == 4  # refused: the cluster serves
+    ended = bench.rollback(bench.state().run)
+    assert ended.exit == 2
+    assert "has changed nothing" in ended.err
+    assert bench.rig.scripts() <= READ_ONLY
 
 
 def test_a_new_restore_after_a_rollback(restored: Bench) -> None:

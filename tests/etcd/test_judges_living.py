@@ -131,12 +131,22 @@ def test_another_clusters_snapshot_is_told() -> None:
 OURS, THEIRS = "20261124-031502-0a1b2c", "20261124-091502-0a1b2d"
 
 
-def lock(reports: dict[str, dict[str, str]], **silent: str) -> Verdict:
+def lock(found: dict[str, dict[str, str]], line: str = "0", **silent: str) -> Verdict:
+    reports = {host: report and {"last_line": line, **report} for host, report in found.items()}
     return JUDGES["etcd.nobody_else"](evidence(reports, values={"run": OURS}, silent=silent))
 
 
 def test_free_and_own_locks_pass() -> None:
-    assert not lock({"etcd-1": {"owner_run": ""}, "etcd-2": {"owner_run": OURS}}).problems
+    judged = lock({"etcd-1": {"owner_run": ""}, "etcd-2": {"owner_run": OURS}}, line="12")
+    assert not judged.problems
+    assert judged.values == {"last_line": {"etcd-1": 12, "etcd-2": 12}}
+
+
+@pytest.mark.parametrize("line", ["", "-1", "1 2", "9" * 10, "x", "١", "$(id)"])
+def test_the_last_line_of_a_history_is_a_number(line: str) -> None:
+    (problem,) = lock({"etcd-1": {"owner_run": ""}}, line=line).problems
+    assert problem.host == "etcd-1"
+    assert "last_line" in problem.message
 
 
 def test_another_runs_lock_is_named() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from drctl.agreement import agreed_manifest, newest_epoch
 from drctl.app import JUDGES
+from drctl.comparing import compare, refuse_if_followed
 from drctl.engine import Engine
 from drctl.inventory import Inventory
 from drctl.jobs import Jobs
-from drctl.journal import Journal
+from drctl.journal import Journal, now
 from drctl.learning import learn, needed_hosts, take_over
 from drctl.plan import Plan
 from drctl.planner import Planner
@@ -77,6 +78,17 @@ class MortalJournal(Journal):
     def __init__(self) -> None:
         super().__init__(None)
         self.moments = Moments()
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> MortalJournal:
+        """The very same events, hash for hash."""
+        at = iter([event.when for event in events])
+        journal = cls()
+        journal._clock = lambda: next(at)
+        for event in events:
+            journal.append(event.kind, **event.body)
+        journal._clock = now
+        return journal
 
     def append(self, kind: str, **body: Any) -> Event:
         where = f"{kind} {body.get('step', '')} {body.get('host', '')}".strip()
@@ -150,10 +162,7 @@ class World:
 
     def lose(self, events: int) -> None:
         """The journal keeps its first `events` events and loses its tail."""
-        kept = self.journal.events[:events]
-        self.journal = MortalJournal()
-        for event in kept:
-            self.journal.append(event.kind, **event.body)
+        self.journal = MortalJournal.of(self.journal.events[:events])
 
     def adopt(self) -> None:
         """The controller's machine is gone: another one rebuilds the journal from the nodes."""
@@ -161,7 +170,12 @@ class World:
         manifest = agreed_manifest(RUN, nodes, needed_hosts(self.plan))
         assert manifest, "no node knows of the run"
         self.journal = MortalJournal()
-        before = {"journal": manifest.journal, "epoch": newest_epoch(nodes)}
+        histories = {host: node.history for host, node in nodes.items()}
+        before = {
+            "journal": manifest.journal,
+            "epoch": newest_epoch(nodes),
+            "lines": {host: history.last for host, history in histories.items()},
+        }
         begin_adopted(
             self.journal,
             self.plan,
@@ -171,6 +185,7 @@ class World:
             adopted=before,
         )
         take_over(self.journal, nodes, self.plan, self._plan_of)
+        compare(self.journal, histories, {})
 
     def records(self) -> dict[str, NodeRecord]:
         work_dirs = {host: self.plan.work_dirs[host] for host in self.plan.owns}
@@ -206,6 +221,8 @@ class World:
     def _live(self, direction: str) -> RunState:
         if any(node.papers for node in self.cluster.nodes.values()):  # not a new run
             learn(self.cluster, self.journal, self.plan, self._plan_of, parallel=1)
+            if direction != "clean":
+                refuse_if_followed(fold(self.journal.events))
         state = fold(self.journal.events)
         plan = self.plan if direction == "forward" else self._plan_of(direction, state)
         epoch = state.epoch + 1
@@ -217,6 +234,7 @@ class World:
             who="model",
             direction=direction,
             journal=state.journal,
+            head=lambda: self.journal.head,
             work_dirs=plan.work_dirs,
             sleep=lambda _: None,
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from drctl.etcd.identity import predict
+from drctl.history import LINES, line_hash, read_history
 from drctl.inventory import Inventory, Member
 from drctl.transport import CommandResult, FakeTransport, Script
 from tests.model.installation import NAMES
@@ -46,7 +47,7 @@ class Node:
     pids: Counter[str] = field(default_factory=Counter)
     owner: dict[str, str] = field(default_factory=dict)
     claims: dict[str, dict[str, str]] = field(default_factory=dict)  # the last one of each run
-    last: dict[str, str] = field(default_factory=dict)  # who gave it back last
+    history: list[str] = field(default_factory=list)  # what runs did here, a line each
     jobs: dict[str, int] = field(default_factory=dict)
     started: dict[str, list[str]] = field(default_factory=dict)  # the record of each job's start
     papers: dict[str, str] = field(default_factory=dict)  # the manifests and records of runs
@@ -158,7 +159,7 @@ class SimulatedCluster(FakeTransport):
     def _owner(self, host: str, _script: Script, _env: Env) -> str:
         owner = self.nodes[host].owner
         held = "".join(f"owner_{k}={owner.get(k, '')}\n" for k in ("run", "who", "since"))
-        return f"{held}last_run={self.nodes[host].last.get('run', '')}\n"
+        return f"{held}last_line={read_history(self.nodes[host].history).last}\n"
 
     def _facts(self, host: str, _script: Script, _env: Env) -> str:
         node = self.nodes[host]
@@ -316,10 +317,12 @@ class SimulatedCluster(FakeTransport):
         same = node.owner.get("epoch") == env["DRCTL_EPOCH"]
         if same and node.owner.get("journal") != env["DRCTL_JOURNAL"]:
             return self._held(node)
-        seen = (env.get("DRCTL_LAST_SEEN", node.last.get("run", "")), env["DRCTL_RUN"])
-        if node.last.get("run", "") not in seen:
-            told = "".join(f"{k}={v}\n" for k, v in node.last.items())
-            return CommandResult(NOT_OWNER, f"passed_by=yes\n{told}")
+        entries = read_history(node.history).entries
+        ours = [e.seq for e in entries if e.run == env["DRCTL_RUN"]]
+        seen = int(env["DRCTL_SEEN_LINE"] or max(ours, default=10**9))
+        if later := [e for e in entries if e.run != env["DRCTL_RUN"] and e.seq > seen]:
+            told = f"passed_by=yes\nrun={later[-1].run}\nwho={later[-1].who}\n"
+            return CommandResult(NOT_OWNER, told)
         json.loads(env["DRCTL_MANIFEST"])
         node.papers[f"{env['DRCTL_RUN']}/manifest.json"] = env["DRCTL_MANIFEST"]
         node.owner = {
@@ -330,6 +333,7 @@ class SimulatedCluster(FakeTransport):
             "since": "2026-11-23T00:00:00Z",
         }
         node.claims[env["DRCTL_RUN"]] = dict(node.owner)
+        remember(node, env["DRCTL_LINE"])
         return CommandResult(0, "")
 
     def _start(self, host: str, _script: Script, env: Env) -> CommandResult:
@@ -356,7 +360,8 @@ class SimulatedCluster(FakeTransport):
         newer = int(node.owner.get("epoch", "0")) > int(env["DRCTL_EPOCH"])
         if node.owner.get("run") == env["DRCTL_RUN"] and not newer:
             node.papers[f"{env['DRCTL_RUN']}/record.json"] = env["DRCTL_RECORD"]
-            node.last, node.owner = node.owner, {}
+            remember(node, env["DRCTL_LINE"])
+            node.owner = {}
         return CommandResult(0, "")
 
     def _owned(self, host: str, _script: Script, env: Env) -> CommandResult:
@@ -368,6 +373,7 @@ class SimulatedCluster(FakeTransport):
         node, run = self.nodes[host], env["DRCTL_RUN"]
         lines = ["now:1790000000", f"last:{1790000000 - self.trace_age}"]
         lines += [f"owner:{name}={value}" for name, value in node.owner.items()]
+        lines += [f"history:{line}" for line in node.history]
         lines += [f"{p}:{text}" for p, text in node.papers.items() if p.startswith(f"{run}/")]
         for name, record in node.started.items():
             of, job = name.split("/")
@@ -590,6 +596,15 @@ def note_start(node: Node, env: Env) -> None:
         f"direction={env['DRCTL_DIRECTION']}",
         env["DRCTL_SEEN"],
     ]
+
+
+def remember(node: Node, line: str) -> None:
+    """What `templates/job/history.sh.j2` does."""
+    last = node.history[-1] if node.history else ""
+    if f" {line} " not in last:
+        number = int(last.partition(" ")[0] or 0) + 1
+        added = f"{number} 2026-11-23T00:00:00Z {line} {line_hash(last)}"
+        node.history = [*node.history[1 - LINES :], added]
 
 
 def _units(script: Script) -> list[str]:

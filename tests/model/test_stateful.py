@@ -161,9 +161,7 @@ class Story(RuleBasedStateMachine):
 
         def freeze(_moment: str) -> None:
             if len(frozen.moments.names) > at and not taken_over and self.all_claimed:
-                taken_over.append(MortalJournal())
-                for event in frozen.events:
-                    taken_over[0].append(event.kind, **event.body)
+                taken_over.append(MortalJournal.of(frozen.events))
                 self.world.journal = taken_over[0]
                 back = direction == "undo" and self.state.changed
                 self.live("undo" if back else "forward", FAIR, None)
@@ -222,13 +220,15 @@ class Story(RuleBasedStateMachine):
             assert error.code != "bug", error
         return error
 
-    def jobs(self, run: str, epoch: int) -> Jobs:
+    def jobs(self, run: str, epoch: int, journal: MortalJournal | None = None) -> Jobs:
         clock = Clock()
         return Jobs(
             self.cluster,
             run=run,
             epoch=epoch,
             who="model",
+            direction=fold(journal.events).direction if journal else "forward",
+            head=lambda: (journal or self.world.journal).head,
             work_dirs=self.world.plan.work_dirs,
             sleep=clock.sleep,
             clock=clock,
@@ -242,7 +242,7 @@ class Story(RuleBasedStateMachine):
             plan=plan,
             transport=self.cluster,
             journal=journal,
-            jobs=self.jobs(run, max(state.epoch, 1)),
+            jobs=self.jobs(run, max(state.epoch, 1), journal),
             manifest=lambda so_far: manifest(plan, so_far, "model"),
             record=lambda so_far, ended: record(plan, so_far, ended, "model"),
             parallel=1,

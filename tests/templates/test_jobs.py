@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from drctl.answer import parse
+from drctl.history import LINES, line_hash, line_of, read_history
 from drctl.render import render_script
 from tests.templates.shells import Ran, Shell
 
@@ -42,8 +43,14 @@ class Desk:
             "DRCTL_WAIT": "60",
         }
 
+    def line(self, kind: str, seq: int = 7) -> str:
+        run, who = self.env["DRCTL_RUN"], self.env["DRCTL_WHO"]
+        return line_of(run, kind, who, "0123456789abcdef", (seq, "c" * 64))
+
     def __call__(self, script: str, body: str = "", **more: str) -> Ran:
-        return self.shell.stdin(SCRIPTS[script], {**self.env, "DRCTL_BODY": body, **more})
+        line = self.line("done" if script == "release" else "changed")
+        env = {**self.env, "DRCTL_BODY": body, "DRCTL_LINE": line, **more}
+        return self.shell.stdin(SCRIPTS[script], env)
 
     def begin(self, body: str) -> None:
         """Start a job without waiting for its end."""
@@ -166,6 +173,13 @@ def test_a_second_operator_is_refused_and_told_who_owns_the_node(desk: Desk) -> 
     assert desk("start", ":").status == 75
 
 
+def history(desk: Desk) -> list[tuple[int, str, str]]:
+    """(seq, run, kind) of what the node remembers; it must be whole."""
+    found = read_history((desk.work / "history").read_text().splitlines())
+    assert found.problem == ""
+    return [(entry.seq, entry.run, entry.kind) for entry in found.entries]
+
+
 def test_who_was_passed_by_since_it_looked_is_refused(desk: Desk) -> None:
     other = Desk(desk.shell, desk.work, run="r2")
     assert desk("release").status == 0
@@ -174,16 +188,75 @@ def test_who_was_passed_by_since_it_looked_is_refused(desk: Desk) -> None:
         "owner_run": "",
         "owner_who": "",
         "owner_since": "",
-        "last_run": "r1",
+        "last_line": "2",
     }
-    late = other("claim", DRCTL_LAST_SEEN="")
-    assert late.status == 75
-    assert parse(late.out)["passed_by"] == "yes"
-    assert parse(late.out)["who"] == "operator of r1"
+    for line in ("0", "1"):
+        late = other("claim", DRCTL_SEEN_LINE=line)
+        assert (late.status, late.out) == (75, "passed_by=yes\nrun=r1\nwho=operator_of_r1\n")
     assert not (desk.work / "owner").exists()
-    assert desk("claim", DRCTL_LAST_SEEN="").status == 0  # its own claim of before is no other's
+    assert desk("claim", DRCTL_SEEN_LINE="0").status == 0  # its own claim of before is no other's
     assert desk("release").status == 0
-    assert other("claim", DRCTL_LAST_SEEN="r1").status == 0
+    assert other("claim", DRCTL_SEEN_LINE="4").status == 0
+    assert history(desk)[-2:] == [(4, "r1", "done"), (5, "r2", "changed")]
+
+
+def test_who_did_not_look_is_passed_by_after_its_own_last_line(desk: Desk) -> None:
+    """An undo of a node that did not answer before; one where the run never was is as it was."""
+    other = Desk(desk.shell, desk.work, run="r2")
+    assert desk("release").status == 0
+    assert other("claim").status == 0
+    assert other("release").status == 0
+    late = desk("claim")
+    assert (late.status, late.fields["run"]) == (75, "r2")
+    assert other("claim").status == 0
+
+
+def test_a_node_remembers_each_claim_and_each_release(desk: Desk) -> None:
+    lines = (desk.work / "history").read_text().splitlines()
+    assert desk("claim").status == 0  # sent twice
+    assert (desk.work / "history").read_text().splitlines() == lines
+    assert desk("claim", DRCTL_LINE=desk.line("changed", 8)).status == 0
+    assert desk("release", DRCTL_LINE=desk.line("kept", 9)).status == 0
+    assert desk("release").status == 0  # not its own any more: nothing to remember
+    assert history(desk) == [(1, "r1", "changed"), (2, "r1", "changed"), (3, "r1", "kept")]
+    told = desk.shell.stdin(render_script("node/records").body, desk.env).out
+    kept = [x.removeprefix("history:") for x in told.splitlines() if x.startswith("history:")]
+    assert kept == (desk.work / "history").read_text().splitlines()
+    assert read_history(kept).entries[1].head == (8, "c" * 64)
+
+
+def test_a_history_that_is_long_is_folded_and_one_that_was_torn_goes_on(desk: Desk) -> None:
+    file = desk.work / "history"
+    lines = [file.read_text().rstrip("\n")]
+    for number in range(2, LINES + 1):
+        line = desk.line("changed", number)
+        lines.append(f"{number} 2026-11-23T00:00:00Z {line} {line_hash(lines[-1])}")
+    file.write_text("\n".join([*lines, "201 2026-11-23T00:0"]))
+    assert desk("release").status == 0
+    found = history(desk)
+    assert (len(found), found[0][0], found[-1]) == (LINES, 2, (LINES + 1, "r1", "done"))
+
+
+@pytest.mark.parametrize("n", range(1, 6))
+def test_a_release_killed_at_any_call_keeps_its_end(desk: Desk, n: int) -> None:
+    """Whoever may come in finds the end of the one before."""
+    desk.shell.die(f"before {n}")
+    desk.shell.body(SCRIPTS["release"], {**desk.env, "DRCTL_LINE": desk.line("done")})
+    desk.shell.die(None)
+    if (desk.work / "owner").exists():
+        assert desk("release").status == 0
+    assert not (desk.work / "owner").exists()
+    assert history(desk) == [(1, "r1", "changed"), (2, "r1", "done")]
+
+
+def test_a_release_waits_for_the_job_before_and_never_for_long(desk: Desk) -> None:
+    with (desk.work / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        busy = desk("release")
+        assert (busy.status, parse(busy.out)["busy"]) == (75, "job")
+    assert history(desk) == [(1, "r1", "changed")]
+    assert (desk.work / "owner").exists()
+    assert desk("release").status == 0
 
 
 def test_an_older_session_is_refused(desk: Desk) -> None:
@@ -260,15 +333,16 @@ def test_a_quick_successor_waits_for_the_lock(desk: Desk) -> None:
     assert out == "done 0\nran\n"
 
 
-@pytest.mark.parametrize("n", range(1, 5))
+@pytest.mark.parametrize("n", range(1, 9))
 def test_a_claim_killed_at_any_call_can_be_made_again(desk: Desk, n: int) -> None:
     desk("release")
     shell = desk.shell
     shell.die(f"before {n}")
-    shell.body(SCRIPTS["claim"], desk.env)
+    shell.body(SCRIPTS["claim"], {**desk.env, "DRCTL_LINE": desk.line("changed")})
     shell.die(None)
     assert not (desk.work / "owner").exists() or parse((desk.work / "owner").read_text())["run"]
     assert desk("claim").status == 0
+    assert history(desk)[-1][1:] == ("r1", "changed")
     assert desk("start", ":").out == "done 0\n"
 
 

@@ -22,24 +22,26 @@ from drctl.etcd.judges.common import (
     reports,
     spelled,
 )
+from drctl.etcd.values import MOST_LINES
 from drctl.verdict import Evidence, Problem, Verdict
 
 
 def nobody_else(evidence: Evidence) -> Verdict:
     """Proves that no host is held by another run (reliability.md I9). No answer is a problem.
 
-    Yields last_run, {host: the run that gave it back last, or ""}: still so at the claim.
+    Yields last_line, {host: the number of its history's last line}: at the claim there may be none
+    of another run after it.
     """
     found, problems = reports(evidence)
     for host, answer in found.items():
         if "owner_run" not in answer:
             problems.append(Problem("did not report who holds it", host, None, "missing"))
     holders, strange = read(found, lambda _, answer: answer.run("owner_run"))
-    last, stranger = read(found, lambda _, answer: answer.run("last_run"))
+    last, stranger = read(found, lambda _, answer: answer.number("last_line", most=MOST_LINES))
     for host, holder in holders.items():
         if holder and holder != evidence.values.get("run", ""):
             problems.append(_held(holder, found[host]))
-    return Verdict({"last_run": last}, (*problems, *strange, *stranger))
+    return Verdict({"last_line": last}, (*problems, *strange, *stranger))
 
 
 def _held(holder: str, answer: Answer) -> Problem:
