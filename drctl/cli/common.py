@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -15,7 +14,9 @@ from typing import Any, TypeVar
 import click
 
 from drctl.app import App, Ask
+from drctl.console import tell
 from drctl.errors import Aborted, UsageError
+from drctl.printable import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -90,10 +91,6 @@ def yes_option(command: F) -> F:
     return click.option("--yes", is_flag=True, help="Do not ask; journalled as such.")(command)
 
 
-def print_json(document: object) -> None:
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
-
-
 def write_page(path: Path, page: str) -> None:
     """Write a page for people, readable by whoever may read what the operator makes."""
     try:
@@ -102,14 +99,14 @@ def write_page(path: Path, page: str) -> None:
         raise UsageError(
             f"cannot write {path}: {error.strerror}", hint="name another --html"
         ) from error
-    click.echo(f"written: {path}", err=True)
+    tell(f"written: {path}")
 
 
 def agree(how: str) -> Ask:
     """Says yes without asking, because of the options `how`."""
 
     def agreed(text: str, _words: str) -> str | None:
-        click.echo(text, err=True)
+        tell(text)
         return how
 
     return agreed
@@ -117,12 +114,19 @@ def agree(how: str) -> Ask:
 
 def ask(text: str, words: str) -> str | None:
     """Show `text`; the operator types `words`, anything else means no."""
-    click.echo(text, err=True)
+    tell(text)
     if not can_ask():
         raise Aborted("there is no terminal to ask on", hint="add --yes if that is meant")
     what = words if " " in words else f"the cluster's name ({words})"
-    typed = click.prompt(f"type {what} to go on", err=True, default="", show_default=False)
+    typed = click.prompt(
+        printable(f"type {what} to go on"), err=True, default="", show_default=False
+    )
     return f"typed {words!r}" if typed.split() == words.split() else None
+
+
+def confirmed(question: str) -> bool:
+    """Whether the operator says yes to `question`."""
+    return click.confirm(printable(question), err=True)
 
 
 def can_ask() -> bool:
@@ -136,10 +140,10 @@ def stop_on_signals(stop: threading.Event) -> None:
 
     def first(_number: int, _frame: object) -> None:
         if stop.is_set():
-            click.echo("left at once; resume attaches to what still runs on the nodes", err=True)
+            tell("left at once; resume attaches to what still runs on the nodes")
             os._exit(Aborted.exit_code)
         stop.set()
-        click.echo("ending at the next safe point; once more to leave at once", err=True)
+        tell("ending at the next safe point; once more to leave at once")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, first)

@@ -14,11 +14,11 @@ from drctl.cli.common import (
     can_ask,
     inventory_option,
     output_option,
-    print_json,
     state_dir_option,
     stop_on_signals,
     yes_option,
 )
+from drctl.console import print_json, print_text, tell
 from drctl.errors import UsageError
 from drctl.inventory import load_inventory
 from drctl.plan import Plan
@@ -164,7 +164,7 @@ def rollback(
     if options.json:
         print_json(run_document(state))
     else:
-        click.echo(taken_back(state), err=True)
+        tell(taken_back(state))
 
 
 @click.command()
@@ -184,7 +184,7 @@ def clean(options: Options, run: str | None, inventory: Path, yes: bool) -> None
     if options.json:
         print_json(run_document(state))
     else:
-        click.echo(f"the old data that run {state.run} kept is removed", err=True)
+        tell(f"the old data that run {state.run} kept is removed")
 
 
 def parse_vars(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -217,7 +217,7 @@ def rehearse(
             app.check(inventory, plan.checks())
         print_json(plan_document(plan))
         return
-    click.echo(plan_text(plan))
+    print_text(plan_text(plan))
     if not offline:
         app.check(inventory, plan.checks())
 
@@ -226,6 +226,6 @@ def finish(options: Options, plan: Plan, state: Any) -> None:
     if options.json:
         print_json(run_document(state))
     elif "snapshot" in plan.facts:
-        click.echo(hand_over(plan, state), err=True)
+        tell(hand_over(plan, state))
     else:
-        click.echo(f"run {state.run} is done", err=True)
+        tell(f"run {state.run} is done")
