@@ -21,6 +21,7 @@ from drctl.inventory import Inventory, load_inventory
 from drctl.jobs import Jobs
 from drctl.journal import Journal
 from drctl.learning import PlanOf, began, learn
+from drctl.leftovers import swept
 from drctl.plan import Plan, PlannedStep, drift
 from drctl.planner import Planner
 from drctl.questions import question
@@ -298,17 +299,18 @@ class App:
             steps=plan.outline(),
             **({"without": list(without)} if (without := plan.options.get("without")) else {}),
         )
-        with self._engine(transport, plan, journal) as engine:
+        with swept(transport, plan, journal), self._engine(transport, plan, journal) as engine:
             return engine.run(done=done)
 
     # -- checks: plans of gathers only, journalled in memory ---------------------------------
 
-    def check(self, inventory: Inventory, plan: Plan) -> RunState:
-        """Run a plan that changes nothing; raises what its judges refuse."""
+    def check(self, inventory: Inventory, plan: Plan, **sweeping: Any) -> RunState:
+        """Run a plan that changes nothing; raises what its judges refuse. `swept` gets the rest."""
         journal = Journal(None)
         with closing(journal), closing(self.transport(inventory)) as transport:
             begin(journal, plan, run="check", runbook=plan.runbook, inventory=str(inventory.path))
-            with self._engine(transport, plan, journal) as engine:
+            looked = swept(transport, plan, journal, **{"remove": False, **sweeping})
+            with looked, self._engine(transport, plan, journal) as engine:
                 return engine.run()
 
     @contextmanager

@@ -147,3 +147,9 @@ def stop_on_signals(stop: threading.Event) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, first)
+
+
+def tidy_on_signals() -> None:
+    """SIGTERM and a closed terminal end a command as Ctrl-C does: it removes what it made."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)

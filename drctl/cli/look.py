@@ -12,6 +12,7 @@ from drctl.cli.common import (
     Options,
     inventory_option,
     output_option,
+    tidy_on_signals,
     yes_option,
 )
 from drctl.console import print_json, print_table, print_text, tell
@@ -100,10 +101,15 @@ def status(options: Options, inventory: Path) -> None:
 @output_option
 @click.pass_obj
 def backup(options: Options, inventory: Path, folder: Path) -> None:
-    """Save a snapshot on one healthy member, verify it there and here, name it last."""
+    """Save a snapshot on one healthy member, verify it there and here, name it last.
+
+    What a killed backup left, on a node or in that folder, is removed first."""
     from drctl.backup import take_backup
 
+    tidy_on_signals()
     made = take_backup(options.app(), load_inventory(inventory), folder)
+    for warning in made["warnings"]:
+        tell(f"warning: {warning}")
     if options.json:
         print_json(made)
     else:

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("ssh", "report"),
     ("console", "rundata", "learning", "evidence", "questions", "releasing", "undoing"),
-    ("lab",),
+    ("lab", "leftovers"),
     ("app",),
     ("backup", "adopting", "cleaning"),
     ("cli", "__main__"),

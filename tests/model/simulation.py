@@ -94,6 +94,7 @@ class SimulatedCluster(FakeTransport):
             "kube/health": self._health,
             "kube/settings": self._settings,
             "kube/secrets": lambda _h, _s, _e: "secrets_status=not asked\n",
+            "backup/sweep": lambda _h, _s, _e: "",
             "job/claim": self._claim,
             "job/start": self._start,
             "job/wait": self._wait,
