@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,6 +15,7 @@ from drctl import __version__, etcd, kube
 from drctl.console import Watch
 from drctl.engine import Engine
 from drctl.errors import Refused, UsageError
+from drctl.hidden import HidingTransport, Secrets, hider
 from drctl.inventory import Inventory, load_inventory
 from drctl.jobs import Jobs
 from drctl.journal import Journal
@@ -45,9 +44,10 @@ from drctl.rundata import (
     tool_facts,
 )
 from drctl.runstate import RunState, fold
+from drctl.sealing import sealed, sealed_anew
 from drctl.session import Session
 from drctl.ssh import SshTransport
-from drctl.store import Store
+from drctl.store import Store, operator
 from drctl.transport import Transport
 from drctl.undoing import clean_plan, rollback_plan
 from drctl.verdict import Judge
@@ -61,11 +61,6 @@ def connect(inventory: Inventory) -> Transport:
     return SshTransport(inventory.hosts, known_hosts=inventory.known_hosts)
 
 
-def operator() -> str:
-    """user@machine, for locks and journals."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
 @dataclass(frozen=True)
 class App:
     """What is the same for all commands of one invocation."""
@@ -73,6 +68,7 @@ class App:
     state_dir: Path
     ask: Ask
     quiet: bool = False
+    secrets: Secrets = field(default_factory=Secrets)
     transport: Callable[[Inventory], Transport] = connect
     parallel: int = 8
     sleep: Callable[[float], None] = time.sleep
@@ -156,6 +152,7 @@ class App:
         book = load_runbook(runbook)
         if runbook not in shipped_runbooks():
             runbook = str(Path(runbook).absolute())  # a resume may be typed in another folder
+        options = sealed(self.store, self.secrets, options)
         plan = self.plan(inventory, book, snapshot=facts, options=options)
         run = new_run_id()
         journal = self.store.create(inventory.cluster, run)
@@ -200,7 +197,8 @@ class App:
         if facts:
             facts = {**facts, **snapshot_now(state, snapshot)}
         book = load_runbook(state.runbook)
-        options = {**state.plan["options"], "accept_drift": list(accept_drift)}
+        again = sealed_anew(self.store, self.secrets, state)
+        options = {**again, "accept_drift": [*accept_drift]}
         prepare = prepare_facts_again(inventory, book, state)
         plan = self.plan(inventory, book, snapshot=facts, options=options, prepare=prepare)
         accept_or_refuse(journal, state, plan, accept_drift)
@@ -244,7 +242,7 @@ class App:
                 closing(self.store.open(inventory.cluster, chosen)) as journal,
                 explained(lambda: fold(journal.events)),
             ):
-                forward = self.forward_plan(inventory, fold(journal.events))
+                forward = self.forward_plan(inventory, fold(journal.events), **options)
                 with closing(self.transport(inventory)) as transport:
                     give_back(self.store, inventory, transport, operator(), but=chosen)
                     without = options.get("without", ())
@@ -270,16 +268,16 @@ class App:
             )
         return latest.run
 
-    def forward_plan(self, inventory: Inventory, state: RunState) -> Plan:
+    def forward_plan(self, inventory: Inventory, state: RunState, **options: Any) -> Plan:
         """The plan that is to be taken back; raises Drifted where it is no longer the same."""
         if state.state == "rolled-back" and not state.left_out:
             raise UsageError(f"run {state.run} is rolled back already")
         facts, prepare = (state.plan["facts"].get(name) for name in ("snapshot", "prepare"))
         book = load_runbook(state.runbook)
-        options = state.plan["options"]
-        prepare = prepare or {}
-        forward = self.plan(inventory, book, snapshot=facts, options=options, prepare=prepare)
-        if changed := drift(state.plan["meaning"], forward.meaning):
+        recorded = sealed_anew(self.store, self.secrets, state, undo=True)
+        known = {"snapshot": facts, "prepare": prepare or {}}
+        forward = self.plan(inventory, book, options=recorded, **known)
+        if changed := drift(state.plan["meaning"], forward.meaning, options["accept_drift"]):
             raise drifted(state.run, changed, "a rollback needs the run's inventory and runbook")
         return forward
 
@@ -317,6 +315,7 @@ class App:
     def _engine(self, transport: Transport, plan: Plan, journal: Journal) -> Iterator[Engine]:
         state = fold(journal.events)
         watch = Watch(plan, quiet=self.quiet)
+        transport = HidingTransport(transport, hider(self.secrets.given))
         journal.subscribe(watch)
         jobs = Jobs(
             transport,
@@ -346,6 +345,7 @@ class App:
                 listener=watch,
                 stop=self.stop,
                 parallel=self.parallel,
+                secrets=self.secrets.given,
                 sleep=self.sleep,
             )
             yield Engine(session, JUDGES, confirm)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drctl.answer import Answer, parse
-from drctl.app import App, operator
+from drctl.app import App
 from drctl.console import tell
 from drctl.errors import DrctlError, Refused, StepFailed
 from drctl.etcd.sidecar import write_sidecar
@@ -21,6 +21,7 @@ from drctl.leftovers import BACKUP_SECONDS, HELD_SECONDS, clear, workplace
 from drctl.planner import host_context
 from drctl.render import render_script
 from drctl.runbook import load_runbook
+from drctl.store import operator
 from drctl.transport import Transport
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -73,7 +73,7 @@ class Watch:
 
     def say(self, text: str, style: str = "") -> None:
         if not self._quiet:
-            self.console.print(Text(printable(text), style=style), soft_wrap=True)
+            self.console.print(Text(_shown(text), style=style), soft_wrap=True)
 
     def __call__(self, event: Event) -> None:
         with self._lock:
@@ -146,15 +146,29 @@ class Watch:
                 self._rows[host] = (f"{step.title}: {why}", since)
 
 
+_hiding: list[Callable[[str], str]] = []
+
+
+def keep_out(hide: Callable[[str], str]) -> None:
+    """From here on every text goes through `hide` on its way to the terminal."""
+    _hiding.append(hide)
+
+
+def _shown(text: str) -> str:
+    for hide in _hiding:
+        text = hide(text)
+    return printable(text)
+
+
 def tell(text: str) -> None:
     """For the person at the terminal, on stderr; a line of its own."""
-    sys.stderr.write(printable(text) + "\n")
+    sys.stderr.write(_shown(text) + "\n")
     sys.stderr.flush()
 
 
 def print_text(text: str, end: str = "\n") -> None:
     """What was asked for, on stdout."""
-    sys.stdout.write(printable(text) + end)
+    sys.stdout.write(_shown(text) + end)
     sys.stdout.flush()
 
 
@@ -181,4 +195,4 @@ def indented(text: str, columns: int) -> str:
 
 def _cell(text: str, style: str = "") -> Text:
     """One line, and no markup."""
-    return Text(one_line(text), style=style)
+    return Text(one_line(_shown(text)), style=style)

@@ -16,6 +16,7 @@ import click
 from drctl.app import App, Ask
 from drctl.console import tell
 from drctl.errors import Aborted, UsageError
+from drctl.hidden import Secrets
 from drctl.printable import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,12 +33,13 @@ class Options:
     state_dir: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def app(self, *, yes: bool = False, meant: str = "") -> App:
+    def app(self, *, yes: bool = False, meant: str = "", secrets: Secrets | None = None) -> App:
         """`meant` is the option that goes beyond --yes, for the journal."""
         return App(
             state_dir=self.state_dir or default_state_dir(),
             ask=agree(f"--yes {meant}".rstrip()) if yes else ask,
             quiet=self.json,
+            secrets=secrets or Secrets(),
             stop=self.stop,
         )
 
@@ -127,6 +129,12 @@ def ask(text: str, words: str) -> str | None:
 def confirmed(question: str) -> bool:
     """Whether the operator says yes to `question`."""
     return click.confirm(printable(question), err=True)
+
+
+def hidden_answer(question: str) -> str:
+    """What the operator types, which the terminal does not show."""
+    typed: str = click.prompt(printable(question), hide_input=True, err=True)
+    return typed
 
 
 def can_ask() -> bool:

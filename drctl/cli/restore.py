@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from drctl.app import App
 from drctl.cleaning import clean as remove_old_data
 from drctl.cli.common import (
     FILE,
@@ -18,6 +19,7 @@ from drctl.cli.common import (
     stop_on_signals,
     yes_option,
 )
+from drctl.cli.secret import WAYS, read_secrets, secret_option
 from drctl.console import print_json, print_text, tell
 from drctl.errors import UsageError
 from drctl.inventory import load_inventory
@@ -26,6 +28,13 @@ from drctl.report import hand_over, plan_document, plan_text, run_document, take
 from drctl.runbook import load_runbook
 from drctl.rundata import snapshot_facts
 
+var_option = click.option(
+    "--var",
+    "variables",
+    multiple=True,
+    metavar="K=V",
+    help="A value for the runbook, which everybody may see: it stands in every record.",
+)
 RESUME_HELP = "Go on with an unfinished run (default: the cluster's latest)."
 
 
@@ -40,7 +49,8 @@ RESUME_HELP = "Go on with an unfinished run (default: the cluster's latest)."
 @click.option("--accept-drift", multiple=True, metavar="FIELD", help="With --resume: may differ.")
 @click.option("--abandon", multiple=True, metavar="HOST", help="Go on without this lost host.")
 @click.option("--replace-healthy", is_flag=True, help="Replace a cluster that still has a quorum.")
-@click.option("--var", "variables", multiple=True, metavar="K=V", help="A value for the runbook.")
+@var_option
+@secret_option
 @yes_option
 @state_dir_option
 @output_option
@@ -58,6 +68,7 @@ def restore(
     replace_healthy: bool,
     abandon: tuple[str, ...],
     variables: tuple[str, ...],
+    secret: tuple[str, ...],
     yes: bool,
 ) -> None:
     """Restore one snapshot on every member, by the documented eight steps."""
@@ -72,18 +83,19 @@ def restore(
     if resume is None and snapshot is None:
         raise UsageError("which snapshot?", hint="add --snapshot FILE")
     chosen = runbook or ("restore-staged" if staged else "restore")
-    asked = {"replace_healthy": replace_healthy, "vars": parse_vars(variables)}
+    asked: dict[str, Any] = {"replace_healthy": replace_healthy, "vars": parse_vars(variables)}
     if abandon and resume is not None:
         raise UsageError(
             "--abandon is part of a new run", hint="a resume goes on without the same hosts"
         )
     if abandon:
         asked["abandon"] = list(abandon)
+    app = options.app(yes=yes, secrets=read_secrets(secret, tuple(asked["vars"])))
     if dry_run:
-        rehearse(options, inventory, chosen, snapshot, asked, offline=offline)
+        rehearse(options, app, inventory, chosen, snapshot, asked, offline=offline)
         return
     stop_on_signals(options.stop)
-    plan, state = options.app(yes=yes).restore(
+    plan, state = app.restore(
         inventory, chosen, snapshot, resume=resume, options=asked, accept_drift=accept_drift
     )
     finish(options, plan, state)
@@ -95,7 +107,8 @@ def restore(
 @click.option("--snapshot", type=FILE, help="The file of `upload: snapshot` steps.")
 @click.option("--dry-run", is_flag=True, help="Print what would run; change nothing on any node.")
 @click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help=RESUME_HELP)
-@click.option("--var", "variables", multiple=True, metavar="K=V", help="A value for the runbook.")
+@var_option
+@secret_option
 @yes_option
 @state_dir_option
 @output_option
@@ -108,19 +121,19 @@ def run(
     dry_run: bool,
     resume: str | None,
     variables: tuple[str, ...],
+    secret: tuple[str, ...],
     yes: bool,
 ) -> None:
     """Run a runbook of your own (a file) or a shipped one (its name)."""
-    asked = {"vars": parse_vars(variables)}
+    asked: dict[str, Any] = {"vars": parse_vars(variables)}
     if dry_run and resume is not None:
         raise UsageError("--dry-run shows a new run", hint="drctl runs show says what is left")
+    app = options.app(yes=yes, secrets=read_secrets(secret, tuple(asked["vars"])))
     if dry_run:
-        rehearse(options, inventory, runbook, snapshot, asked, offline=False)
+        rehearse(options, app, inventory, runbook, snapshot, asked, offline=False)
         return
     stop_on_signals(options.stop)
-    plan, state = options.app(yes=yes).restore(
-        inventory, runbook, snapshot, resume=resume, options=asked
-    )
+    plan, state = app.restore(inventory, runbook, snapshot, resume=resume, options=asked)
     finish(options, plan, state)
 
 
@@ -128,8 +141,14 @@ def run(
 @click.argument("run", required=False)
 @inventory_option
 @click.option("--lose-writes", is_flag=True, help="Lose what was written since, as it was counted.")
-@click.option("--accept-drift", multiple=True, metavar="FIELD", help="machine_id.HOST may differ.")
+@click.option(
+    "--accept-drift",
+    multiple=True,
+    metavar="FIELD",
+    help="machine_id.HOST or secret.NAME may differ.",
+)
 @click.option("--without", multiple=True, metavar="HOST", help="Leave this host as it is.")
+@secret_option
 @yes_option
 @state_dir_option
 @output_option
@@ -141,6 +160,7 @@ def rollback(
     lose_writes: bool,
     accept_drift: tuple[str, ...],
     without: tuple[str, ...],
+    secret: tuple[str, ...],
     yes: bool,
 ) -> None:
     """Take a run back: the old data and services, as they were before it.
@@ -149,13 +169,15 @@ def rollback(
     that host is mended. Where Kubernetes has written to the restored cluster it says by count what
     would be lost, and asks. --yes does not answer that: it may have been typed by who knew of no
     loss."""
-    if other := [name for name in accept_drift if not name.startswith("machine_id.")]:
+    if other := [name for name in accept_drift if not name.startswith(("machine_id.", "secret."))]:
         raise UsageError(
             f"a rollback cannot accept {', '.join(other)}",
-            hint="give it the run's own inventory and runbook; machine_id.HOST may be accepted",
+            hint="give it the run's own inventory and runbook; machine_id.HOST and secret.NAME may "
+            "be accepted",
         )
     stop_on_signals(options.stop)
-    app = options.app(yes=yes, meant="--lose-writes" if lose_writes else "")
+    meant = "--lose-writes" if lose_writes else ""
+    app = options.app(yes=yes, meant=meant, secrets=read_secrets(secret))
     asked = not yes and can_ask()
     lose = lose_writes or asked
     _, state = app.rollback(
@@ -193,13 +215,14 @@ def parse_vars(pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise UsageError(f"--var {pair!r} is not K=V")
+            raise UsageError(f"--var {pair!r} is not K=V", hint=f"for a secret: {WAYS}")
         values[name] = value
     return values
 
 
 def rehearse(
     options: Options,
+    app: App,
     inventory_path: Path,
     runbook: str,
     snapshot: Path | None,
@@ -208,8 +231,8 @@ def rehearse(
     offline: bool,
 ) -> None:
     """Print the plan; unless offline, run its checks too and end as they would end the run."""
-    app = options.app()
     inventory = load_inventory(inventory_path)
+    asked = {**asked, "secrets": dict.fromkeys(app.secrets.given, "given")}
     facts = snapshot_facts(snapshot) if snapshot else None
     plan = app.plan(inventory, load_runbook(runbook), snapshot=facts, options=asked)
     if options.json:

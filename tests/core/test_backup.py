@@ -28,6 +28,7 @@ def to(bench: Bench) -> Path:
         target.write_bytes(bench.snapshot.read_bytes())
 
     sha256 = hashlib.sha256(bench.snapshot.read_bytes()).hexdigest()
+
     def save(_host: str, _script: object, env: Mapping[str, str]) -> str:
         file = f"{env['DRCTL_WORK']}/backup/{env['DRCTL_RUN']}/snapshot.db"
         return f"file={file}\nsize=1\nsha256={sha256}\n"

@@ -342,7 +342,8 @@ class SimulatedCluster(FakeTransport):
             return self._held(node)
         body = env["DRCTL_BODY"]
         note_start(node, env)
-        self.acts[env["DRCTL_ACTION"]](node, Script(env["DRCTL_ACTION"], body), _assignments(body))
+        known = _assignments(body) | _assignments(env["DRCTL_SECRETS"])
+        self.acts[env["DRCTL_ACTION"]](node, Script(env["DRCTL_ACTION"], body), known)
         node.jobs[job] = 0
         return CommandResult(0, "done 0\n")
 
