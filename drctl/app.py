@@ -22,7 +22,6 @@ from drctl.journal import Journal
 from drctl.learning import PlanOf, began, learn
 from drctl.leftovers import swept
 from drctl.plan import Plan, PlannedStep, drift
-from drctl.planner import Planner
 from drctl.questions import question
 from drctl.releasing import give_back
 from drctl.runbook import Runbook, load_runbook, shipped_runbooks
@@ -33,6 +32,7 @@ from drctl.rundata import (
     explained,
     manifest,
     new_run_id,
+    planner,
     prepare_facts,
     prepare_facts_again,
     record,
@@ -41,7 +41,6 @@ from drctl.rundata import (
     refuse_unless_resumable,
     snapshot_facts,
     snapshot_now,
-    tool_facts,
 )
 from drctl.runstate import RunState, fold
 from drctl.sealing import sealed, sealed_anew
@@ -92,26 +91,7 @@ class App:
         """`prepare` are the facts of what is to be installed; by default they are read anew."""
         if prepare is None:
             prepare = prepare_facts(inventory, runbook)
-        return self.planner(inventory, snapshot, options or {}, prepare).plan(runbook)
-
-    @staticmethod
-    def planner(
-        inventory: Inventory,
-        snapshot: Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-        prepare: Mapping[str, Any],
-    ) -> Planner:
-        facts = {"snapshot": snapshot, "prepare": prepare}
-        return Planner(
-            inventory=inventory.without(options.get("abandon", ())),
-            facts={
-                **{name: dict(known) for name, known in facts.items() if known},
-                **tool_facts(inventory),
-            },
-            options=options,
-            source=snapshot["path"] if snapshot else None,
-            judges=frozenset(JUDGES),
-        )
+        return planner(inventory, snapshot, options or {}, prepare, JUDGES).plan(runbook)
 
     # -- runs that change something ---------------------------------------------------------
 
@@ -223,10 +203,10 @@ class App:
 
         def plan(direction: str, state: RunState) -> Plan:
             facts, prepare = (forward.facts.get(name) for name in ("snapshot", "prepare"))
-            planner = self.planner(inventory, facts, forward.options, prepare or {})
+            again = planner(inventory, facts, forward.options, prepare or {}, JUDGES)
             if direction == "clean":
-                return clean_plan(planner, state)
-            return rollback_plan(planner, forward, state, **options)
+                return clean_plan(again, state)
+            return rollback_plan(again, forward, state, **options)
 
         return plan
 

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +23,7 @@ from drctl.errors import DrctlError, StepFailed
 from drctl.journal import Journal
 from drctl.plan import Plan
 from drctl.render import render_script
-from drctl.runstate import RunState, fold
+from drctl.runstate import Event
 from drctl.transport import Transport
 
 SWEEP_SECONDS = 30.0
@@ -50,7 +50,7 @@ def swept(
     dead is not waited for once more."""
 
     def tell_all() -> None:
-        hosts = {host: plan.work_dirs[host] for host in _answering(fold(journal.events))}
+        hosts = {host: plan.work_dirs[host] for host in _answering(journal.events)}
         for line in sweep(transport, hosts, gone=gone, remove=remove):
             tell(line)
 
@@ -62,9 +62,15 @@ def swept(
     tell_all()
 
 
-def _answering(state: RunState) -> set[str]:
-    done = {host for (_, host), known in state.hosts.items() if known.state == "done"}
-    return done - state.unreached.keys()
+def _answering(events: Sequence[Event]) -> set[str]:
+    """The hosts that answered in the last session."""
+    hosts: dict[str, bool] = {}
+    for event in reversed(events):
+        if event.kind == "session":
+            break
+        if event.kind == "result":
+            hosts.setdefault(event.body["host"], event.body["state"] == "done")
+    return {host for host, answered in hosts.items() if answered}
 
 
 def sweep(
