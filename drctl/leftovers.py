@@ -133,11 +133,12 @@ def workplace(folder: Path) -> Iterator[tuple[str, Path]]:
     place = folder / f".drctl-{name}.part"
     try:
         place.mkdir(mode=0o700)
-        lock = os.open(place / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        lock = os.open(place / "lock.new", os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (place / "lock.new").rename(place / "lock")  # held before anybody can find it
     except OSError as error:
         raise StepFailed(f"{place} cannot be made here: {error.strerror}") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield f"backup-{name}", place / "snapshot.db"
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -158,6 +158,8 @@ def stop_on_signals(stop: threading.Event) -> None:
 
 
 def tidy_on_signals() -> None:
-    """SIGTERM and a closed terminal end a command as Ctrl-C does: it removes what it made."""
+    """SIGTERM and a closed terminal end a command as Ctrl-C does: it removes what it made. Under
+    nohup a closed terminal ends nothing."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)

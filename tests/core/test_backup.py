@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import signal
 import stat
 import time
 from collections.abc import Callable, Mapping
@@ -132,6 +133,21 @@ def test_a_host_that_is_gone_is_not_asked_once_more(bench: Bench) -> None:
     bench.drctl("status", "--inventory", bench.inventory)
     swept = {host for host, script in bench.rig.calls if script == "backup/sweep"}
     assert swept and "m2" not in swept
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_backup_that_is_ended_tidies_up(bench: Bench, to: Path, number: signal.Signals) -> None:
+    removed: list[str] = []
+
+    def save(*_: object) -> str:
+        signal.raise_signal(number)
+        return ""
+
+    bench.rig.handlers["backup/save"] = save
+    bench.rig.handlers["backup/remove"] = lambda h, _s, _e: removed.append(h) or ""  # type: ignore[func-returns-value]  # both, in one line
+    assert backup(bench, to).exit == 10
+    assert len(removed) == 1
+    assert names(to) == set()
 
 
 # -- here ---------------------------------------------------------------------------------------

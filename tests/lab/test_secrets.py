@@ -296,7 +296,7 @@ def test_practice_does_not_spread_the_operators_own_secrets(
     practise(story, tmp_path, etcd_dir)
     assert every_command() & PRACTICE <= story.played, "a command that nobody watches"
     left = [tmp_path / "page.html", *files_below(tmp_path / "state")]
-    assert any(path.name == "journal.sqlite" for path in left)
+    assert any("drills" in path.parts for path in left)
     for name, secret in canaries.items():
         assert not any(secret in text for text in story.said), f"{name} was printed"
         assert [p for p in left if secret.encode() in p.read_bytes()] == [], name
