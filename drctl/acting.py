@@ -33,6 +33,7 @@ from drctl.session import Session
 from drctl.transport import CommandResult
 
 SENT = "DRCTL_SENT"  # the folder on the node below which lies what was sent for a script
+SECRET = "secret "  # such a variable's source begins so
 OBSERVE_SECONDS = 120.0  # looking is quick; a peer that froze must not hold a run for hours
 
 
@@ -89,6 +90,7 @@ class Acting:
                 job_id(step.id, attempt),
                 task.act,
                 {SENT: self._session.jobs.own_folder(host), **self._env(step, host, task)},
+                secrets=self._secrets(task),
                 step=step.id,
                 seen=json.dumps(seen),
                 deadline=step.deadline,
@@ -181,7 +183,7 @@ class Acting:
     ) -> CommandResult:
         assert task.observe is not None
         base = self._session.jobs.base_env(host)
-        env = {**base, **more, **self._env(step, host, task)}
+        env = {**base, **more, **self._env(step, host, task), **self._secrets(task)}
         deadline = min(step.deadline, OBSERVE_SECONDS)
         return self._session.transport.run(host, task.observe, env, deadline=deadline)
 
@@ -209,6 +211,15 @@ class Acting:
         return {
             variable: self._lookup(source, task.seen_of or step.id, host)
             for variable, source in task.env.items()
+            if not source.startswith(SECRET)
+        }
+
+    def _secrets(self, task: Task) -> dict[str, str]:
+        """Those that the task's scripts use, by variable."""
+        return {
+            variable: self._session.secrets[source.removeprefix(SECRET)]
+            for variable, source in task.env.items()
+            if source.startswith(SECRET)
         }
 
     def _lookup(self, source: str, step_id: str, host: str) -> str:

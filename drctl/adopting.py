@@ -17,7 +17,7 @@ from drctl.agreement import (
     refuse_other_owners,
     sign_of_life,
 )
-from drctl.app import App, operator
+from drctl.app import App
 from drctl.comparing import compare, is_anothers
 from drctl.errors import HostUnavailable, InvalidInput, LockHeld, Refused
 from drctl.etcd.snapshot import inspect_snapshot
@@ -39,6 +39,7 @@ from drctl.records import (
 from drctl.runbook import load_runbook, shipped_runbooks
 from drctl.rundata import begin_adopted, drifted, without_sources
 from drctl.runstate import RunState, fold
+from drctl.store import operator
 from drctl.transport import Transport
 
 LIVING_SECONDS = 60.0

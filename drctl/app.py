@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +16,13 @@ from drctl.comparing import refuse_if_followed
 from drctl.console import Watch
 from drctl.engine import Engine
 from drctl.errors import UsageError
+from drctl.hidden import HidingTransport, Secrets, hider
 from drctl.inventory import Inventory, load_inventory
 from drctl.jobs import Jobs
 from drctl.journal import Journal
 from drctl.learning import PlanOf, began, learn
+from drctl.leftovers import swept
 from drctl.plan import Plan, PlannedStep, drift
-from drctl.planner import Planner
 from drctl.questions import question
 from drctl.releasing import give_back
 from drctl.runbook import Runbook, load_runbook, shipped_runbooks
@@ -34,6 +33,7 @@ from drctl.rundata import (
     explained,
     manifest,
     new_run_id,
+    planner,
     prepare_facts,
     prepare_facts_again,
     record,
@@ -42,12 +42,12 @@ from drctl.rundata import (
     refuse_unless_returnable,
     snapshot_facts,
     snapshot_now,
-    tool_facts,
 )
 from drctl.runstate import RunState, fold
+from drctl.sealing import sealed, sealed_anew
 from drctl.session import Session
 from drctl.ssh import SshTransport
-from drctl.store import Store
+from drctl.store import Store, operator
 from drctl.transport import Transport
 from drctl.undoing import clean_plan, rollback_plan
 from drctl.verdict import Judge
@@ -61,11 +61,6 @@ def connect(inventory: Inventory) -> Transport:
     return SshTransport(inventory.hosts, known_hosts=inventory.known_hosts)
 
 
-def operator() -> str:
-    """user@machine, for locks and journals."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
 @dataclass(frozen=True)
 class App:
     """What is the same for all commands of one invocation."""
@@ -73,6 +68,7 @@ class App:
     state_dir: Path
     ask: Ask
     quiet: bool = False
+    secrets: Secrets = field(default_factory=Secrets)
     transport: Callable[[Inventory], Transport] = connect
     parallel: int = 8
     sleep: Callable[[float], None] = time.sleep
@@ -96,26 +92,7 @@ class App:
         """`prepare` are the facts of what is to be installed; by default they are read anew."""
         if prepare is None:
             prepare = prepare_facts(inventory, runbook)
-        return self.planner(inventory, snapshot, options or {}, prepare).plan(runbook)
-
-    @staticmethod
-    def planner(
-        inventory: Inventory,
-        snapshot: Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-        prepare: Mapping[str, Any],
-    ) -> Planner:
-        facts = {"snapshot": snapshot, "prepare": prepare}
-        return Planner(
-            inventory=inventory.without(options.get("abandon", ())),
-            facts={
-                **{name: dict(known) for name, known in facts.items() if known},
-                **tool_facts(inventory),
-            },
-            options=options,
-            source=snapshot["path"] if snapshot else None,
-            judges=frozenset(JUDGES),
-        )
+        return planner(inventory, snapshot, options or {}, prepare, JUDGES).plan(runbook)
 
     # -- runs that change something ---------------------------------------------------------
 
@@ -157,6 +134,7 @@ class App:
         book = load_runbook(runbook)
         if runbook not in shipped_runbooks():
             runbook = str(Path(runbook).absolute())  # a resume may be typed in another folder
+        options = sealed(self.store, self.secrets, options)
         plan = self.plan(inventory, book, snapshot=facts, options=options)
         run = new_run_id()
         journal = self.store.create(inventory.cluster, run)
@@ -201,7 +179,8 @@ class App:
         if facts:
             facts = {**facts, **snapshot_now(state, snapshot)}
         book = load_runbook(state.runbook)
-        options = {**state.plan["options"], "accept_drift": list(accept_drift)}
+        again = sealed_anew(self.store, self.secrets, state)
+        options = {**again, "accept_drift": [*accept_drift]}
         prepare = prepare_facts_again(inventory, book, state)
         plan = self.plan(inventory, book, snapshot=facts, options=options, prepare=prepare)
         accept_or_refuse(journal, state, plan, accept_drift)
@@ -220,10 +199,10 @@ class App:
 
         def plan(direction: str, state: RunState) -> Plan:
             facts, prepare = (forward.facts.get(name) for name in ("snapshot", "prepare"))
-            planner = self.planner(inventory, facts, forward.options, prepare or {})
+            again = planner(inventory, facts, forward.options, prepare or {}, JUDGES)
             if direction == "clean":
-                return clean_plan(planner, state)
-            return rollback_plan(planner, forward, state, **options)
+                return clean_plan(again, state)
+            return rollback_plan(again, forward, state, **options)
 
         return plan
 
@@ -239,7 +218,7 @@ class App:
                 closing(self.store.open(inventory.cluster, chosen)) as journal,
                 explained(lambda: fold(journal.events)),
             ):
-                forward = self.forward_plan(inventory, fold(journal.events))
+                forward = self.forward_plan(inventory, fold(journal.events), **options)
                 with closing(self.transport(inventory)) as transport:
                     give_back(self.store, inventory, transport, operator(), but=chosen)
                     self.learn(transport, inventory, journal, forward, **options)
@@ -260,16 +239,16 @@ class App:
             raise UsageError(nothing, hint="drctl runs list")
         return latest.run
 
-    def forward_plan(self, inventory: Inventory, state: RunState) -> Plan:
+    def forward_plan(self, inventory: Inventory, state: RunState, **options: Any) -> Plan:
         """The plan that is to be taken back; raises Drifted where it is no longer the same."""
         if state.state == "rolled-back" and not state.left_out:
             raise UsageError(f"run {state.run} is rolled back already", hint="drctl runs list")
         facts, prepare = (state.plan["facts"].get(name) for name in ("snapshot", "prepare"))
         book = load_runbook(state.runbook)
-        options = state.plan["options"]
-        prepare = prepare or {}
-        forward = self.plan(inventory, book, snapshot=facts, options=options, prepare=prepare)
-        if changed := drift(state.plan["meaning"], forward.meaning):
+        recorded = sealed_anew(self.store, self.secrets, state, undo=True)
+        known = {"snapshot": facts, "prepare": prepare or {}}
+        forward = self.plan(inventory, book, options=recorded, **known)
+        if changed := drift(state.plan["meaning"], forward.meaning, options["accept_drift"]):
             raise drifted(state.run, changed, "a rollback needs the run's inventory and runbook")
         return forward
 
@@ -289,23 +268,25 @@ class App:
             steps=plan.outline(),
             **({"without": list(without)} if (without := plan.options.get("without")) else {}),
         )
-        with self._engine(transport, plan, journal) as engine:
+        with swept(transport, plan, journal), self._engine(transport, plan, journal) as engine:
             return engine.run(done=done)
 
     # -- checks: plans of gathers only, journalled in memory ---------------------------------
 
-    def check(self, inventory: Inventory, plan: Plan) -> RunState:
-        """Run a plan that changes nothing; raises what its judges refuse."""
+    def check(self, inventory: Inventory, plan: Plan, **sweeping: Any) -> RunState:
+        """Run a plan that changes nothing; raises what its judges refuse. `swept` gets the rest."""
         journal = Journal(None)
         with closing(journal), closing(self.transport(inventory)) as transport:
             begin(journal, plan, run="check", runbook=plan.runbook, inventory=str(inventory.path))
-            with self._engine(transport, plan, journal) as engine:
+            looked = swept(transport, plan, journal, **{"remove": False, **sweeping})
+            with looked, self._engine(transport, plan, journal) as engine:
                 return engine.run()
 
     @contextmanager
     def _engine(self, transport: Transport, plan: Plan, journal: Journal) -> Iterator[Engine]:
         state = fold(journal.events)
         watch = Watch(plan, quiet=self.quiet)
+        transport = HidingTransport(transport, hider(self.secrets.given))
         journal.subscribe(watch)
         jobs = Jobs(
             transport,
@@ -338,6 +319,7 @@ class App:
                 listener=watch,
                 stop=self.stop,
                 parallel=self.parallel,
+                secrets=self.secrets.given,
                 sleep=self.sleep,
             )
             yield Engine(session, JUDGES, confirm)

@@ -4,32 +4,39 @@ verified here, and given its name last."""
 from __future__ import annotations
 
 import os
-import secrets
+from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from drctl.answer import Answer, parse
 from drctl.app import App
-from drctl.errors import Refused, StepFailed
+from drctl.console import tell
+from drctl.errors import DrctlError, Refused, StepFailed
 from drctl.etcd.sidecar import write_sidecar
 from drctl.etcd.snapshot import inspect_snapshot, sidecar_of
 from drctl.inventory import Inventory
+from drctl.leftovers import BACKUP_SECONDS, HELD_SECONDS, clear, workplace
 from drctl.planner import host_context
 from drctl.render import render_script
 from drctl.runbook import load_runbook
+from drctl.store import operator
 from drctl.transport import Transport
-
-SAVE_SECONDS = 900.0
 
 
 def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
-    """Back up into `folder` (made 0700 if absent); returns path, size, sha256 and revision.
+    """Back up into `folder` (made 0700 if absent); returns path, size, sha256, revision, and what
+    there is to say.
 
     Raises Refused when no member is healthy, StepFailed or InvalidInput when a verification of
     the saved file fails; nothing with the name of a snapshot is left behind then.
     """
-    status = app.check(inventory, app.plan(inventory, load_runbook("status"))).values
+    gone, said = clear(folder)
+    for line in said:
+        tell(line)
+    plan = app.plan(inventory, load_runbook("status"))
+    status = app.check(inventory, plan, remove=True, gone=gone).values
     healthy = [m for m in status["members"] if m["healthy"]]
     if not healthy:
         raise Refused("no healthy member to back up", hint=f"drctl status -i {inventory.path}")
@@ -37,10 +44,11 @@ def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
     member = next(m for m in inventory.members if m.name == chosen["name"])
     taken_at = datetime.now(UTC)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = folder / f".drctl-{secrets.token_hex(4)}.part"
-    transport = app.transport(inventory)
-    try:
-        saved = _save_and_fetch(transport, inventory, member.host, part)
+    with (
+        workplace(folder) as (run, part),
+        closing(app.transport(inventory)) as transport,
+    ):
+        saved, warnings = _save_and_fetch(transport, inventory, member.host, run, part)
         found = inspect_snapshot(part)
         there = saved.hexadecimal("sha256", 64)
         if found.sha256 != there:
@@ -60,9 +68,6 @@ def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
         write_sidecar(target, sidecar)  # first: a snapshot with its name has its sidecar
         part.rename(target)
         _sync_folder(folder)
-    finally:
-        part.unlink(missing_ok=True)
-        transport.close()
     return {
         "path": str(target),
         "size": found.size,
@@ -70,15 +75,24 @@ def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
         "revision": found.revision,
         "host": member.host,
         "taken_at": taken_at.isoformat(),
+        "warnings": warnings,
     }
 
 
-def _save_and_fetch(transport: Transport, inventory: Inventory, host: str, part: Path) -> Answer:
-    run = f"backup-{secrets.token_hex(4)}"
-    env = {"DRCTL_RUN": run, "DRCTL_WORK": inventory.hosts[host].work_dir, "DRCTL_HOST": host}
-    save = render_script("backup/save", None, **host_context(inventory, host))
+def _save_and_fetch(
+    transport: Transport, inventory: Inventory, host: str, run: str, part: Path
+) -> tuple[Answer, list[str]]:
+    """(what the node said of the file that `part` is a copy of, what went wrong all the same)."""
+    env = {
+        "DRCTL_RUN": run,
+        "DRCTL_WORK": inventory.hosts[host].work_dir,
+        "DRCTL_HOST": host,
+        "DRCTL_WHO": operator(),
+    }
+    context = host_context(inventory, host)
+    save = render_script("backup/save", None, held_seconds=HELD_SECONDS, **context)
     try:
-        result = transport.run(host, save, env, deadline=SAVE_SECONDS)
+        result = transport.run(host, save, env, deadline=BACKUP_SECONDS)
         if not result.ok:
             raise StepFailed(
                 f"the snapshot could not be saved: {result.stderr.strip()[-500:]}",
@@ -87,10 +101,25 @@ def _save_and_fetch(transport: Transport, inventory: Inventory, host: str, part:
             )
         saved = parse(result.stdout, host)
         file = saved.one_of("file", f"{env['DRCTL_WORK']}/backup/{run}/snapshot.db")
-        transport.download(host, file, part, deadline=SAVE_SECONDS)
-    finally:
-        transport.run(host, render_script("backup/remove"), env, deadline=60.0)
-    return saved
+        transport.download(host, file, part, deadline=BACKUP_SECONDS)
+    except BaseException as error:
+        left = _remove(transport, host, env)
+        if left and isinstance(error, DrctlError):
+            error.message = "\n".join([error.message, *left])  # what went wrong first stands first
+        raise
+    return saved, _remove(transport, host, env)
+
+
+def _remove(transport: Transport, host: str, env: Mapping[str, str]) -> list[str]:
+    """Remove the copy on the node; what to say where that cannot be done, or is not known."""
+    try:
+        result = transport.run(host, render_script("backup/remove"), env, deadline=60.0)
+        why = "" if result.ok else result.stderr.strip()[-200:] or f"status {result.status}"
+    except DrctlError as error:
+        why = error.message
+    where = f"{env['DRCTL_WORK']}/backup/{env['DRCTL_RUN']}"
+    left = f"{host}: the copy in {where}, with every Secret, may be left there: {why}"
+    return [f"{left}; the next `drctl backup` removes it"] if why else []
 
 
 def _free_name(folder: Path, cluster: str, taken_at: datetime) -> Path:

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from drctl.app import App, operator
+from drctl.app import App
 from drctl.errors import Refused, UsageError
 from drctl.inventory import Inventory, load_inventory
 from drctl.plan import Plan, drift
@@ -15,6 +15,7 @@ from drctl.releasing import give_back
 from drctl.runbook import load_runbook
 from drctl.rundata import drifted, explained
 from drctl.runstate import RunState, fold
+from drctl.store import operator
 
 
 def clean(app: App, inventory_path: Path, run: str | None) -> tuple[Plan, RunState]:

@@ -1,7 +1,7 @@
 """What a person watches: which host does what, since when. The one owner of Rich.
 
 On a terminal a live table stands below the finished lines; elsewhere there are plain lines only.
-Everything goes to stderr: stdout is for data.
+Everything goes to stderr: stdout is for data. Nothing is written to a terminal but from here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from drctl.plan import Plan, PlannedStep
+from drctl.printable import json_text, one_line, printable
 from drctl.report import human_bytes, human_seconds
 from drctl.runstate import Event
 
@@ -67,12 +68,12 @@ class Watch:
         table = Table.grid(padding=(0, 2))
         for host, (what, since) in self._rows.copy().items():
             elapsed = human_seconds(time.monotonic() - since)
-            table.add_row(Text(host, style="bold"), Text(what), Text(elapsed, style="dim"))
+            table.add_row(_cell(host, "bold"), _cell(what), _cell(elapsed, "dim"))
         return table
 
     def say(self, text: str, style: str = "") -> None:
         if not self._quiet:
-            self.console.print(Text(text, style=style), soft_wrap=True)
+            self.console.print(Text(_shown(text), style=style), soft_wrap=True)
 
     def __call__(self, event: Event) -> None:
         with self._lock:
@@ -108,17 +109,17 @@ class Watch:
         mark, style = _MARKS.get(state, ("?", "yellow"))
         seconds = time.monotonic() - self._begun.get((step.id, host), time.monotonic())
         detail = f"  {body['detail']}" if body.get("detail") else ""
-        self.say(f"    {mark} {host:<12} {human_seconds(seconds)}{detail}", style)
+        self.say(f"    {mark} {host:<12} {human_seconds(seconds)}{indented(detail, 8)}", style)
 
     def _on_step_done(self, body: Mapping[str, Any]) -> None:
         step = self._steps.get(body["step"])
         if step is None:
             return
         if step.kind == "gather":
-            found = "; ".join(body.get("findings", ()))
+            found = "; ".join(map(one_line, body.get("findings", ())))
             self.say(f"  ✓ {step.title}" + (f": {found}" if found else ""))
         for warning in body.get("warnings", ()):
-            self.say(f"    warning: {warning}", "yellow")
+            self.say(f"    warning: {one_line(warning)}", "yellow")
 
     # -- what is not journalled -----------------------------------------------------------
 
@@ -145,10 +146,53 @@ class Watch:
                 self._rows[host] = (f"{step.title}: {why}", since)
 
 
+_hiding: list[Callable[[str], str]] = []
+
+
+def keep_out(hide: Callable[[str], str]) -> None:
+    """From here on every text goes through `hide` on its way to the terminal."""
+    _hiding.append(hide)
+
+
+def _shown(text: str) -> str:
+    for hide in _hiding:
+        text = hide(text)
+    return printable(text)
+
+
+def tell(text: str) -> None:
+    """For the person at the terminal, on stderr; a line of its own."""
+    sys.stderr.write(_shown(text) + "\n")
+    sys.stderr.flush()
+
+
+def print_text(text: str, end: str = "\n") -> None:
+    """What was asked for, on stdout."""
+    sys.stdout.write(_shown(text) + end)
+    sys.stdout.flush()
+
+
+def print_json(document: object) -> None:
+    """What was asked for, as one JSON document on stdout."""
+    print_text(json_text(document))
+
+
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """A table on stdout; plain columns where stdout is not a terminal."""
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))  # no markup
+        table.add_row(*(_cell("" if cell is None else str(cell)) for cell in row))
     width = None if sys.stdout.isatty() else 200
     Console(highlight=False, width=width).print(table)
+
+
+def indented(text: str, columns: int) -> str:
+    """`text` with every line but the first set in by `columns`: what a node said in many lines
+    cannot pass for one of ours."""
+    first, *more = text.split("\n")
+    return "\n".join([first, *(f"{'':{columns}}{line.strip()}" for line in more)])
+
+
+def _cell(text: str, style: str = "") -> Text:
+    """One line, and no markup."""
+    return Text(one_line(_shown(text)), style=style)

@@ -219,11 +219,13 @@ class Jobs:
         script: Script,
         env: Mapping[str, str],
         *,
+        secrets: Mapping[str, str] | None = None,
         step: str,
         seen: str,
         deadline: float,
     ) -> CommandResult:
-        """Start `script` as job `job`, or attach to it, and wait for its end.
+        """Start `script` as job `job`, or attach to it, and wait for its end. Its variables are
+        kept on the node with it, but for `secrets`, which it reads and nobody stores.
 
         Survives lost connections until `deadline` seconds are over; then raises ConnectionLost
         or StepFailed ("still running"): unknown, not failed. Raises LockHeld when fenced off.
@@ -236,6 +238,7 @@ class Jobs:
             "DRCTL_DIRECTION": self._direction,
             "DRCTL_SEEN": seen,
             "DRCTL_BODY": preamble({**self.base_env(host), **env}) + script.body,
+            "DRCTL_SECRETS": preamble(secrets or {}),
         }
         report = self._follow(host, "start", call, deadline)
         if report.state != "done" or report.result is None:

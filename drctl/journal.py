@@ -133,7 +133,7 @@ class Journal:
 
     def append(self, kind: str, **body: Any) -> Event:
         """Write one event; when this returns it is on disk. Raises Refused when it cannot be."""
-        text = json.dumps(body, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(body, sort_keys=True)  # in ASCII: SQLite takes no lone surrogate
         with self._lock:
             seq = len(self._events) + 1
             at = self._clock().isoformat()

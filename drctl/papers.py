@@ -32,6 +32,7 @@ Epoch = Annotated[int, Field(ge=0, le=MOST_SESSIONS)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 _TEXT = TypeAdapter[Any](Text)
 _Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{1,64}$")]
+_Seal = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}:[0-9a-f]{16}:[0-9a-f]{32}$")]
 _Mode = Annotated[str, StringConstraints(pattern=r"^[0-7]{3}$")]
 _Closed = ConfigDict(strict=True, extra="forbid", frozen=True)
 _Open = ConfigDict(strict=True, extra="ignore", frozen=True)
@@ -62,6 +63,7 @@ class Options(BaseModel):
     model_config = _Closed
     replace_healthy: bool = False
     vars: dict[Name, Text] = {}
+    secrets: dict[Name, _Seal] = {}
     abandon: list[HostName] = []
     accept_drift: list[Words] = []
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -22,10 +22,11 @@ ALWAYS = ("DRCTL_RUN", "DRCTL_WORK", "DRCTL_HOST")
 
 @dataclass(frozen=True)
 class Task:
-    """What one step does on one host. `env` maps a shell variable to its source: `value NAME` or
-    `seen NAME`. `sources` are local files that are sent beforehand, by where they go: `seen NAME`,
-    the path observed under that name (where it tells none, nothing is sent), or `run PATH`, below
-    the run's own folder on the host; for a gather, below one of its own. DRCTL_SENT names it."""
+    """What one step does on one host. `env` maps a shell variable to its source: `value NAME`,
+    `secret NAME` or `seen NAME`. `sources` are local files that are sent beforehand, by where they
+    go: `seen NAME`, the path observed under that name (where it tells none, nothing is sent), or
+    `run PATH`, below the run's own folder on the host; for a gather, below one of its own.
+    DRCTL_SENT names that folder."""
 
     observe: Script | None = None
     act: Script | None = None
@@ -140,10 +141,12 @@ def undo_steps(
             )
 
 
-def drift(recorded: Mapping[str, str], current: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+def drift(
+    recorded: Mapping[str, str], current: Mapping[str, str], accepted: Collection[str] = ()
+) -> dict[str, tuple[str, str]]:
     """Field -> (then, now) for everything in which two plans' meanings differ."""
     return {
         name: (recorded.get(name, "(absent)"), current.get(name, "(absent)"))
         for name in sorted({*recorded, *current})
-        if recorded.get(name) != current.get(name)
+        if recorded.get(name) != current.get(name) and name not in accepted
     }

@@ -1,17 +1,18 @@
 """From a runbook and an inventory to a plan. Pure: it opens no connection and reads no clock.
 
 A template sees the inventory's values as literals. What is known only at run time it names with
-`value("token")` (handed on by a judge) or `seen("inode")` (what this step observed before it
-acted): both become shell variables.
+`value("token")` (handed on by a judge, or given by the operator) or `seen("inode")` (what this step
+observed before it acted): both become shell variables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drctl.errors import Fault, InvalidInput
+from drctl.hidden import KIND
 from drctl.inventory import Inventory, Member, Service
 from drctl.plan import Plan, PlannedStep, StepKind, Task
 from drctl.render import has_template, render_script
@@ -25,8 +26,9 @@ UPLOADS = {"snapshot": "stage/snapshot", "installation": "prepare/install"}
 class _Names:
     """Given to a template as `value`, `seen` and `sent`; remembers what the template asked for."""
 
-    def __init__(self, tools: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(self, tools: Mapping[str, Mapping[str, str]], secrets: Iterable[str] = ()) -> None:
         self._tools = tools
+        self._secrets = frozenset(secrets)
         self.env: dict[str, str] = {}
         self.sources: dict[str, str] = {}
 
@@ -37,7 +39,7 @@ class _Names:
         return f"${{{variable}}}"
 
     def value(self, name: str) -> str:
-        return self._variable("value", name)
+        return self._variable(KIND if name in self._secrets else "value", name)
 
     def seen(self, name: str) -> str:
         return self._variable("seen", name)
@@ -112,6 +114,12 @@ class Planner:
             work_dirs={name: host.work_dir for name, host in self.inventory.hosts.items()},
         )
 
+    @property
+    def _secrets(self) -> Mapping[str, str]:
+        """Name -> seal of what the operator keeps out of every record."""
+        found: Mapping[str, str] = self.options.get("secrets", {})
+        return found
+
     def _meaning(self, steps: list[PlannedStep]) -> dict[str, str]:
         meaning = dict(self.inventory.meaning())
         if snapshot := self.facts.get("snapshot"):
@@ -119,6 +127,7 @@ class Planner:
         for tool, sent in self.facts.get("tools", {}).items():
             meaning[f"{tool}.sha256"] = sent["sha256"]
         meaning |= _meaning_of_files(self.facts)
+        meaning |= {f"secret.{name}": sealed for name, sealed in self._secrets.items()}
         changes = [step for step in steps if step.kind == "act"]
         meaning["steps"] = " ".join(step.id for step in changes)
         for step in changes:
@@ -204,16 +213,17 @@ class Planner:
             known = ", ".join(sorted(self.judges))
             raise InvalidInput(f"no judge {', '.join(unknown)}; there are {known}")
         if kind == "gather":
-            names = _Names(facts.get("tools", {}))
+            names = _Names(facts.get("tools", {}), self._secrets)
             return names.task(render_script(action, None, **names.given(), **context))
         tools = facts.get("tools", {})
-        task = _action_task(action, context, tools)
+        task = _action_task(action, context, _Names(tools, self._secrets))
         if step.upload:
             sources = self._sources(step.upload, host, facts)
             task = replace(task, sources={**task.sources, **sources})
         if has_template(f"{action}/undo/act.sh"):
-            undo = replace(_action_task(f"{action}/undo", context, tools), seen_of=step.id)
-            task = replace(task, undo=undo)
+            names = _Names(tools, self._secrets)
+            undo = _action_task(f"{action}/undo", context, names)
+            task = replace(task, undo=replace(undo, seen_of=step.id))
         return task
 
     def _sources(self, upload: str, host: str, facts: Mapping[str, Any]) -> dict[str, str]:
@@ -239,10 +249,12 @@ class Planner:
         self, runbook: Runbook, steps: list[PlannedStep], known_before: frozenset[str]
     ) -> Iterator[Fault]:
         """Values that nothing yields before their use, or that come from two sides."""
-        given = set(self.options.get("vars", {}))
-        for name in sorted(given & set(runbook.values)):
-            yield Fault(f"--var {name}: the runbook makes this value itself", path=runbook.runbook)
-        known = set(runbook.values) | given | known_before
+        given = dict.fromkeys(self.options.get("vars", {}), "--var")
+        given |= dict.fromkeys(self._secrets, "--secret")
+        for name in sorted(given.keys() & set(runbook.values)):
+            what = f"{given[name]} {name}: the runbook makes this value itself"
+            yield Fault(what, path=runbook.runbook)
+        known = set(runbook.values) | given.keys() | known_before
         for step in steps:
             wanted = {
                 source.removeprefix("value ")
@@ -267,8 +279,7 @@ def installed(facts: Mapping[str, Any], host: str) -> dict[str, Any]:
     return {**prepare["hosts"][host], "flags": prepare["flags"]}
 
 
-def _action_task(action: str, context: Mapping[str, Any], tools: Mapping[str, Any]) -> Task:
-    names = _Names(tools)
+def _action_task(action: str, context: Mapping[str, Any], names: _Names) -> Task:
     observe, act = (
         render_script(f"{action}/{part}", None, **names.given(), **context)
         for part in ("observe", "act")

@@ -25,6 +25,7 @@ from jinja2 import (
 )
 
 from drctl.errors import InvalidInput
+from drctl.printable import printable
 from drctl.transport import Script
 
 
@@ -101,9 +102,10 @@ def html_environment() -> Environment:
 
 
 def render_html(template: str, /, **values: Any) -> str:
-    """The page `templates/TEMPLATE.html.j2`; raises InvalidInput for a broken template."""
+    """The page `templates/TEMPLATE.html.j2`, without a character that does not show; raises
+    InvalidInput for a broken template."""
     try:
-        return html_environment().get_template(f"{template}.html.j2").render(values)
+        return printable(html_environment().get_template(f"{template}.html.j2").render(values))
     except TemplateError as error:
         raise InvalidInput(f"template {template}: {type(error).__name__}: {error}") from error
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from drctl.plan import ALWAYS, Plan, PlannedStep, Task
+from drctl.printable import one_line
 from drctl.render import render
 from drctl.runstate import RunState
 from drctl.situation import (
@@ -163,7 +164,7 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         )
     else:
         lines.append("now        no member of the old cluster answers")
-    lines += [f"warning    {warning}" for warning in state.warnings]
+    lines += [f"warning    {one_line(warning)}" for warning in state.warnings]
     return "\n".join(lines)
 
 
@@ -301,7 +302,7 @@ def hand_over(plan: Plan, state: RunState) -> str:
     gone = plan.facts.get("abandoned", {})
     missed = ((host, why) for host, why in state.unreached.items() if host not in gone)
     lines += [f"NOT REACHED: {host}: {why}" for host, why in missed]
-    lines += [f"warning: {warning}" for warning in state.warnings]
+    lines += [f"warning: {one_line(warning)}" for warning in state.warnings]
     lines += reserved(state)
     lines += [
         "watch: pods created after the snapshot may run on until their kubelet restarts",

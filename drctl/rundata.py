@@ -6,7 +6,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from drctl.inventory import Inventory
 from drctl.journal import Journal, now
 from drctl.papers import Manifest
 from drctl.plan import Plan, drift
+from drctl.planner import Planner
 from drctl.prepare import installation
 from drctl.report import kept_at
 from drctl.runbook import Runbook
@@ -57,6 +58,27 @@ def tool_facts(inventory: Inventory) -> dict[str, Any]:
             ) from error
         sent["etcdutl"] = {"path": str(path), "sha256": digest}
     return {"tools": sent} if sent else {}
+
+
+def planner(
+    inventory: Inventory,
+    snapshot: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
+    prepare: Mapping[str, Any],
+    judges: Iterable[str],
+) -> Planner:
+    """Makes plans of what is known here before a run."""
+    facts = {"snapshot": snapshot, "prepare": prepare}
+    return Planner(
+        inventory=inventory.without(options.get("abandon", ())),
+        facts={
+            **{name: dict(known) for name, known in facts.items() if known},
+            **tool_facts(inventory),
+        },
+        options=options,
+        source=snapshot["path"] if snapshot else None,
+        judges=frozenset(judges),
+    )
 
 
 def prepare_facts(inventory: Inventory, book: Runbook) -> dict[str, Any]:

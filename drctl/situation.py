@@ -332,4 +332,5 @@ def _again(state: RunState) -> str:
     words += [
         f"--var {name}={quote(str(value))}" for name, value in options.get("vars", {}).items()
     ]
+    words += [f"--secret {name}" for name in options.get("secrets", {})]
     return " ".join(words)

@@ -1,5 +1,6 @@
 """The runs of all clusters on this machine.
 
+STATE_DIR/seal.key                         0600; seals a run's secrets (`drctl.hidden`)
 STATE_DIR/<cluster>/lock                   held while a controller works on this cluster
 STATE_DIR/<cluster>/<run>/journal.sqlite   0600 in a 0700 folder
 """
@@ -7,7 +8,10 @@ STATE_DIR/<cluster>/<run>/journal.sqlite   0600 in a 0700 folder
 from __future__ import annotations
 
 import fcntl
+import getpass
 import os
+import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,6 +22,11 @@ from typing import TextIO
 from drctl.errors import LockHeld, Refused
 from drctl.journal import Clock, Journal, Reading, now, read, unwritable
 from drctl.runstate import RunState, fold
+
+
+def operator() -> str:
+    """user@machine, for locks and journals."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _private(path: Path) -> TextIO:
@@ -42,6 +51,20 @@ class Store:
         except OSError as error:
             raise unwritable(path, error) from error
         return path
+
+    def key(self) -> bytes:
+        """The key of this machine's seals (`drctl.hidden`), made where there is none."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.folder / "seal.key"
+        with _private(path) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            if not (key := file.read().strip()):
+                key = secrets.token_hex(32)
+                file.write(key + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        return bytes.fromhex(key)
 
     @contextmanager
     def lock(self, cluster: str, who: str) -> Iterator[None]:

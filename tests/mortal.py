@@ -4,9 +4,10 @@
 
 A moment is a journal record that has just reached the disk ("intent swap", "result send",
 "step-done identity"), or "effect swap": the job has ended on a node, and nothing of that is in
-the journal yet. With DRCTL_TEST_MOMENTS=FILE the moments of the run are written there instead.
+the journal yet; or "fetched": a file was fetched whole from a node. With DRCTL_TEST_MOMENTS=FILE
+the moments of the run are written there instead.
 DRCTL_TEST_AT="step-done send" with DRCTL_TEST_DO=COMMAND runs a command at a moment, once; the run
-waits for it.
+waits for it. DRCTL_TEST_TEMPLATES=FOLDER holds templates for an own runbook.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from jinja2 import ChoiceLoader, FileSystemLoader
+
 from drctl.cli import main
 from drctl.jobs import Jobs
 from drctl.journal import Journal
+from drctl.render import environment
 from drctl.runstate import Event
+from drctl.ssh import SshTransport
 from drctl.transport import CommandResult
 
 FATAL = os.environ.get("DRCTL_TEST_DIE", "")
@@ -42,7 +47,7 @@ def pass_by(moment: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-_append, _perform = Journal.append, Jobs.perform
+_append, _perform, _download = Journal.append, Jobs.perform, SshTransport.download
 
 
 def append(journal: Journal, kind: str, **body: Any) -> Event:
@@ -57,7 +62,17 @@ def perform(jobs: Jobs, *args: Any, **kwargs: Any) -> CommandResult:
     return result
 
 
+def download(transport: SshTransport, *args: Any, **kwargs: Any) -> None:
+    _download(transport, *args, **kwargs)
+    pass_by("fetched")
+
+
 if __name__ == "__main__":
+    if more := os.environ.get("DRCTL_TEST_TEMPLATES"):
+        shipped = environment(None).loader
+        assert shipped
+        environment(None).loader = ChoiceLoader([shipped, FileSystemLoader(more)])
+    SshTransport.download = download  # type: ignore[method-assign,assignment]  # likewise
     Journal.append = append  # type: ignore[method-assign,assignment]  # the point of this program
     Jobs.perform = perform  # type: ignore[method-assign,assignment]  # likewise
     main()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 
 import click
 
 from drctl import __version__
-from drctl.cli.common import Options, print_json
+from drctl.cli.common import Options
 from drctl.cli.drill import drill_group
 from drctl.cli.files import inventory_group, runbook_group
 from drctl.cli.lab import lab_group
 from drctl.cli.look import backup, preflight, status, trust, verify
 from drctl.cli.restore import clean, restore, rollback, run
 from drctl.cli.runs import runs_group
+from drctl.console import indented, print_json, tell
 from drctl.errors import DrctlError, UsageError
 
 
@@ -48,9 +50,9 @@ def show_error(error: DrctlError, options: Options) -> None:
         how = {"situation": error.situation} if error.situation else {}
         print_json({"error": told, **how})
     else:
-        click.echo(f"error: {error}", err=True)
+        tell(f"error: {indented(str(error), 2)}")
         for number, line in enumerate((error.hint or "").splitlines()):
-            click.echo(f"hint: {line}" if number == 0 else f"      {line.strip()}", err=True)
+            tell(f"hint: {line}" if number == 0 else f"      {line.strip()}")
 
 
 def main() -> None:
@@ -66,25 +68,26 @@ def main() -> None:
         if options.json:
             show_error(UsageError(error.format_message(), hint="drctl --help"), options)
         else:
-            error.show()
+            words = io.StringIO()
+            error.show(words)
+            tell(words.getvalue().rstrip())
         status = 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("aborted", err=True)
+        tell("aborted")
         status = 10
     except DrctlError as error:
         if options.verbose > 1 or error.exit_code == 1:
-            traceback.print_exc()
+            tell(traceback.format_exc())
         show_error(error, options)
         status = error.exit_code
     except BrokenPipeError:
         sys.stderr.close()
         status = 0
     except Exception:
-        traceback.print_exc()
-        click.echo(
+        tell(traceback.format_exc())
+        tell(
             "error: this is a bug in drctl; nothing more was done after it\n"
-            "hint: keep the text above, `drctl runs show` and the journal it names, and report it",
-            err=True,
+            "hint: keep the text above, `drctl runs show` and the journal it names, and report it"
         )
         status = 1
     sys.exit(status)

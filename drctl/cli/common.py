@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -15,7 +14,10 @@ from typing import Any, TypeVar
 import click
 
 from drctl.app import App, Ask
+from drctl.console import tell
 from drctl.errors import Aborted, UsageError
+from drctl.hidden import Secrets
+from drctl.printable import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -31,12 +33,13 @@ class Options:
     state_dir: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def app(self, *, yes: bool = False, meant: str = "") -> App:
+    def app(self, *, yes: bool = False, meant: str = "", secrets: Secrets | None = None) -> App:
         """`meant` is the option that goes beyond --yes, for the journal."""
         return App(
             state_dir=self.state_dir or default_state_dir(),
             ask=agree(f"--yes {meant}".rstrip()) if yes else ask,
             quiet=self.json,
+            secrets=secrets or Secrets(),
             stop=self.stop,
         )
 
@@ -90,10 +93,6 @@ def yes_option(command: F) -> F:
     return click.option("--yes", is_flag=True, help="Do not ask; journalled as such.")(command)
 
 
-def print_json(document: object) -> None:
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
-
-
 def write_page(path: Path, page: str) -> None:
     """Write a page for people, readable by whoever may read what the operator makes."""
     try:
@@ -102,14 +101,14 @@ def write_page(path: Path, page: str) -> None:
         raise UsageError(
             f"cannot write {path}: {error.strerror}", hint="name another --html"
         ) from error
-    click.echo(f"written: {path}", err=True)
+    tell(f"written: {path}")
 
 
 def agree(how: str) -> Ask:
     """Says yes without asking, because of the options `how`."""
 
     def agreed(text: str, _words: str) -> str | None:
-        click.echo(text, err=True)
+        tell(text)
         return how
 
     return agreed
@@ -117,12 +116,25 @@ def agree(how: str) -> Ask:
 
 def ask(text: str, words: str) -> str | None:
     """Show `text`; the operator types `words`, anything else means no."""
-    click.echo(text, err=True)
+    tell(text)
     if not can_ask():
         raise Aborted("there is no terminal to ask on", hint="add --yes if that is meant")
     what = words if " " in words else f"the cluster's name ({words})"
-    typed = click.prompt(f"type {what} to go on", err=True, default="", show_default=False)
+    typed = click.prompt(
+        printable(f"type {what} to go on"), err=True, default="", show_default=False
+    )
     return f"typed {words!r}" if typed.split() == words.split() else None
+
+
+def confirmed(question: str) -> bool:
+    """Whether the operator says yes to `question`."""
+    return click.confirm(printable(question), err=True)
+
+
+def hidden_answer(question: str) -> str:
+    """What the operator types, which the terminal does not show."""
+    typed: str = click.prompt(printable(question), hide_input=True, err=True)
+    return typed
 
 
 def can_ask() -> bool:
@@ -136,10 +148,18 @@ def stop_on_signals(stop: threading.Event) -> None:
 
     def first(_number: int, _frame: object) -> None:
         if stop.is_set():
-            click.echo("left at once; resume attaches to what still runs on the nodes", err=True)
+            tell("left at once; resume attaches to what still runs on the nodes")
             os._exit(Aborted.exit_code)
         stop.set()
-        click.echo("ending at the next safe point; once more to leave at once", err=True)
+        tell("ending at the next safe point; once more to leave at once")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, first)
+
+
+def tidy_on_signals() -> None:
+    """SIGTERM and a closed terminal end a command as Ctrl-C does: it removes what it made. Under
+    nohup a closed terminal ends nothing."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)

@@ -14,12 +14,11 @@ from drctl.cli.common import (
     Options,
     default_state_dir,
     output_option,
-    print_json,
     state_dir_option,
     write_page,
 )
-from drctl.cli.lab import etcd_option, say
-from drctl.console import print_table
+from drctl.cli.lab import etcd_option
+from drctl.console import print_json, print_table, print_text, tell
 from drctl.errors import NotProven
 
 DEFAULT_KUBERNETES = {"local": "none", "docker": "build"}
@@ -86,7 +85,7 @@ def drill_run(
         driver=driver,
         options=drivers.Options(flavour or "", kubernetes or DEFAULT_KUBERNETES[driver], etcd),
         state_dir=options.state_dir or default_state_dir(),
-        say=say,
+        say=tell,
         directory=directory.absolute() if directory else None,
         staged=staged,
         keep=keep,
@@ -100,7 +99,7 @@ def drill_run(
     else:
         for made in records:
             for line in drill.lines(made):
-                click.echo(line)
+                print_text(line)
         if len(records) > 1:
             print_table(SUMMARY, (_row(made) for made in records))
     failed = [made.scenario for made in records if made.verdict == "failed"]
@@ -138,14 +137,14 @@ def drill_report(options: Options, drill: str | None, html: Path | None) -> None
     from drctl.lab import reporting
 
     state_dir = options.state_dir or default_state_dir()
-    made = reporting.chosen(state_dir, drill, say)
-    document = reporting.document(made, state_dir, say)
+    made = reporting.chosen(state_dir, drill, tell)
+    document = reporting.document(made, state_dir, tell)
     if html:
         write_page(html, drill_page(document))
     if options.json:
         print_json(document)
     else:
-        click.echo(drill_text(document))
+        print_text(drill_text(document))
 
 
 HISTORY = ("started", "scenario", "lab", "verdict", "RTO s", "RPO s", "keys lost", "drill")
@@ -159,7 +158,7 @@ def drill_history(options: Options) -> None:
     """Every drill on this machine, oldest first."""
     from drctl.lab import reporting
 
-    points = reporting.history(options.state_dir or default_state_dir(), say)
+    points = reporting.history(options.state_dir or default_state_dir(), tell)
     if options.json:
         print_json(points)
         return

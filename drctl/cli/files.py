@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from drctl.cli.common import FILE, Options, output_option, print_json
-from drctl.console import print_table
+from drctl.cli.common import FILE, Options, output_option
+from drctl.console import print_json, print_table, print_text, tell
 from drctl.inventory import inventory_schema, load_inventory
 from drctl.prepare import installation
 from drctl.runbook import load_runbook, runbook_path, runbook_schema, shipped_runbooks
@@ -30,8 +30,8 @@ def validate_inventory(options: Options, file: Path) -> None:
         print_json({"cluster": inventory.cluster, "warnings": inventory.warnings})
         return
     for warning in inventory.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    click.echo(f"{file}: cluster {inventory.cluster}, {len(inventory.hosts)} hosts: valid")
+        tell(f"warning: {warning}")
+    print_text(f"{file}: cluster {inventory.cluster}, {len(inventory.hosts)} hosts: valid")
 
 
 @inventory_group.command("schema")
@@ -61,7 +61,7 @@ def list_runbooks(options: Options) -> None:
 @click.argument("runbook")
 def show_runbook(runbook: str) -> None:
     """A runbook's text."""
-    click.echo(runbook_path(runbook).read_text(encoding="utf-8"), nl=False)
+    print_text(runbook_path(runbook).read_text(encoding="utf-8"), end="")
 
 
 @runbook_group.command("validate")
@@ -69,7 +69,7 @@ def show_runbook(runbook: str) -> None:
 def validate_runbook(runbook: str) -> None:
     """Every mistake at once, each with file, line and path."""
     book = load_runbook(runbook)
-    click.echo(f"{runbook}: {len(book.steps)} steps in {len(book.phases)} phases: valid")
+    print_text(f"{runbook}: {len(book.steps)} steps in {len(book.phases)} phases: valid")
 
 
 @runbook_group.command("schema")

@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drctl.cli.common import FOLDER, Options, output_option, print_json
-from drctl.console import print_table
+from drctl.cli.common import FOLDER, Options, output_option
+from drctl.console import print_json, print_table, print_text, tell
 from drctl.errors import UsageError
 
 if TYPE_CHECKING:
     from drctl.lab.labs import LabStatus
 
 DEFAULT_DIR = Path(".lab")
-
-
-def say(text: str) -> None:
-    click.echo(text, err=True)
 
 
 _dir_option = click.option(
@@ -102,7 +98,7 @@ def lab_up(options: Options, /, directory: Path, driver: str, **given: Any) -> N
     if options.json:
         print_json(status)
     else:
-        say(f"up: {directory / 'inventory.yaml'}")
+        tell(f"up: {directory / 'inventory.yaml'}")
 
 
 def _up(driver: str, directory: Path, given: dict[str, Any]) -> LabStatus:
@@ -118,7 +114,7 @@ def _up(driver: str, directory: Path, given: dict[str, Any]) -> LabStatus:
                 hint="add --driver docker",
             )
     up = labs.load(driver).up
-    status: LabStatus = up(directory, **wanted, say=say)
+    status: LabStatus = up(directory, **wanted, say=tell)
     return status
 
 
@@ -128,7 +124,7 @@ def lab_down(directory: Path) -> None:
     """End everything of the lab and remove its folder."""
     from drctl.lab import labs
 
-    labs.of(directory).down(directory.absolute(), say)
+    labs.of(directory).down(directory.absolute(), tell)
 
 
 @lab_group.command("status")
@@ -145,7 +141,7 @@ def lab_status(options: Options, directory: Path) -> None:
         return
     rows = ((n["name"], f"{n['ssh_host']}:{n['ssh_port']}", n["data_dir"]) for n in status["nodes"])
     print_table(("host", "ssh", "data"), rows)
-    click.echo("endpoints " + ",".join(status["etcd"]["endpoints"]))
+    print_text("endpoints " + ",".join(status["etcd"]["endpoints"]))
 
 
 @lab_group.command("ssh")
@@ -168,4 +164,4 @@ def lab_break(directory: Path, kind: str, node: str | None) -> None:
     from drctl.lab import breaking, labs
 
     site = labs.of(directory).site(directory.absolute())
-    breaking.strike(site, kind, say=say, node=node)
+    breaking.strike(site, kind, say=tell, node=node)

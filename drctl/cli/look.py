@@ -12,10 +12,10 @@ from drctl.cli.common import (
     Options,
     inventory_option,
     output_option,
-    print_json,
+    tidy_on_signals,
     yes_option,
 )
-from drctl.console import print_table
+from drctl.console import print_json, print_table, print_text, tell
 from drctl.errors import HostUnavailable
 from drctl.inventory import load_inventory
 from drctl.report import human_bytes, snapshot_lines
@@ -29,7 +29,7 @@ def _check(options: Options, inventory: Path, runbook: str, snapshot: Path | Non
     loaded = load_inventory(inventory)
     facts = snapshot_facts(snapshot) if snapshot else None
     if facts and not options.json:
-        click.echo("\n".join(snapshot_lines(facts)), err=True)
+        tell("\n".join(snapshot_lines(facts)))
     return app.check(loaded, app.plan(loaded, load_runbook(runbook), snapshot=facts))
 
 
@@ -73,11 +73,11 @@ def status(options: Options, inventory: Path) -> None:
     if len(unreached) == len(document["members"]):
         raise HostUnavailable("\n  ".join(["no member's host could be asked", *unreached]))
     for line in unreached:
-        click.echo(f"warning: {line}", err=True)
+        tell(f"warning: {line}")
     if options.json:
         print_json(document)
         return
-    click.echo(f"cluster {document['cluster_id']}")
+    print_text(f"cluster {document['cluster_id']}")
     columns = [
         "name",
         "id",
@@ -92,7 +92,7 @@ def status(options: Options, inventory: Path) -> None:
     rows = ({**m, "db_size": human_bytes(m["db_size"] or 0)} for m in document["members"])
     print_table(columns, ([row[column] for column in columns] for row in rows))
     for alarm in document["alarms"]:
-        click.echo(f"ALARM {alarm['alarm']} on member {alarm['member_id']}")
+        print_text(f"ALARM {alarm['alarm']} on member {alarm['member_id']}")
 
 
 @click.command()
@@ -101,14 +101,19 @@ def status(options: Options, inventory: Path) -> None:
 @output_option
 @click.pass_obj
 def backup(options: Options, inventory: Path, folder: Path) -> None:
-    """Save a snapshot on one healthy member, verify it there and here, name it last."""
+    """Save a snapshot on one healthy member, verify it there and here, name it last.
+
+    What a killed backup left, on a node or in that folder, is removed first."""
     from drctl.backup import take_backup
 
+    tidy_on_signals()
     made = take_backup(options.app(), load_inventory(inventory), folder)
+    for warning in made["warnings"]:
+        tell(f"warning: {warning}")
     if options.json:
         print_json(made)
     else:
-        click.echo(f"{made['path']}  {human_bytes(made['size'])}  revision {made['revision']}")
+        print_text(f"{made['path']}  {human_bytes(made['size'])}  revision {made['revision']}")
 
 
 @click.command()

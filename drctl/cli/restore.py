@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from drctl.app import App
 from drctl.cleaning import clean as remove_old_data
 from drctl.cli.common import (
     FILE,
@@ -14,12 +15,13 @@ from drctl.cli.common import (
     can_ask,
     inventory_option,
     output_option,
-    print_json,
     state_dir_option,
     stop_on_signals,
     yes_option,
 )
+from drctl.cli.secret import WAYS, read_secrets, secret_option
 from drctl.comparing import ABOUT_A_HOST
+from drctl.console import print_json, print_text, tell
 from drctl.errors import UsageError
 from drctl.inventory import load_inventory
 from drctl.plan import Plan
@@ -27,6 +29,13 @@ from drctl.report import hand_over, plan_document, plan_text, run_document, take
 from drctl.runbook import load_runbook
 from drctl.rundata import snapshot_facts
 
+var_option = click.option(
+    "--var",
+    "variables",
+    multiple=True,
+    metavar="K=V",
+    help="A value for the runbook, which everybody may see: it stands in every record.",
+)
 RESUME_HELP = "Go on with an unfinished run (default: the cluster's latest)."
 
 
@@ -41,7 +50,8 @@ RESUME_HELP = "Go on with an unfinished run (default: the cluster's latest)."
 @click.option("--accept-drift", multiple=True, metavar="FIELD", help="With --resume: may differ.")
 @click.option("--abandon", multiple=True, metavar="HOST", help="Go on without this lost host.")
 @click.option("--replace-healthy", is_flag=True, help="Replace a cluster that still has a quorum.")
-@click.option("--var", "variables", multiple=True, metavar="K=V", help="A value for the runbook.")
+@var_option
+@secret_option
 @yes_option
 @state_dir_option
 @output_option
@@ -59,6 +69,7 @@ def restore(
     replace_healthy: bool,
     abandon: tuple[str, ...],
     variables: tuple[str, ...],
+    secret: tuple[str, ...],
     yes: bool,
 ) -> None:
     """Restore one snapshot on every member, by the documented eight steps."""
@@ -73,18 +84,19 @@ def restore(
     if resume is None and snapshot is None:
         raise UsageError("which snapshot?", hint="add --snapshot FILE")
     chosen = runbook or ("restore-staged" if staged else "restore")
-    asked = {"replace_healthy": replace_healthy, "vars": parse_vars(variables)}
+    asked: dict[str, Any] = {"replace_healthy": replace_healthy, "vars": parse_vars(variables)}
     if abandon and resume is not None:
         raise UsageError(
             "--abandon is part of a new run", hint="a resume goes on without the same hosts"
         )
     if abandon:
         asked["abandon"] = list(abandon)
+    app = options.app(yes=yes, secrets=read_secrets(secret, tuple(asked["vars"])))
     if dry_run:
-        rehearse(options, inventory, chosen, snapshot, asked, offline=offline)
+        rehearse(options, app, inventory, chosen, snapshot, asked, offline=offline)
         return
     stop_on_signals(options.stop)
-    plan, state = options.app(yes=yes).restore(
+    plan, state = app.restore(
         inventory, chosen, snapshot, resume=resume, options=asked, accept_drift=accept_drift
     )
     finish(options, plan, state)
@@ -96,7 +108,8 @@ def restore(
 @click.option("--snapshot", type=FILE, help="The file of `upload: snapshot` steps.")
 @click.option("--dry-run", is_flag=True, help="Print what would run; change nothing on any node.")
 @click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help=RESUME_HELP)
-@click.option("--var", "variables", multiple=True, metavar="K=V", help="A value for the runbook.")
+@var_option
+@secret_option
 @yes_option
 @state_dir_option
 @output_option
@@ -109,19 +122,19 @@ def run(
     dry_run: bool,
     resume: str | None,
     variables: tuple[str, ...],
+    secret: tuple[str, ...],
     yes: bool,
 ) -> None:
     """Run a runbook of your own (a file) or a shipped one (its name)."""
-    asked = {"vars": parse_vars(variables)}
+    asked: dict[str, Any] = {"vars": parse_vars(variables)}
     if dry_run and resume is not None:
         raise UsageError("--dry-run shows a new run", hint="drctl runs show says what is left")
+    app = options.app(yes=yes, secrets=read_secrets(secret, tuple(asked["vars"])))
     if dry_run:
-        rehearse(options, inventory, runbook, snapshot, asked, offline=False)
+        rehearse(options, app, inventory, runbook, snapshot, asked, offline=False)
         return
     stop_on_signals(options.stop)
-    plan, state = options.app(yes=yes).restore(
-        inventory, runbook, snapshot, resume=resume, options=asked
-    )
+    plan, state = app.restore(inventory, runbook, snapshot, resume=resume, options=asked)
     finish(options, plan, state)
 
 
@@ -129,8 +142,14 @@ def run(
 @click.argument("run", required=False)
 @inventory_option
 @click.option("--lose-writes", is_flag=True, help="Lose what was written since, as it was counted.")
-@click.option("--accept-drift", multiple=True, metavar="FIELD", help="machine_id or history.HOST.")
+@click.option(
+    "--accept-drift",
+    multiple=True,
+    metavar="FIELD",
+    help="machine_id.HOST, history.HOST or secret.NAME may differ.",
+)
 @click.option("--without", multiple=True, metavar="HOST", help="Leave this host as it is.")
+@secret_option
 @yes_option
 @state_dir_option
 @output_option
@@ -142,6 +161,7 @@ def rollback(
     lose_writes: bool,
     accept_drift: tuple[str, ...],
     without: tuple[str, ...],
+    secret: tuple[str, ...],
     yes: bool,
 ) -> None:
     """Take a run back: the old data and services, as they were before it.
@@ -150,14 +170,16 @@ def rollback(
     that host is mended. Where Kubernetes has written to the restored cluster it says by count what
     would be lost, and asks. --yes does not answer that: it may have been typed by who knew of no
     loss."""
-    if other := [name for name in accept_drift if not name.startswith(ABOUT_A_HOST)]:
+    acceptable = (*ABOUT_A_HOST, "secret.")
+    if other := [name for name in accept_drift if not name.startswith(acceptable)]:
         raise UsageError(
             f"a rollback cannot accept {', '.join(other)}",
-            hint="give it the run's own inventory and runbook; of a host machine_id.HOST and "
-            "history.HOST may be accepted",
+            hint="give it the run's own inventory and runbook; machine_id.HOST, history.HOST and "
+            "secret.NAME may be accepted",
         )
     stop_on_signals(options.stop)
-    app = options.app(yes=yes, meant="--lose-writes" if lose_writes else "")
+    meant = "--lose-writes" if lose_writes else ""
+    app = options.app(yes=yes, meant=meant, secrets=read_secrets(secret))
     asked = not yes and can_ask()
     lose = lose_writes or asked
     _, state = app.rollback(
@@ -166,7 +188,7 @@ def rollback(
     if options.json:
         print_json(run_document(state))
     else:
-        click.echo(taken_back(state), err=True)
+        tell(taken_back(state))
 
 
 @click.command()
@@ -186,7 +208,7 @@ def clean(options: Options, run: str | None, inventory: Path, yes: bool) -> None
     if options.json:
         print_json(run_document(state))
     else:
-        click.echo(f"the old data that run {state.run} kept is removed", err=True)
+        tell(f"the old data that run {state.run} kept is removed")
 
 
 def parse_vars(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -195,13 +217,14 @@ def parse_vars(pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise UsageError(f"--var {pair!r} is not K=V")
+            raise UsageError(f"--var {pair!r} is not K=V", hint=f"for a secret: {WAYS}")
         values[name] = value
     return values
 
 
 def rehearse(
     options: Options,
+    app: App,
     inventory_path: Path,
     runbook: str,
     snapshot: Path | None,
@@ -210,8 +233,8 @@ def rehearse(
     offline: bool,
 ) -> None:
     """Print the plan; unless offline, run its checks too and end as they would end the run."""
-    app = options.app()
     inventory = load_inventory(inventory_path)
+    asked = {**asked, "secrets": dict.fromkeys(app.secrets.given, "given")}
     facts = snapshot_facts(snapshot) if snapshot else None
     plan = app.plan(inventory, load_runbook(runbook), snapshot=facts, options=asked)
     if options.json:
@@ -219,7 +242,7 @@ def rehearse(
             app.check(inventory, plan.checks())
         print_json(plan_document(plan))
         return
-    click.echo(plan_text(plan))
+    print_text(plan_text(plan))
     if not offline:
         app.check(inventory, plan.checks())
 
@@ -228,6 +251,6 @@ def finish(options: Options, plan: Plan, state: Any) -> None:
     if options.json:
         print_json(run_document(state))
     elif "snapshot" in plan.facts:
-        click.echo(hand_over(plan, state), err=True)
+        tell(hand_over(plan, state))
     else:
-        click.echo(f"run {state.run} is done", err=True)
+        tell(f"run {state.run} is done")

@@ -12,12 +12,11 @@ from drctl.cli.common import (
     Options,
     inventory_option,
     output_option,
-    print_json,
     state_dir_option,
     write_page,
 )
 from drctl.comparing import compared
-from drctl.console import print_table
+from drctl.console import print_json, print_table, print_text, tell
 from drctl.errors import Refused
 from drctl.evidence.document import run_evidence
 from drctl.evidence.page import run_page, run_text
@@ -57,7 +56,7 @@ def readable(store: Store, cluster: str, run: str) -> RunState:
     try:
         return store.state(cluster, run)
     except Refused as error:
-        click.echo(f"warning: {error}", err=True)
+        tell(f"warning: {error}")
         return RunState(run=run, cluster=cluster, state="failed", runbook="(unreadable)")
 
 
@@ -89,7 +88,7 @@ def show(options: Options, run: str | None, inventory: Path | None) -> None:
     if options.json:
         print_json(document)
         return
-    click.echo(f"run {document['run']} of {document['cluster']}: {document['state']}")
+    print_text(f"run {document['run']} of {document['cluster']}: {document['state']}")
     print_table(
         ("phase", "step", "host", "state", "took", ""),
         (
@@ -98,11 +97,11 @@ def show(options: Options, run: str | None, inventory: Path | None) -> None:
         ),
     )
     if document["error"]:
-        click.echo(f"error: {document['error']['message']}")
+        print_text(f"error: {document['error']['message']}")
     for line in compared(state):
-        click.echo(f"note: {line}")
+        print_text(f"note: {line}")
     for line in situation(state).lines():
-        click.echo(line)
+        print_text(line)
 
 
 @runs_group.command("report")
@@ -135,7 +134,7 @@ def report(options: Options, run: str | None, inventory: Path | None, html: Path
     if options.json:
         print_json(document)
     else:
-        click.echo(run_text(document))
+        print_text(run_text(document))
 
 
 @runs_group.command("adopt")
@@ -191,14 +190,14 @@ def _show_adopted(adopted: Adopted) -> None:
     ]
     print_table(("host", "claimed by", "session", "jobs", "last job", "status", "ended"), rows)
     for host, why in adopted.silent.items():
-        click.echo(f"warning: {host}: no answer, it is asked again at the resume: {why}", err=True)
+        tell(f"warning: {host}: no answer, it is asked again at the resume: {why}")
     for host, why in adopted.unbelieved.items():
-        click.echo(f"warning: {host}: what it keeps is not believed: {why}", err=True)
+        tell(f"warning: {host}: what it keeps is not believed: {why}")
     for name, (then, is_) in adopted.drift.items():
-        click.echo(f"warning: {name}: was {then!r}, is {is_!r}: a resume will refuse", err=True)
+        tell(f"warning: {name}: was {then!r}, is {is_!r}: a resume will refuse")
     for host, later in state.followers.items():
         told = f"{host}: run {later['run']} of {later['who']} changed it after this one"
-        click.echo(f"warning: {told}: this one can be cleaned, not taken back", err=True)
-    click.echo(f"run {state.run} of {state.cluster} is adopted: {state.state}", err=True)
+        tell(f"warning: {told}: this one can be cleaned, not taken back")
+    tell(f"run {state.run} of {state.cluster} is adopted: {state.state}")
     for line in situation(state).lines():
-        click.echo(line)
+        print_text(line)

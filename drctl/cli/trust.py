@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from drctl.cli.common import Options, print_json
-from drctl.console import print_table
+from drctl.cli.common import Options, confirmed
+from drctl.console import print_json, print_table, tell
 from drctl.errors import Aborted
 from drctl.inventory import Inventory
 from drctl.ssh import ScannedKey, home, record_host_keys, scan_host_keys
@@ -26,7 +24,7 @@ def show_and_record(options: Options, inventory: Inventory, *, yes: bool) -> Non
     if options.json:
         print_json([{**vars(key), "recorded": key in added} for key in keys])
     else:
-        click.echo(f"{len(added)} keys recorded in {target}" if added else "nothing new", err=True)
+        tell(f"{len(added)} keys recorded in {target}" if added else "nothing new")
 
 
 def _show(keys: list[ScannedKey]) -> None:
@@ -39,4 +37,4 @@ def _show(keys: list[ScannedKey]) -> None:
 
 def _agreed(count: int, target: Path) -> bool:
     question = f"compare them with the machines' consoles; record {count} keys in {target}?"
-    return click.confirm(question, err=True)
+    return confirmed(question)

@@ -28,9 +28,10 @@ READ_ONLY = {
     "kube/health",
     "kube/settings",
     "kube/secrets",
+    "backup/sweep",
     "close",
 }
-"""What a dry run or a check may call. (etcd/probe writes a key.)"""
+"""What a dry run or a check may call. (etcd/probe writes a key; a check sweeps to look.)"""
 
 
 @dataclass

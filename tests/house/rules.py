@@ -11,10 +11,10 @@ from pathlib import Path
 from tests.house.imports import Import, imports_of, part_of, sources
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "printable"),
     ("answer",),
     ("verdict", "transport", "yamlfile", "certificates"),
-    ("render",),
+    ("render", "hidden"),
     ("etcd",),
     ("kube", "papers"),
     ("inventory",),
@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("ssh", "report"),
     ("console", "rundata", "learning", "evidence", "questions", "releasing", "undoing"),
-    ("lab",),
+    ("lab", "leftovers", "sealing"),
     ("app",),
     ("backup", "adopting", "cleaning"),
     ("cli", "__main__"),
@@ -55,7 +55,7 @@ OWNERS: dict[str, set[str]] = {
     "invoke": {"ssh"},
     "jinja2": {"render"},
     "paramiko": {"ssh"},
-    "rich": {"console", "cli"},
+    "rich": {"console"},
     "sqlite3": {"journal"},
     "supervisor": {"lab"},
     "yaml": {"yamlfile"},
@@ -71,6 +71,19 @@ CONNECTS = {"asyncio", "ftplib", "http", "multiprocessing", "socket", "ssl", "su
 
 EXITS = ("sys.exit", "os._exit", "SystemExit", "exit", "quit")
 """Only the command line ends the process."""
+
+SPEAKS = re.compile(
+    r"(click\.(echo|secho|prompt|confirm|getchar|edit|pause)|print|input|sys\.(__)?std(out|err).*"
+    r"|traceback\.print_\w+|logging\.basicConfig|warnings\.warn|os\.write)$"
+)
+"""What writes to a terminal."""
+
+SPEAKERS = {
+    "console.py": {"sys.stderr.write", "sys.stderr.flush", "sys.stdout.write", "sys.stdout.flush"},
+    "cli/common.py": {"click.prompt", "click.confirm"},  # of what `printable` gave
+    "cli/__init__.py": {"sys.stderr.close"},
+}
+"""Which file may call which of these: nothing from outside reaches a terminal but through these."""
 
 FOREIGN_WORDS = dict.fromkeys(ENGINE, ("etcd", "kube", "ssh"))
 """Words that do not occur in a part, be it in a comment."""
@@ -98,6 +111,7 @@ def violations(package: Path) -> list[str]:
         *_impure(found),
         *_foreign_words(package),
         *_exits(package),
+        *_speaks(package),
     ]
     return list(dict.fromkeys(complaints))  # one import may name several things
 
@@ -157,6 +171,19 @@ def _exits(package: Path) -> Iterator[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node) in EXITS:
                 yield f"{path.relative_to(package.parent)}:{node.lineno}: ends the process"
+
+
+def _speaks(package: Path) -> Iterator[str]:
+    """Who writes to a terminal. A program of its own, as a lab's server, has a log of its own."""
+    for path, tree in sources(package):
+        allowed = SPEAKERS.get(path.relative_to(package).as_posix(), set())
+        if _is_program(tree) or path.name == "__main__.py":
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                if SPEAKS.match(called) and called not in allowed and "isatty" not in called:
+                    yield f"{path.relative_to(package.parent)}:{node.lineno}: calls {called}"
 
 
 def _is_program(tree: ast.Module) -> bool:

@@ -85,6 +85,11 @@ def test_a_good_house_has_no_violations(house: Path) -> None:
         ("__init__.py", "from drctl.errors import X", "the package itself imports errors"),
         ("app.py", "import sys\ndef stop():\n    sys.exit(1)", "app.py:3: ends the process"),
         ("app.py", "raise SystemExit", "app.py:1: ends the process"),
+        ("app.py", "print('x')", "app.py:1: calls print"),
+        ("cli.py", "import click\nclick.echo('x', err=True)", "cli.py:2: calls click.echo"),
+        ("cli.py", "import sys\nsys.stdout.write('x')", "cli.py:2: calls sys.stdout.write"),
+        ("cli.py", "import sys\nsys.stderr.buffer.write(b'')", "calls sys.stderr.buffer.write"),
+        ("app.py", "from rich.console import Console", "app imports rich"),
     ],
 )
 def test_a_broken_house_is_told_what_and_where(

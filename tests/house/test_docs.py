@@ -66,7 +66,7 @@ def test_every_command_is_in_the_reference() -> None:
 
 def test_the_map_shows_the_layers_that_the_tests_hold() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    drawn = re.search(r"^    (errors < .*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    drawn = re.search(r"^    (errors, .*?)\n\n", text, re.MULTILINE | re.DOTALL)
     assert drawn
     rows = [tuple(row.strip().split(", ")) for row in " ".join(drawn[1].split()).split(" < ")]
     assert rows == [tuple(part for part in row if part != "__main__") for row in LAYERS]

@@ -95,6 +95,7 @@ class SimulatedCluster(FakeTransport):
             "kube/health": self._health,
             "kube/settings": self._settings,
             "kube/secrets": lambda _h, _s, _e: "secrets_status=not asked\n",
+            "backup/sweep": lambda _h, _s, _e: "",
             "job/claim": self._claim,
             "job/start": self._start,
             "job/wait": self._wait,
@@ -345,7 +346,8 @@ class SimulatedCluster(FakeTransport):
             return self._held(node)
         body = env["DRCTL_BODY"]
         note_start(node, env)
-        self.acts[env["DRCTL_ACTION"]](node, Script(env["DRCTL_ACTION"], body), _assignments(body))
+        known = _assignments(body) | _assignments(env["DRCTL_SECRETS"])
+        self.acts[env["DRCTL_ACTION"]](node, Script(env["DRCTL_ACTION"], body), known)
         node.jobs[job] = 0
         return CommandResult(0, "done 0\n")
 

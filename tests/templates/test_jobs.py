@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -41,6 +43,7 @@ class Desk:
             "DRCTL_ACTION": "test",
             "DRCTL_SEEN": '{"was": "x"}',
             "DRCTL_WAIT": "60",
+            "DRCTL_SECRETS": "",
         }
 
     def line(self, kind: str, seq: int = 7) -> str:
@@ -419,3 +422,39 @@ def test_a_look_disturbs_nobody(shell: Shell, tmp_path: Path) -> None:
     for look in ("check-c", "r1-a", "check-b"):
         assert desk("looked", DRCTL_LOOK=look).status == 0
     assert sorted(desk.work.rglob("*")) == mine
+
+
+SECRET = "canary-of-a-secret it's 'quoted'"
+
+
+def test_a_secret_reaches_the_body_and_no_file(desk: Desk) -> None:
+    given = f"PASSWORD={shlex.quote(SECRET)}\n"
+    length = 'echo "${#PASSWORD}"; env | grep -c PASSWORD; read -r line; echo "read: $line"'
+    ran = desk("start", length, DRCTL_SECRETS=given)
+    assert ran.out == f"done 0\n{len(SECRET)}\n0\nread: \n"
+    files = [path for path in desk.work.rglob("*") if path.is_file()]
+    assert desk.job / "body.sh" in files
+    assert [path for path in files if SECRET[:10] in path.read_text()] == []
+
+
+def test_a_secret_is_on_no_disk_while_the_body_runs(desk: Desk) -> None:
+    go = desk.work / "go"
+    given = f"PASSWORD={shlex.quote(SECRET)}\n"
+    desk.env["DRCTL_SECRETS"] = given
+    desk.begin(wait_for(go))
+    files = [path for path in desk.work.rglob("*") if path.is_file()]
+    assert [path for path in files if SECRET[:10] in path.read_text()] == []
+    until(lambda: (desk.job / "pid").exists() and (desk.job / "pid").read_text() != "")
+    pid = (desk.job / "pid").read_text().strip()
+    for what in ("cmdline", "environ"):
+        assert SECRET[:10].encode() not in (Path("/proc") / pid / what).read_bytes()
+    go.touch()
+    assert desk("wait").out == "done 0\n"
+
+
+def test_a_secret_of_many_lines_and_bytes(desk: Desk) -> None:
+    value = "\n".join(f"line {n} $(id) `id` \\" for n in range(1500))
+    given = f"KEY={shlex.quote(value)}\n"
+    assert len(given) < 2**16
+    ran = desk("start", 'printf %s "$KEY" | sha256sum', DRCTL_SECRETS=given)
+    assert ran.out == f"done 0\n{hashlib.sha256(value.encode()).hexdigest()}  -\n"
