@@ -170,7 +170,13 @@ def test_who_was_passed_by_since_it_looked_is_refused(desk: Desk) -> None:
     other = Desk(desk.shell, desk.work, run="r2")
     assert desk("release").status == 0
     seen = desk.shell.stdin(render_script("node/owner").body, desk.env).out
-    assert parse(seen) == {"owner_run": "", "owner_who": "", "owner_since": "", "last_run": "r1"}
+    assert parse(seen) == {
+        "owner_run": "",
+        "owner_who": "",
+        "owner_since": "",
+        "last_run": "r1",
+        "unsafe.work": "",
+    }
     late = other("claim", DRCTL_LAST_SEEN="")
     assert late.status == 75
     assert parse(late.out)["passed_by"] == "yes"
