@@ -18,7 +18,7 @@ from drctl.inventory import Inventory
 from drctl.planner import host_context
 from drctl.render import render_script
 from drctl.runbook import load_runbook
-from drctl.transport import Transport
+from drctl.transport import MOST, Transport
 
 SAVE_SECONDS = 900.0
 
@@ -86,7 +86,8 @@ def _save_and_fetch(transport: Transport, inventory: Inventory, host: str, part:
             )
         saved = parse(result.stdout, host)
         file = saved.one_of("file", f"{env['DRCTL_WORK']}/backup/{run}/snapshot.db")
-        transport.download(host, file, part, deadline=SAVE_SECONDS)
+        size = saved.number("size", most=MOST)
+        transport.download(host, file, part, deadline=SAVE_SECONDS, limit=size)
     finally:
         transport.run(host, render_script("backup/remove"), env, deadline=60.0)
     return saved
