@@ -25,9 +25,11 @@ from drctl.errors import (
     DrctlError,
     HostUnavailable,
     LockHeld,
+    Refused,
     StepFailed,
     Unreachable,
 )
+from drctl.jobs import UNSAFE
 from drctl.plan import PlannedStep, Task
 from drctl.session import Session
 from drctl.transport import CommandResult
@@ -203,6 +205,8 @@ class Acting:
             with attempt:
                 result = ask()
         assert result is not None
+        if result.status == UNSAFE and not self._session.state.changed:
+            raise Refused(f"{step.id}: {result.stderr.strip()}", host=host)
         if not result.ok:
             raise _failed(step, host, result.stderr or result.stdout, result.status)
         return result.stdout

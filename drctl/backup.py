@@ -22,7 +22,7 @@ from drctl.planner import host_context
 from drctl.render import render_script
 from drctl.runbook import load_runbook
 from drctl.store import operator
-from drctl.transport import Transport
+from drctl.transport import MOST, Transport
 
 
 def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
@@ -101,7 +101,8 @@ def _save_and_fetch(
             )
         saved = parse(result.stdout, host)
         file = saved.one_of("file", f"{env['DRCTL_WORK']}/backup/{run}/snapshot.db")
-        transport.download(host, file, part, deadline=BACKUP_SECONDS)
+        size = saved.number("size", most=MOST)
+        transport.download(host, file, part, deadline=BACKUP_SECONDS, limit=size)
     except BaseException as error:
         left = _remove(transport, host, env)
         if left and isinstance(error, DrctlError):

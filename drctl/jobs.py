@@ -35,6 +35,7 @@ from drctl.transport import CommandResult, Script, Transport
 
 JobState = Literal["done", "running", "never", "lost"]
 NOT_OWNER = 75  # sysexits EX_TEMPFAIL, from templates/job
+UNSAFE = 77  # sysexits EX_NOPERM, from templates/node/safe: somebody else could change a path
 POLL_SECONDS = 10  # how long a node is asked to wait before it answers "running"
 ANSWER_SECONDS = 30.0  # grace on top of that for the answer to arrive
 SILENCE_SECONDS = 90.0  # how long a node may be out of reach before its job's end is left unknown
@@ -309,6 +310,12 @@ class Jobs:
         answer = self._call(host, "owned", {"DRCTL_EPOCH": str(self._epoch)}, ANSWER_SECONDS)
         if answer.status == NOT_OWNER:
             raise self._held(parse(answer.stdout, host))
+        if not answer.ok:
+            raise StepFailed(
+                f"nothing is sent there: {answer.stderr.strip()}",
+                host=host,
+                hint=f"look at {self._work_dirs[host]} there, then resume",
+            )
 
     def release(self, host: str, record: str, *, deadline: float, machine: str = "") -> None:
         """Give the node back and leave `record` (JSON) in the run's folder there.

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+MOST = 2**36
+"""Bytes that a node may send as one file, where the caller knows no better."""
+
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all) while a file moves; may raise to stop the transfer."""
 
@@ -69,6 +72,8 @@ class Transport(Protocol):
     ) -> None:
         """Stream `source` to the absolute path `target` (0600, its directory made 0700 if absent).
 
+        Always to a fresh file, and only in a directory that nobody else can change.
+
         The caller gives a path that may be half-written when this raises. Errors as for `run`;
         StepFailed when the host could not take the file (no space, read-only).
         """
@@ -81,9 +86,13 @@ class Transport(Protocol):
         target: Path,
         *,
         deadline: float,
+        limit: int = MOST,
         progress: Progress | None = None,
     ) -> None:
-        """Stream the host's absolute path `source` into the local file `target` (created 0600)."""
+        """Stream the host's absolute path `source` into the local file `target` (created 0600).
+
+        StepFailed where it is no regular file, or has more than `limit` bytes.
+        """
         ...
 
     def close(self) -> None:
@@ -148,6 +157,7 @@ class FakeTransport:
         target: Path,
         *,
         deadline: float,
+        limit: int = MOST,
         progress: Progress | None = None,
     ) -> None:
         self.calls.append((host, "download"))

@@ -10,17 +10,20 @@ etcd.can_restore
     data_mode (octal), stage, wal_stage, data_free, wal_free (bytes), same_fs (yes|no|none),
     certs_missing, certs_expired (space-separated paths),
     cert_not_after (ISO 8601, or as openssl prints it),
-    units_missing (space-separated), manager (ok|missing)
+    units_missing (space-separated), manager (ok|missing),
+    unsafe.<what>: KIND WHO PATH of a path that somebody else could change, '' where it is safe
 etcd.is_prepared
     as etcd.can_restore
 etcd.can_prepare
     there.NAME (absent|same|other, and more) of each file and the unit, unit_elsewhere, drop_ins
     (paths), holds (a path in the data or WAL directory), ports_taken (space-separated), arch (as
-    uname -m), owner_missing, owner_wrong; all but arch and there '' where there is nothing
+    uname -m), owner_missing, owner_wrong, unsafe.<file> (as above); all but arch and
+    there '' where there is nothing
 etcd.same_machine
     machine_id
 etcd.nobody_else
-    owner_run, owner_who, owner_since ('' = free), last_line (of its history, 0 for none)
+    owner_run, owner_who, owner_since ('' = free), last_line (of its history, 0 for none),
+    unsafe.work (as above; nothing else is said then)
 etcd.live_state, etcd.is_the_planned_cluster, etcd.is_the_blank_cluster, etcd.same_old_cluster,
 etcd.common_revision, etcd.proven_revision, etcd.status
     status_json, members_json, alarms_json, hashkv_json: one line each of `etcdctl -w json`

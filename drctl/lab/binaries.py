@@ -32,15 +32,20 @@ def find(given: Path | None) -> Path:
 
 
 def install(source: Path, shared: Path, bin_dirs: list[Path]) -> None:
-    """Link the three tools into every bin directory, by way of a copy if one is not executable."""
+    """Link the three tools into every bin directory, by way of a copy if one is not executable, or
+    could be changed by another user (drctl runs no such program)."""
     for tool in TOOLS:
         origin = source / tool
-        if not os.access(origin, os.X_OK):
+        if not os.access(origin, os.X_OK) or not _ours(origin.resolve()):
             shared.mkdir(exist_ok=True)
             origin = Path(shutil.copy(origin, shared / tool))
             origin.chmod(0o755)
         for bin_dir in bin_dirs:
             (bin_dir / tool).symlink_to(origin)
+
+
+def _ours(path: Path) -> bool:
+    return all(p.stat().st_uid in (0, os.getuid()) for p in (path, *path.parents))
 
 
 def version(program: Path) -> tuple[int, ...]:

@@ -44,7 +44,8 @@ def wrapped(script: Script, env: Mapping[str, str], marker: str) -> bytes:
     rather than half a script, and no child can read the rest of the script as its input.
     """
     lines = [f"{_variable(name)}={_quoted(name, value)}" for name, value in env.items()]
-    lines += ["{", f"printf '%s\\n' {marker}", script.body, "} </dev/null", "exit $?", ""]
+    begin = f"printf '%s\\n' {marker}"  # on both streams: a login may have printed to either
+    lines += ["{", begin, f"{begin} >&2", script.body, "} </dev/null", "exit $?", ""]
     return "\n".join(lines).encode("utf-8", "surrogateescape")
 
 
@@ -104,6 +105,26 @@ class Output:
             elif over or (ended and time.monotonic() - quiet_since > LINGER):
                 break
         self._channel.status_event.wait(clock.left())
+
+    def heard(self, word: bytes) -> bool:
+        """Whether `word` was said by now; what came before it is forgotten then."""
+        self._read()
+        _, found, after = self.out.partition(word)
+        if found:
+            self.out = after
+        return bool(found)
+
+    def await_word(self, word: bytes, clock: Clock) -> bool:
+        """Read until `word` was said; False where the command ended, or the clock, without it."""
+        while clock.left() > 0:
+            over = self._channel.eof_received or self._channel.closed
+            if self.heard(word):
+                return True
+            if over:
+                break
+            self._bell.wait(clock.left(0.25))
+            self._bell.reset()
+        return False
 
     def _read(self) -> int:
         before, channel = self.total, self._channel
@@ -170,8 +191,10 @@ class Outcome:
 
     def result(self, seconds: float) -> CommandResult:
         """The script's result, or the reason why it never began."""
-        stderr = self.output.err.decode("utf-8", "replace")
-        before, started, stdout = self.output.out.partition(f"{self.marker}\n".encode())
+        mark = f"{self.marker}\n".encode()
+        noise, began, errors = self.output.err.partition(mark)
+        stderr = bytes(errors if began else noise).decode("utf-8", "replace")
+        before, started, stdout = self.output.out.partition(mark)
         if not started:
             if "syntax error" in stderr.lower() and self.status != 0:
                 return CommandResult(self.status, "", stderr, seconds)

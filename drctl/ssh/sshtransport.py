@@ -21,7 +21,7 @@ from drctl.ssh.link import Link, dial
 from drctl.ssh.route import HostLike, Router
 from drctl.ssh.sshconfig import SshSettings
 from drctl.ssh.transfer import WINDOW, Download, Upload
-from drctl.transport import CommandResult, Progress, Script
+from drctl.transport import MOST, CommandResult, Progress, Script
 
 T = TypeVar("T")
 Work = Callable[[paramiko.Channel, Clock, Watchdog], T]
@@ -106,11 +106,12 @@ class SshTransport:
         target: Path,
         *,
         deadline: float,
+        limit: int = MOST,
         progress: Progress | None = None,
     ) -> None:
         """See `drctl.transport.Transport.download`; Refused if `target` exists."""
         clock = Clock(deadline)
-        job = Download(source, target, self._become(host), progress)
+        job = Download(source, target, self._become(host), limit, progress)
         self._call(host, clock, job.run, f"fetching {source}", stall=self._stall, window=WINDOW)
 
     def close(self) -> None:

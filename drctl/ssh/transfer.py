@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
 import paramiko
 
 from drctl.errors import InvalidInput, Refused, StepFailed
+from drctl.render import render_script
 from drctl.ssh.clock import Clock, Watchdog
 from drctl.ssh.session import Output, argv, is_sudo_refusal, refusal, start, status_of, tail
 from drctl.transport import Progress
@@ -25,20 +27,24 @@ READ = 2**20  # read the local file in bigger pieces
 PROGRESS = 2**20  # bytes between two calls of the progress callback
 WINDOW = 2**24  # how far a node may be ahead of us in a download: memory, so not unlimited
 
-# A node that cannot take the file says "stop" and waits for our end of input: paramiko may still
-# send data after it has answered a CLOSE, and both sshd and asyncssh drop the connection for that.
-# One line, no "!", parameters instead of nested quotes: a csh as login shell takes it too.
-_PUT = (
-    'umask 077; d=${1%/*}; [ -d "${d:-/}" ] || mkdir -p -m 700 -- "$d" || exit; '
-    'if [ -f "$1" ]; then chmod 600 -- "$1" || exit; fi; '
-    'cat > "$1" && printf %s "$2" && exit; '
-    'n=$?; printf stop; cat > /dev/null; exit "$n"'
-)
+NOISE = 2**20  # how much a login may print before a download begins
+
+# The script that takes a file comes first on its own input: the command is one line without "!" or
+# nested quotes, which a csh as login shell takes too. dd reads no byte too many.
+_PUT = 'eval "$(dd bs=1 count={} 2>/dev/null)"'
+# A node that cannot take the file says so and waits for our end of input: paramiko may still send
+# data after it has answered a CLOSE, and both sshd and asyncssh drop the connection for that.
 # The second cat ends when we close its input, after the last byte: see RUN_WINDOW for the reason.
 _GET = (
-    'n=$(stat -L -c %s -- "$1") || exit; printf "%s %s\\n" "$2" "$n"; '
+    'n=$(stat -L -c %s -- "$1") || exit; '
+    '[ -f "$1" ] || { echo "$1: not a file" >&2; exit 1; }; printf "%s %s\\n" "$2" "$n"; '
     'cat -- "$1" && exec cat > /dev/null'
 )
+
+
+@cache
+def _receive() -> bytes:
+    return render_script("node/receive").body.encode()
 
 
 def _remote_path(path: str) -> str:
@@ -58,21 +64,47 @@ class Upload:
 
     def run(self, channel: paramiko.Channel, clock: Clock, dog: Watchdog) -> None:
         """Send the file; StepFailed with the node's own words if it could not be taken."""
-        done = f"drctl-done-{secrets.token_hex(8)}"
+        script, token = _receive(), secrets.token_hex(8)  # no login can say what it does not know
+        begun, done, stop = (f"drctl-{word}-{token}" for word in ("begun", "done", "stop"))
+        command = (_PUT.format(len(script)), "sh", self._target, begun, done, stop)
         with _readable(self._source) as file:
             size = os.fstat(file.fileno()).st_size
-            output = start(channel, argv(self._become, "sh", "-c", _PUT, "sh", self._target, done))
-            sent = self._send(file, size, channel, dog)
+            output = start(channel, argv(self._become, "sh", "-c", *command))
+            sent = 0
+            if self._begin(script, begun.encode(), channel, output, clock):
+                sent = self._send(file, size, channel, dog, partial(output.heard, stop.encode()))
         dog.no_stall()
         output.drain(clock)
         self._judge(channel, output, done)
         if sent != size:
             raise StepFailed(f"{self._source} changed while it was sent: {size} bytes, then {sent}")
 
-    def _send(self, file: BinaryIO, size: int, channel: paramiko.Channel, dog: Watchdog) -> int:
+    @staticmethod
+    def _begin(
+        script: bytes, begun: bytes, channel: paramiko.Channel, output: Output, clock: Clock
+    ) -> bool:
+        """Whether the node is ready to take the file. What a login prints before is nobody's."""
+        try:
+            channel.sendall(script)
+            if output.await_word(begun, clock):
+                return True
+            channel.shutdown_write()
+        except OSError:
+            if channel.exit_status < 0:
+                raise
+        return False
+
+    def _send(
+        self,
+        file: BinaryIO,
+        size: int,
+        channel: paramiko.Channel,
+        dog: Watchdog,
+        stopped: Callable[[], bool],
+    ) -> int:
         sent = told = 0
         try:
-            while not channel.recv_ready() and (block := file.read(BLOCK)):
+            while not stopped() and (block := file.read(BLOCK)):
                 while block:
                     n = channel.send(block)
                     block = block[n:]
@@ -90,7 +122,7 @@ class Upload:
     def _judge(self, channel: paramiko.Channel, output: Output, done: str) -> None:
         said = output.err.decode("utf-8", "replace")
         status = status_of(channel)
-        if status == 0 and output.out.endswith(done.encode()):
+        if status == 0 and done.encode() in output.out:
             return
         if status == 0 or (self._become == "sudo" and is_sudo_refusal(said)):
             raise refusal(self._become, said, status)
@@ -100,9 +132,12 @@ class Upload:
 class Download:
     """File on the node to a new local file."""
 
-    def __init__(self, source: str, target: Path, become: str, progress: Progress | None) -> None:
+    def __init__(
+        self, source: str, target: Path, become: str, limit: int, progress: Progress | None
+    ) -> None:
         self._source = _remote_path(source)
         self._target = target
+        self._limit = limit
         self._become = become
         self._progress = progress
 
@@ -112,6 +147,11 @@ class Download:
             token = f"drctl-size-{secrets.token_hex(8)}"
             start(channel, argv(self._become, "sh", "-c", _GET, "sh", self._source, token))
             size, first = self._header(channel, token)
+            if size > self._limit:
+                raise StepFailed(
+                    f"{self._source} has {size} bytes, and {self._limit} are the most that can be",
+                    hint="look at that node: what it sends is not what was asked for",
+                )
             got = self._receive(file, first, size, channel, dog)
             dog.no_stall()
             channel.shutdown_write()
@@ -125,12 +165,12 @@ class Download:
                 os.fsync(file.fileno())
 
     def _header(self, channel: paramiko.Channel, token: str) -> tuple[int, bytes]:
-        pattern = re.compile(rf"{token} (\d+)\n".encode())
+        pattern = re.compile(rf"{token} (\d{{1,18}})\n".encode())
         text = b""
         while not (found := pattern.search(text)):
             data = channel.recv(4096)
             text += data
-            if not data or len(text) > 2**16:
+            if not data or len(text) > NOISE:
                 raise self._no_header(channel)
         return int(found[1]), text[found.end() :]
 

@@ -74,6 +74,13 @@ ADVICE = {
     "is not this run's blank cluster": "somebody made or moved that directory: look at it, "
     "roll back",
     "is not installed": "install it there, resume",
+    "What mends it there": "find out why it is so, type that on that node as root, resume",
+    "is not what it was a moment ago": "another user of that node works against root there: find "
+    "out who and why before anything else",
+    "is somebody else's": "look at it: who put it there, and why could he? Move it away, resume",
+    "is no file that drctl made": "look at it: who put it there, and why could he? Move it away, "
+    "resume",
+    "cannot work in etcd's own": "send one: `etcd.etcdutl: FILE` in the inventory, a new run",
 }
 """What to do about a node's own words, by a piece of them; for all others, THEN."""
 HEAD = """\
@@ -242,6 +249,10 @@ def python_messages() -> Iterator[Said]:
 # -- messages of the nodes ----------------------------------------------------------------------
 
 
+_TEXT = r'(?:\$\([^)]*\)|[^"])'  # a command in it may have quotes of its own
+_SAID = re.compile(f'echo "({_TEXT}*)" >&2|why="({_TEXT}+)"|echo "why=({_TEXT}+)"')
+
+
 def node_messages() -> Iterator[tuple[str, str]]:
     """(what is said, by which template) of every reason that a node script gives."""
     for path in sorted((ROOT / "templates").rglob("*.sh.j2")):
@@ -249,7 +260,7 @@ def node_messages() -> Iterator[tuple[str, str]]:
         if name.startswith(("lab/", "backup/")):
             continue
         text = path.read_text(encoding="utf-8")
-        for said in re.findall(r'echo "([^"]*)" >&2|why="([^"]+)"|echo "why=([^"]+)"', text):
+        for said in _SAID.findall(text):
             if words := plain("".join(said)).strip("… "):
                 yield plain("".join(said)) if " " in words else words, name.removesuffix(".sh.j2")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,6 +79,9 @@ class Site:
         return self._stack.enter_context(
             running(make(path, authorized, *(host_keys or (self.keys.host,))))
         )
+
+    def enter(self, running: AbstractContextManager[object]) -> None:
+        self._stack.enter_context(running)
 
     def relay(self, node: Node) -> Relay:
         relay = Relay(node.port)

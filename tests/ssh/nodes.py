@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -58,12 +58,14 @@ class AsyncsshNode:
 class SshdNode:
     """OpenSSH's sshd without root, one `sshd -i` for each connection to a port of ours."""
 
-    def __init__(self, path: str, authorized: Path, *host_keys: Path) -> None:
+    def __init__(
+        self, path: str, authorized: Path, *host_keys: Path, more: Sequence[str] = ()
+    ) -> None:
         self._config = host_keys[0].parent / f"sshd_config.{id(self)}"
         lines = [f"HostKey {key}" for key in host_keys]
         lines += [f"AuthorizedKeysFile {authorized}", f"SetEnv PATH={path}"]
         lines += ["UsePAM no", "StrictModes no", "PermitRootLogin yes", "PidFile none"]
-        self._config.write_text("\n".join([*lines, ""]))
+        self._config.write_text("\n".join([*lines, *more, ""]))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.processes: list[subprocess.Popen[bytes]] = []

@@ -64,12 +64,19 @@ def test_upload_over_an_existing_file_makes_it_private(one: SshTransport, tmp_pa
 
 
 def test_node_that_cannot_take_the_file_says_why(
-    one: SshTransport, source: Path, tmp_path: Path
+    site: Site, one: SshTransport, source: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
+    full = site.sudo / "cat"  # a disk with room for 1 MB
+    full.write_text(
+        "#!/bin/sh\n[ ! -c /dev/stdout ] || exec /bin/cat\nhead -c 1000000\n"
+        "echo 'No space left on device' >&2\nexit 1\n"
+    )
+    full.chmod(0o755)
     for target, words in (
-        ("/dev/full", "No space left"),
-        (f"{tmp_path}/file/x", "ile exists|irectory"),
+        (f"{tmp_path}/target", "No space left"),
+        (f"{tmp_path}/file/x", "neither a directory"),
+        ("/dev/full", "no file that drctl made"),
     ):
         with pytest.raises(StepFailed, match=words) as caught:
             one.upload("n1", source, target, deadline=30)

@@ -192,6 +192,7 @@ def test_who_was_passed_by_since_it_looked_is_refused(desk: Desk) -> None:
         "owner_who": "",
         "owner_since": "",
         "last_line": "2",
+        "unsafe.work": "",
     }
     for line in ("0", "1"):
         late = other("claim", DRCTL_SEEN_LINE=line)

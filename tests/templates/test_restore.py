@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -198,6 +199,30 @@ def test_the_rebuilt_data_is_given_to_its_owner(
     node.values["owner"] = "4711:4712"
     assert node.act("rebuild").status == 0
     assert notes.read_text().splitlines() == [
-        f"-R 4711:4712 {node.stage}/new.part/etcd",
-        f"-R 4711:4712 {node.wal_stage}/new.part/w",
+        f"-hR 4711:4712 {node.stage}/new.part/etcd",
+        f"-hR 4711:4712 {node.wal_stage}/new.part/w",
     ]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has an etcd user to work for")
+def test_rebuilt_in_a_directory_of_etcds_user(shell: Shell, tmp_path: Path, etcd_dir: Path) -> None:
+    """A mount point is its user's; the staging in it is held open."""
+    node = Node(tmp_path / "n", shell, sha256=sha256(snapshot_bytes()))
+    binaries.install(etcd_dir, tmp_path / "n/shared", [tmp_path / "n/bin"])
+    put(node.data / "member/snap/db", "old")
+    for path in (node.data, node.data / "member"):
+        os.chown(path, 4711, 4711)
+    node.values |= {"stage": f"{node.data}/.drctl", "owner": "4711:4711"}
+    node.stage.mkdir(parents=True, mode=0o700)
+    (node.data / ".drctl").chmod(0o700)
+    (node.stage / "snapshot.db").write_bytes(snapshot_bytes())
+    ran = node.act("rebuild")
+    assert ran.status == 0, ran
+    assert node.state("rebuild") == "after" and restored_id(node) == predicted(node)
+    seen = node.observe("swap")
+    assert seen["state"] == "before"
+    assert node.act("swap").status == 0 and node.state("swap") == "after"
+    made = node.data / "member/snap/db"
+    assert made.stat().st_uid == 4711 and made.stat().st_size > 1000
+    assert node.act("undo swap", seen).status == 0
+    assert node.state("undo swap", seen) == "after" and made.read_text() == "old"

@@ -192,3 +192,19 @@ def test_an_unknown_place_ends_the_script(shell: Shell, tmp_path: Path, name: st
         ran = shell.body(task.act.body, {**member.node.env(task, {}), name: ""})
         assert ran.status != 0 and "is not known" in ran.err
     assert member.live_tree() == member.original
+
+
+def test_a_link_that_comes_between_is_not_followed(shell: Shell, tmp_path: Path) -> None:
+    """Etcd's user puts one into his own directory just before the new data is renamed into it."""
+    member = Member(tmp_path / "n", shell, "inside")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    inner = (shell.bin / "mv").rename(shell.bin / "real-mv")
+    (shell.bin / "mv").write_text(
+        f"#!/bin/sh\ncase $1 in */new/*) ln -s '{elsewhere}' '{member.data}/member' ;; esac\n"
+        f'exec {inner} "$@"\n'
+    )
+    (shell.bin / "mv").chmod(0o755)
+    member.node.act("swap")
+    assert not any(elsewhere.iterdir())
+    assert (member.node.stage / "old/member/snap/db").read_text() == "old db"

@@ -8,6 +8,7 @@ from typing import Any
 
 from drctl.answer import Answer
 from drctl.etcd.judges.common import expected_members, members_heard, reports
+from drctl.etcd.judges.paths import unsafe_paths
 from drctl.etcd.judges.restored import is_the_planned_cluster
 from drctl.verdict import Evidence, Problem, Verdict
 
@@ -33,6 +34,7 @@ def can_prepare(evidence: Evidence) -> Verdict:
             del found[host]
     states = {host: _states(report, planned[host]) for host, report in found.items()}
     for host, report in found.items():
+        problems += unsafe_paths(host, report)
         problems += _occupied(host, report, states[host])
         problems += _unfit(host, report, prepare)
     holding = {host: said for host, report in found.items() if (said := report.text("holds"))}

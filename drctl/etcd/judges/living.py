@@ -22,6 +22,7 @@ from drctl.etcd.judges.common import (
     reports,
     spelled,
 )
+from drctl.etcd.judges.paths import unsafe_paths
 from drctl.etcd.values import MOST_LINES
 from drctl.verdict import Evidence, Problem, Verdict
 
@@ -34,7 +35,9 @@ def nobody_else(evidence: Evidence) -> Verdict:
     """
     found, problems = reports(evidence)
     for host, answer in found.items():
-        if "owner_run" not in answer:
+        if unsafe := [*unsafe_paths(host, answer)]:
+            problems += unsafe
+        elif "owner_run" not in answer:
             problems.append(Problem("did not report who holds it", host, None, "missing"))
     holders, strange = read(found, lambda _, answer: answer.run("owner_run"))
     last, stranger = read(found, lambda _, answer: answer.number("last_line", most=MOST_LINES))

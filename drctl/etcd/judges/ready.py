@@ -19,6 +19,7 @@ from drctl.etcd.judges.common import (
     reports,
     spelled,
 )
+from drctl.etcd.judges.paths import unsafe_paths
 from drctl.verdict import Evidence, Problem, Verdict
 
 WAL_BYTES = 64_000_000  # preallocated by each restored member (measured, etcd 3.5.16)
@@ -84,6 +85,7 @@ def _unsaid(report: Answer) -> str:
 def _host_problems(snapshot: Mapping[str, Any] | None, host: str, report: Answer) -> list[Problem]:
     space = _space(host, report, int(snapshot["size"])) if snapshot else ()
     return [
+        *unsafe_paths(host, report),
         *_blank(host, report),
         *_certificates(host, report),
         *_versions(host, report, snapshot),
@@ -93,7 +95,7 @@ def _host_problems(snapshot: Mapping[str, Any] | None, host: str, report: Answer
 
 
 def _blank(host: str, report: Answer) -> Iterator[Problem]:
-    excused = report.words(EXCUSED)
+    excused = {*report.words(EXCUSED), *(t for t in _TOOLS if report.get(f"unsafe.{t}"))}
     missing = [t for t in _TOOLS if not report.get(f"{t}_version") and t not in excused]
     missing += [f"unit {unit}" for unit in report.words("units_missing")]
     if missing:
