@@ -84,7 +84,7 @@ def test_the_owner_of_a_node_cannot_work_the_terminal(bench: Bench) -> None:
             "--replace-healthy",
             *after,
         )
-        assert ended.exit == 7
+        assert ended.exit in (4, 7)  # not believed, or another's
         assert "eve" in ended.out + ended.err
         assert working(ended.out + ended.err) == set()
 
