@@ -34,13 +34,16 @@ def nobody_else(evidence: Evidence) -> Verdict:
     of another run after it.
     """
     found, problems = reports(evidence)
+    told = {}
     for host, answer in found.items():
         if unsafe := [*unsafe_paths(host, answer)]:
             problems += unsafe
         elif "owner_run" not in answer:
             problems.append(Problem("did not report who holds it", host, None, "missing"))
-    holders, strange = read(found, lambda _, answer: answer.run("owner_run"))
-    last, stranger = read(found, lambda _, answer: answer.number("last_line", most=MOST_LINES))
+        else:
+            told[host] = answer
+    holders, strange = read(told, lambda _, answer: answer.run("owner_run"))
+    last, stranger = read(told, lambda _, answer: answer.number("last_line", most=MOST_LINES))
     for host, holder in holders.items():
         if holder and holder != evidence.values.get("run", ""):
             problems.append(_held(holder, found[host]))
