@@ -62,7 +62,7 @@ def test_step_one_refuses_a_host_with_such_a_path() -> None:
     assert [(p.host, p.hint) for p in verdict.problems] == [
         ("etcd-2", "on etcd-2, as root: chmod go-w /opt/bin")
     ]
-    owners = {h: {"owner_run": "", "last_run": ""} for h in HOSTS}
+    owners = {h: {"owner_run": "", "last_line": "0"} for h in HOSTS}
     assert not JUDGES["etcd.nobody_else"](evidence(owners)).problems
     told = evidence({**owners, "etcd-3": {"unsafe.work": "owner 5 /srv"}})
     (problem,) = JUDGES["etcd.nobody_else"](told).problems
