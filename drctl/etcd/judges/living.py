@@ -34,11 +34,12 @@ def nobody_else(evidence: Evidence) -> Verdict:
     of another run after it.
     """
     found, problems = reports(evidence)
+    unsafe = {host: [*unsafe_paths(host, answer)] for host, answer in found.items()}
+    problems += [problem for each in unsafe.values() for problem in each]
+    found = {host: answer for host, answer in found.items() if not unsafe[host]}  # says no more
     told = {}
     for host, answer in found.items():
-        if unsafe := [*unsafe_paths(host, answer)]:
-            problems += unsafe
-        elif "owner_run" not in answer:
+        if "owner_run" not in answer:
             problems.append(Problem("did not report who holds it", host, None, "missing"))
         else:
             told[host] = answer
