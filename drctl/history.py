@@ -28,7 +28,7 @@ CHANGES, TAKEN_BACK = CLAIMS["forward"], frozenset((ENDS["rolled-back"], ENDS["n
 _LINE = re.compile(
     r"(?P<seq>[1-9][0-9]{0,8}) (?P<at>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)"
     r" (?P<run>[A-Za-z0-9][A-Za-z0-9._-]{0,79}) (?P<kind>[a-z-]{1,11})"
-    r" (?P<who>[A-Za-z0-9._@-]{1,80}) (?P<journal>[a-z0-9]{1,32})"
+    r" (?P<who>[A-Za-z0-9_][A-Za-z0-9._@-]{0,79}) (?P<journal>[a-z0-9]{1,32})"
     r" (?P<head_seq>[0-9]{1,9}) (?P<head_hash>[0-9a-f]{64}) (?P<previous>[0-9a-f]{64})"
 )
 
@@ -125,7 +125,7 @@ def line_hash(line: str) -> str:
 
 def line_of(run: str, kind: str, who: str, journal: str, head: tuple[int, str]) -> str:
     """The middle of a line; the node puts its number, the time and the hash to it."""
-    name = re.sub(r"[^A-Za-z0-9._@-]", "_", who)[:80] or "-"
+    name = re.sub(r"^[^A-Za-z0-9]|[^A-Za-z0-9._@-]", "_", who)[:80] or "_"
     seq, digest = head
     return f"{run} {kind} {name} {journal or 'none'} {seq} {digest or NO_HASH}"
 

@@ -12,6 +12,7 @@ import pytest
 
 from drctl.history import line_hash, read_history
 from tests.core.conftest import Bench, Ended
+from tests.core.liar import HOSTILE, LIAR, Lies
 from tests.core.test_cli_adopt import clean
 from tests.core.test_cli_leftovers import gone
 from tests.core.test_cli_resume import FAILED
@@ -215,6 +216,29 @@ def test_one_node_that_differs_is_named_and_nothing_more(
     (compared,) = restored.events("compared")
     assert list(compared["differ"]) == ["m2"]
     assert compared["agree"] == ["m1", "m3", "w1"]
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("field", [2, 4, 6, None])
+def test_whatever_a_node_says_in_its_history(restored: Bench, kind: str, field: int | None) -> None:
+    """In a field of each line, with a chain that is as it should be, or for all of it."""
+
+    def tell(_script: str, text: str) -> str:
+        told = [line for line in text.splitlines() if not line.startswith("history:")]
+        lines: list[str] = []
+        for line in restored.rig.nodes[LIAR].history if field else ():
+            words = line.split(" ")
+            words[field or 0] = HOSTILE[kind]
+            words[-1] = line_hash(lines[-1]) if lines else line_hash("")
+            lines.append(" ".join(words))
+        return "\n".join([*told, *(f"history:{x}" for x in lines or [HOSTILE[kind]])]) + "\n"
+
+    lies = Lies(restored, lambda s, text: tell(s, text) if s == "node/records" else text)
+    ended = restored.rollback()
+    lies.check(ended, restored.folder)
+    assert ended.exit == 0, ended.err
+    (compared,) = restored.events("compared")
+    assert LIAR in compared["differ"]
 
 
 def test_nodes_that_forgot_are_accepted_by_name(restored: Bench) -> None:
