@@ -80,3 +80,15 @@ def test_the_example_and_the_shipped_runbooks_are_valid(tmp_path: Path) -> None:
         mine = tmp_path / f"{book['name']}.yaml"
         mine.write_text(run(cli, ["runbook", "show", book["name"]]).output, encoding="utf-8")
         assert run(cli, ["runbook", "validate", str(mine)]).exit_code == 0
+
+
+def test_every_test_that_a_document_names_is_there() -> None:
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        named = re.findall(r"`(tests/[a-z_/]+\.py)", page.read_text(encoding="utf-8"))
+        missing = [name for name in named if not (ROOT / name).is_file()]
+        assert missing == [], page.name
+
+
+def test_what_a_message_sends_people_to_is_there() -> None:
+    """`records.not_believed` names a page and a part of it."""
+    assert "### A node that lied" in (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
