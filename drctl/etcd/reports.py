@@ -49,6 +49,8 @@ kube.settings_fit
     etcd_servers, etcd_prefix, etcd_overrides (the flags' values), apiserver_from
     (written|running), encryption (a digest, none or unreadable), account_keys, account_signing,
     controller_signing (digests)
+kube.kubelets_end_pods
+    kubelet_age (seconds; '' where no static pods are run), apiserver (answers|silent)
 kube.reads_secrets
     secrets_status (of HTTP, or 'not asked'), secrets_read (how many), secrets_said
 """

@@ -1,6 +1,7 @@
 """What drctl knows about Kubernetes: text in, findings out. Opens no connection."""
 
 from drctl.kube import judges
+from drctl.kube.kubelets import kubelets_end_pods
 from drctl.kube.secrets import reads_secrets
 from drctl.kube.settings import settings_fit
 from drctl.verdict import Judge
@@ -8,6 +9,7 @@ from drctl.verdict import Judge
 JUDGES: dict[str, Judge] = {
     "kube.serves": judges.serves,
     "kube.settings_fit": settings_fit,
+    "kube.kubelets_end_pods": kubelets_end_pods,
     "kube.reads_secrets": reads_secrets,
 }
 """Every judge of this package by the name that a runbook uses."""

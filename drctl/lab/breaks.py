@@ -232,6 +232,17 @@ KINDS: Mapping[str, Kind] = {
         "last",
         (stopped("etcd"), shell("old-data-leaves"), started("etcd"), answering),
     ),
+    "cut-off-kubelet": Kind(
+        "the apiserver is dead, and the kubelet was restarted since",
+        "all",
+        (
+            stopped("kubelet"),
+            killed("apiserver"),
+            killed("controllers"),
+            started("kubelet"),
+            shell("controllers-run"),
+        ),
+    ),
     "restart-etcd": Kind(
         "etcd is killed, and its supervisor starts it again", "last", (killed("etcd"), answering)
     ),

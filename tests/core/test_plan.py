@@ -213,6 +213,7 @@ def used_templates() -> set[str]:
     named |= {f"service/managers/{manager}" for manager in MANAGERS}
     named |= {f"service/installed/{manager}" for manager in MANAGERS}
     named |= {f"kube/written/{manager}" for manager in MANAGERS}
+    named |= {f"kube/stopped-by/{manager}" for manager in MANAGERS}
     named |= {f"etcd/tool/{source}" for source in ("host", "image", "upload")}
     for name in shipped_runbooks():
         for step in load_runbook(name).steps:

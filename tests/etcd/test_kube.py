@@ -1,4 +1,5 @@
-"""kube.serves: every service of every host says ok, or it is unproven."""
+"""kube.serves: every service of every host says ok, or it is unproven. kube.kubelets_end_pods:
+what may become of static pods where no apiserver answers."""
 
 from __future__ import annotations
 
@@ -50,3 +51,42 @@ def test_a_host_that_only_holds_etcd_has_nothing_to_say() -> None:
 def test_silence_is_unproven() -> None:
     assert [p.host for p in serves({"m1": "asked=a\nready.a=ok"}, m2="cut").problems] == ["m2"]
     assert serves({}).problems
+
+
+def end_pods(*answers: str) -> tuple[str, ...]:
+    told = {f"m{n}": answer for n, answer in enumerate(answers, 1)}
+    verdict = JUDGES["kube.kubelets_end_pods"](Evidence(told, {"m9": "cut"}))
+    assert not verdict.problems
+    return verdict.warnings
+
+
+def test_kubelets_that_may_have_reached_no_apiserver_are_named() -> None:
+    (warning,) = end_pods(
+        "kubelet_age=95\napiserver=silent", "kubelet_age=7300\napiserver=silent", "kubelet_age="
+    )
+    assert "no apiserver answers" in warning
+    assert "(m1: up for 95 s, m2: up for 2 h)" in warning and "is restarted" in warning
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ("kubelet_age=95\napiserver=silent", "kubelet_age=95\napiserver=answers"),
+        ("kubelet_age=\n", "kubelet_age=\n"),
+        ("kubelet_age=95\n",),
+    ],
+)
+def test_nothing_is_said_of_what_is_not_known(answers: tuple[str, ...]) -> None:
+    assert end_pods(*answers) == ()
+
+
+@pytest.mark.parametrize(
+    "lie", ["kubelet_age=$(id)", "kubelet_age=-5", "kubelet_age=9999999999", "apiserver=no\tone"]
+)
+def test_a_host_that_says_something_else_is_named_and_bars_no_other(lie: str) -> None:
+    answers = {"m1": "kubelet_age=95\napiserver=silent", "m2": lie}
+    verdict = JUDGES["kube.kubelets_end_pods"](Evidence(answers))
+    (problem,) = verdict.problems
+    assert problem.host == "m2"
+    (warning,) = verdict.warnings
+    assert "(m1: up for 95 s)" in warning

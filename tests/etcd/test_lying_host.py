@@ -56,7 +56,7 @@ HONEST: dict[str, str] = {
     "swapped_data": "yes", "probe": "ok", "asked": "apiserver", "ready.apiserver": "ok",
     "etcd_servers": "http://127.0.71.1:2379", "etcd_prefix": "/registry", "encryption": "a" * 64,
     "account_keys": "k", "etcd_ca": "d", "member_ca": "d", "secrets_status": "200",
-    "secrets_read": "3",
+    "secrets_read": "3", "kubelet_age": "95", "apiserver": "silent",
 }  # fmt: skip
 
 

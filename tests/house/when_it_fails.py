@@ -53,6 +53,9 @@ ADVICE = {
     "the service manager does not answer": "mend systemd (or the inventory's commands) there, "
     "resume",
     "no kubelet runs here": "start it (`systemctl start kubelet`), see that it stays up, resume",
+    "the kubelet does not come up again": "read its log there (`journalctl -u kubelet`), mend it, "
+    "resume",
+    "the kubelet did not end the pods": "nothing: it is restarted, and what is left is ended",
     "there is no manifest of": "put it there (drctl never removes one: see `parked` and "
     "`RUN/manifests` in its `work_dir`), resume",
     "had come back with other content": "an upgrade or a configuration management did it: see "

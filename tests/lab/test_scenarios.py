@@ -33,6 +33,8 @@ PROMISED = {
     "controller-killed",
     "certificates-expired",
     "manifest-returns",
+    "kubelets-cut-off",
+    "kubelets-cut-off-and-back",
     "all-machines-lost",
 }
 

@@ -3,7 +3,8 @@
 The stand-in reacts to the manifests folder as a kubelet does (measured with kubelet 1.20): every
 file without a leading dot is a pod, a pod's identity is a digest of its manifest, an identity that
 ran before is logged as one that had to wait (back-off), and once a pod may come back by itself just
-after its manifest has gone.
+after its manifest has gone. Pods outlive it, and have a folder, which goes last. While the file
+`deaf` exists it is one that has reached no apiserver since its start: it starts, and ends nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from drctl.plan import Task
+from drctl.transport import Script
 from tests.templates.node import Node
 from tests.templates.shells import Shell
 
@@ -35,9 +39,16 @@ etcd:
 services:
   etcd: {{hosts: etcd, units: [{etcd}]}}
   apiserver: {{hosts: control_plane, units: [{one}, {two}]}}
-  kubelet: {{hosts: control_plane, units: [{one}]}}
+  kubelet: {{hosts: control_plane, units: [kubelet], manager: command}}
   controllers: null
 service_manager: static-pod
+commands:
+  start: "{root}/ctl start"
+  stop: "{root}/ctl stop"
+  running: "{root}/ctl running"
+  fence: "false"
+  unfence: "false"
+  fenced: "false"
 kubernetes: {{manifests: {root}/manifests}}
 options: {{settle_seconds: {settle}}}
 """
@@ -64,28 +75,58 @@ spec:
 status: {{}}
 """
 _KUBELET = """#!{python} -Su
-import hashlib, os, re, signal, subprocess, sys, time
+import hashlib, os, re, shutil, signal, subprocess, sys, time
 root = {root!r}
-folder, running, ran = root + "/manifests", {{}}, set()
+folder, pods, proc = root + "/manifests", sys.argv[1].split("=")[1] + "/pods", root + "/proc"
 def log(what):
     with open(root + "/kubelet.log", "a") as file:
         file.write(what + "\\n")
+def ignore():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def alive(pid):
+    try:
+        return open("/proc/%s/cmdline" % pid).read() != ""
+    except OSError:
+        return False
+def of(identity):
+    cgroups = ((pid, proc + "/" + pid + "/cgroup") for pid in os.listdir(proc))
+    return [p for p, path in cgroups if identity in open(path).read() and alive(p)]
+def run(identity, program, seconds):
+    made = subprocess.Popen(
+        [program, seconds],
+        executable=root + "/bin/" + program,
+        preexec_fn=ignore if os.path.exists(root + "/stubborn") else None,
+    )
+    os.makedirs(proc + "/" + str(made.pid), exist_ok=True)
+    with open(proc + "/" + str(made.pid) + "/cgroup", "w") as file:
+        scope = "/kubepods.slice/kubepods-pod" + identity + ".slice/cri-1.scope"
+        file.write("0::" + scope + "\\n")
+    return made
 def start(name, text, identity):
     if identity in ran:
         log("back-off " + name)
     ran.add(identity)
     program = re.search(r"command:\\n *- (\\S+)", text)[1]
-    running[identity] = subprocess.Popen([program, "1000"], executable=root + "/bin/" + program)
+    unit = re.search(r"\\n  name: (\\S+)", text)[1]
+    os.makedirs(pods + "/" + identity + "/containers/" + unit, exist_ok=True)
+    run(identity, program, "1000")
     log("start " + name)
 def stop(identity):
-    process = running.pop(identity)
-    process.terminate()
-    process.wait()
-def end(*_):
-    for process in running.values():
-        process.kill()
-    os._exit(0)
-signal.signal(signal.SIGTERM, end)
+    for pid in of(identity):
+        os.kill(int(pid), signal.SIGTERM)
+    while of(identity):
+        time.sleep(0.01)
+    if os.path.exists(root + "/comes-back"):
+        program = open(root + "/comes-back").read()
+        os.remove(root + "/comes-back")
+        time.sleep(0.4)
+        run(identity, program, "1").wait()
+        log("came back")
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+os.makedirs(pods, exist_ok=True)
+known, ran, removed = set(), set(), {{}}
+lag = 4 if os.path.exists(root + "/slow") else 0.3
+log("kubelet " + str(os.getpid()))
 while True:
     wanted = {{}}
     for name in sorted(os.listdir(folder)):
@@ -95,19 +136,27 @@ while True:
             except FileNotFoundError:
                 continue
             wanted[hashlib.md5(text.encode()).hexdigest()] = (name, text)
-    for identity in [each for each in running if each not in wanted]:
-        stop(identity)
-        if os.path.exists(root + "/comes-back"):
-            program = open(root + "/comes-back").read()
-            os.remove(root + "/comes-back")
-            time.sleep(0.4)
-            again = subprocess.Popen([program, "1"], executable=root + "/bin/" + program)
-            again.wait()
-            log("came back")
     for identity, (name, text) in wanted.items():
-        if identity not in running:
+        if identity not in known and not of(identity):
             start(name, text, identity)
+        known.add(identity)
+    if not os.path.exists(root + "/deaf"):
+        for identity in known - set(wanted):
+            stop(identity)
+            known.discard(identity)
+        for identity in set(os.listdir(pods)) - set(wanted):
+            if time.time() - removed.setdefault(identity, time.time()) > lag:
+                del removed[identity]
+                shutil.rmtree(pods + "/" + identity)
     time.sleep(0.02)
+"""
+# The kubelet's own manager.
+_CTL = """#!/bin/sh
+case $1 in
+  start) '{root}/bin/{name}' '--root-dir={root}/kubelet' </dev/null >/dev/null 2>&1 & ;;
+  stop) kill "$(sed -n 's/^kubelet //p' '{root}/kubelet.log' | tail -n 1)" ;;
+  running) kill -0 "$(sed -n 's/^kubelet //p' '{root}/kubelet.log' | tail -n 1)" 2>/dev/null ;;
+esac
 """
 
 
@@ -118,6 +167,8 @@ class PodNode(Node):
         super().__init__(root, shell)
         tag = secrets.token_hex(3)
         self.etcd, self.one, self.two = (f"{name}-{tag}" for name in ("etcd", "one", "two"))
+        self.kubelet_name = f"kubelet-{tag}"
+        self.patience = 3  # seconds
         names = {"etcd": self.etcd, "one": self.one, "two": self.two}
         self.file.write_text(_INVENTORY.format(root=root, settle=settle, **names))
         self.manifests = root / "manifests"
@@ -127,7 +178,9 @@ class PodNode(Node):
         for unit in names.values():
             shutil.copy(sleep, root / "bin" / unit)
             self.write(unit)
-        self._kubelet: subprocess.Popen[bytes] | None = None
+        (root / "proc").mkdir()
+        (root / "ctl").write_text(_CTL.format(root=root, name=self.kubelet_name))
+        (root / "ctl").chmod(0o755)
 
     def write(self, unit: str, name: str = "", more: str = "") -> Path:
         """A manifest of the unit, written in one go as kubeadm does."""
@@ -140,16 +193,52 @@ class PodNode(Node):
 
     def kubelet(self) -> None:
         """Start the stand-in and wait for its pods."""
-        program = self.root / "bin" / "kubelet"
+        program = self.root / "bin" / self.kubelet_name
         program.write_text(_KUBELET.format(python=sys.executable, root=str(self.root)))
         program.chmod(0o755)
-        self._kubelet = subprocess.Popen([str(program)])
-        self.wait_for(lambda: len(self.log()) == len(list(self.manifests.glob("[!.]*"))))
+        self.ctl("start")
+        pods = len(list(self.manifests.glob("[!.]*")))
+        self.wait_for(lambda: len([one for one in self.log() if one.startswith("start ")]) == pods)
+
+    def ctl(self, verb: str) -> None:
+        """The kubelet's own manager."""
+        subprocess.run([str(self.root / "ctl"), verb], check=True)
+
+    @property
+    def kubelets(self) -> list[str]:
+        """Every kubelet that there was, by its process."""
+        return [one.split()[1] for one in self.log() if one.startswith("kubelet ")]
+
+    def deafen(self) -> None:
+        """The kubelet is started anew, and from now on reaches no apiserver."""
+        (self.root / "deaf").touch()
+        before = len(self.kubelets)
+        self.ctl("stop")
+        self.wait_for(lambda: not Path("/proc", self.kubelets[-1], "fd").exists())
+        self.ctl("start")
+        self.wait_for(lambda: len(self.kubelets) > before)
+
+    def own(self, body: str) -> str:
+        """A script for this node: its kubelet is told from others by its name, its pods have no
+        cgroups but those that it writes down, and it is waited for a shorter time."""
+        for old, new in (
+            ("processes kubelet)", f"processes {self.kubelet_name})"),
+            ("cd /proc ", f"cd {self.root}/proc "),
+            ("else echo 10;", f"else echo {self.patience};"),
+            ("-ge 8 ]", "-ge 1 ]"),
+        ):
+            body = body.replace(old, new)
+        return body
+
+    def task(self, step: str) -> Task:
+        task = super().task(step)
+        assert task.observe and task.act
+        observe, act = (Script(s.name, self.own(s.body)) for s in (task.observe, task.act))
+        return replace(task, observe=observe, act=act)
 
     def close(self) -> None:
-        if self._kubelet and self._kubelet.poll() is None:
-            self._kubelet.send_signal(signal.SIGTERM)
-            self._kubelet.wait(10)
+        if self.kubelets:
+            subprocess.run([str(self.root / "ctl"), "stop"], check=False, capture_output=True)
         for unit in (self.etcd, self.one, self.two):
             for pid in self.pids(unit):
                 os.kill(int(pid), signal.SIGKILL)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +26,7 @@ hosts: {{m1: {{address: 127.0.83.9}}}}
 groups: {{etcd: [m1], control_plane: [m1]}}
 etcd: {{peer_url: "http://{{address}}:2380", client_url: "{scheme}://{{address}}:2379"{tls}}}
 services:
-  apiserver: {{hosts: control_plane, units: [kube-apiserver], manager: {manager}}}
+  apiserver: {{hosts: control_plane, units: [kube-apiserver], manager: {manager}, ready: "{ready}"}}
   controllers: {{hosts: control_plane, units: [kube-controller-manager.service]}}
   kubelet: null
 commands: {{start: a, stop: b, running: c, fence: d, unfence: e, fenced: f}}
@@ -67,6 +69,7 @@ class Place:
             "scheme": "http",
             "tls": "",
             "kubernetes": "",
+            "ready": "true",
         }
         file = self.root / "inventory.yaml"
         file.write_text(INVENTORY.format(**{**given, **more}))
@@ -117,6 +120,31 @@ def test_as_a_manifest_has_them(place: Place, folder: str) -> None:
         f"    - kube-apiserver\n{flags}    image: x\n"
     )
     place.expect(place.gather("kube/settings", "static-pod"), "written")
+
+
+@pytest.mark.parametrize(
+    ("ready", "said"), [("exit 0", "answers"), ("exit 7", "silent"), ("exec sleep 9", "silent")]
+)
+def test_whether_an_apiserver_answers_and_how_old_the_kubelet_is(
+    place: Place, ready: str, said: str
+) -> None:
+    """One that hangs is not waited for."""
+    sleep = shutil.which("sleep", path="/usr/bin:/bin")
+    assert sleep
+    name = f"kubelet-{secrets.token_hex(3)}"
+    shutil.copy(sleep, place.root / name)
+    script = place.script("kube/settings", "static-pod", ready=ready)
+    script = script.replace("processes kubelet)", f"processes {name})")
+    kubelet = subprocess.Popen([str(place.root / name), "60"])
+    try:
+        time.sleep(1.2)
+        found = parse(place.shell.stdin(script, {"DRCTL_WORK": f"{place.root}/work"}, 8).out)
+    finally:
+        kubelet.kill()
+        kubelet.wait()
+    assert found["apiserver"] == said
+    assert 1 <= int(found["kubelet_age"]) < 60
+    assert "apiserver" not in place.gather("kube/settings", "systemd", ready=ready)
 
 
 @pytest.fixture
