@@ -116,12 +116,12 @@ def adopt(
 
 def _the_run(transport: Transport, work_dirs: Mapping[str, str], parallel: int) -> str:
     """The run that the nodes belong to; else the latest that most of them know."""
-    texts, silent = ask(transport, work_dirs, "node/runs", parallel=parallel)
-    if not texts:
-        raise _nobody_answers(silent)
+    heard = ask(transport, work_dirs, "node/runs", parallel=parallel)
+    if not heard.texts:
+        raise _nobody_answers({**heard.silent, **heard.failed})
     owners: dict[str, str] = {}
     known: Counter[str] = Counter()
-    for host, text in texts.items():
+    for host, text in heard.texts.items():
         known.update(run_ids(text))
         with suppress(ValueError):  # it is named when its records are read
             lines = [x.removeprefix("owner:") for x in text.splitlines() if x.startswith("owner:")]
@@ -137,10 +137,10 @@ def _the_run(transport: Transport, work_dirs: Mapping[str, str], parallel: int) 
     if owners:
         return next(iter(owners.values()))
     if known:
-        most = [run for run, count in known.items() if 2 * count > len(texts)]
+        most = [run for run, count in known.items() if 2 * count > len(heard.texts)]
         return max(most or known)
     raise Refused(
-        f"no run found: {', '.join(texts)} have no records of any",
+        f"no run found: {', '.join(heard.texts)} have no records of any",
         hint="compare `work_dir` in the inventory with the one that the run was made with",
     )
 

@@ -79,6 +79,15 @@ class Found:
     unbelieved: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What each host answered; why others did not; and what went wrong with the rest."""
+
+    texts: Mapping[str, str]
+    silent: Mapping[str, str]
+    failed: Mapping[str, str]
+
+
 def ask(
     transport: Transport,
     work_dirs: Mapping[str, str],
@@ -86,9 +95,10 @@ def ask(
     run: str = "",
     *,
     parallel: int = 8,
-) -> tuple[dict[str, str], dict[str, str]]:
-    """(what each host answered, why each of the others did not)."""
+) -> Heard:
+    """Have every host run a script that only reads what it keeps."""
     silent: dict[str, str] = {}
+    failed: dict[str, str] = {}
 
     def question(host: str) -> str:
         env = {"DRCTL_WORK": work_dirs[host], "DRCTL_HOST": host, "DRCTL_RUN": run}
@@ -98,27 +108,27 @@ def ask(
             silent[host] = error.message
             return ""
         if not told.ok:
-            why = told.stderr.strip()[-300:]
-            raise Refused(f"cannot read {work_dirs[host]}: {why}", host=host)
+            failed[host] = f"{work_dirs[host]} cannot be read: {told.stderr.strip()[-300:]}"
         return told.stdout
 
     with ThreadPoolExecutor(max_workers=max(1, min(parallel, len(work_dirs)))) as pool:
         told = dict(zip(work_dirs, pool.map(question, work_dirs), strict=True))
-    return {host: text for host, text in told.items() if host not in silent}, silent
+    texts = {h: text for h, text in told.items() if h not in silent and h not in failed}
+    return Heard(texts, silent, failed)
 
 
 def read_nodes(
     transport: Transport, work_dirs: Mapping[str, str], run: str, *, parallel: int = 8
 ) -> Found:
     """Ask every host what it keeps of `run`."""
-    texts, silent = ask(transport, work_dirs, "node/records", run, parallel=parallel)
-    nodes, unbelieved = {}, {}
-    for host, text in texts.items():
+    heard = ask(transport, work_dirs, "node/records", run, parallel=parallel)
+    nodes, unbelieved = {}, dict(heard.failed)
+    for host, text in heard.texts.items():
         try:
             nodes[host] = read_record(run, text)
         except ValueError as error:
             unbelieved[host] = str(error)
-    return Found(nodes, silent, unbelieved)
+    return Found(nodes, heard.silent, unbelieved)
 
 
 def not_believed(run: str, unbelieved: Mapping[str, str]) -> DrctlError:

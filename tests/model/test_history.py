@@ -170,12 +170,12 @@ class Runs(RuleBasedStateMachine):
     def compared(self, journal: MortalJournal, direction: str) -> None:
         run = fold(journal.events).run
         work_dirs = {host: self.plan.work_dirs[host] for host in self.plan.owns}
-        texts, silent = ask(self.cluster, work_dirs, "node/records", run)
+        heard = ask(self.cluster, work_dirs, "node/records", run)
         told = {}
-        for host, text in texts.items():
+        for host, text in heard.texts.items():
             lines = [x.removeprefix("history:") for x in text.splitlines() if "history:" in x[:8]]
             told[host] = read_history(lines)
-        compare(journal, told, silent)
+        compare(journal, told, heard.silent)
         assert fold(journal.events).compared["differ"] == {}
         if direction == "forward":
             refuse_unless_resumable(fold(journal.events))
