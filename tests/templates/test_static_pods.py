@@ -312,6 +312,18 @@ def test_a_kubelet_that_the_inventory_does_not_name_is_left_to_its_own_pace(quic
     assert len(node.kubelets) == 2
 
 
+def test_a_kubelet_of_another_user_is_none(quick: PodNode) -> None:
+    """Whoever may run programs there may call one so, and would be waited for, or believed."""
+    node = quick
+    assert manager(node, "kubelet_pids").out == f"{node.kubelets[-1]}\n"
+    stub = node.shell.bin / "id"
+    stub.unlink(missing_ok=True)
+    stub.write_text("#!/bin/sh\necho 4711\n")
+    stub.chmod(0o755)
+    assert manager(node, "kubelet_pids").out == ""
+    assert node.state("stop-etcd") == "unknown"
+
+
 def test_a_reboot_leaves_no_kubelet_that_knows(quick: PodNode) -> None:
     node = quick
     node.deafen()
