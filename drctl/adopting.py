@@ -19,12 +19,14 @@ from drctl.agreement import (
 )
 from drctl.app import App
 from drctl.comparing import compare, is_anothers
+from drctl.console import tell
 from drctl.errors import HostUnavailable, InvalidInput, LockHeld, Refused
 from drctl.etcd.snapshot import inspect_snapshot
 from drctl.history import History
 from drctl.inventory import Inventory, load_inventory
 from drctl.journal import Journal, now
 from drctl.learning import take_over
+from drctl.leftovers import sweep
 from drctl.papers import Manifest
 from drctl.plan import Plan, drift
 from drctl.records import (
@@ -83,6 +85,8 @@ def adopt(
         chosen = run or _the_run(transport, work_dirs, app.parallel)
         found = read_nodes(transport, work_dirs, chosen, parallel=app.parallel)
         nodes = found.nodes
+        for line in sweep(transport, {host: work_dirs[host] for host in nodes}, remove=False):
+            tell(line)
         manifest = _manifest(inventory, chosen, found)
         _refuse_a_living_controller(chosen, nodes, manifest, gone)
         facts = _snapshot(manifest, snapshot)

@@ -181,6 +181,29 @@ def test_a_step_that_one_alone_says_it_began_is_not_over_on_the_others(bench: Be
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
+def test_whatever_it_answers_to_a_clean_and_keeps_for_it(bench: Bench, kind: str) -> None:
+    assert bench.restore("--replace-healthy").exit == 0
+    for tell in (every_field(HOSTILE[kind]), in_documents(HOSTILE[kind])):
+        lies = Lies(bench, tell)
+        ended = bench.drctl("clean", "--inventory", bench.inventory, "--yes")
+        lies.check(ended, bench.folder)
+        lies.end()
+        assert ended.exit != 0
+        assert LIAR in ended.err
+    assert all(bench.rig.nodes[host].kept for host in OTHERS)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_whatever_it_answers_to_a_backup(bench: Bench, kind: str) -> None:
+    bench.rig.handlers["backup/save"] = lambda _h, _s, _e: "file=/x\nsize=1\nsha256=ab\n"
+    bench.rig.handlers["backup/remove"] = lambda _h, _s, _e: ""
+    lies = Lies(bench, every_field(HOSTILE[kind]))
+    to = bench.folder / "to"
+    lies.check(bench.drctl("backup", "--inventory", bench.inventory, "--to", to), bench.folder)
+    assert not to.exists() or not list(to.iterdir())
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
 def test_adopt_goes_by_the_others(broken: Bench, kind: str) -> None:
     broken.state_dir.rename(broken.folder / "gone")
     lies = Lies(broken, in_documents(HOSTILE[kind]))
