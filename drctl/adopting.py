@@ -91,7 +91,6 @@ def adopt(
         _refuse_a_living_controller(chosen, nodes, manifest, gone)
         facts = _snapshot(manifest, snapshot)
         plan = _plan(app, inventory, manifest, facts, runbook)
-        summary = {host: describe(node) for host, node in nodes.items()}
         histories = {host: node.history for host, node in nodes.items()}
         with closing(_free_journal(app, inventory, chosen, manifest, histories)) as journal:
             begin_adopted(
@@ -100,22 +99,28 @@ def adopt(
                 manifest,
                 runbook=str(Path(runbook).absolute()) if runbook else manifest.runbook,
                 inventory=str(inventory.path),
-                adopted={
-                    "by": operator(),
-                    "at": now().isoformat(timespec="seconds"),
-                    "journal": manifest.journal,
-                    "epoch": newest_epoch(nodes),
-                    "nodes": summary,
-                    "lines": {host: history.last for host, history in histories.items()},
-                    "silent": dict(found.silent),
-                    "unbelieved": dict(found.unbelieved),
-                },
+                adopted=_origin(manifest, found),
             )
             take_over(journal, nodes, plan, app.plan_of(inventory, plan))
             compare(journal, histories, found.silent)
             state = fold(journal.events)
     changed = drift(manifest.meaning, plan.meaning)
-    return Adopted(state, summary, found.silent, found.unbelieved, changed)
+    return Adopted(state, state.adopted["nodes"], found.silent, found.unbelieved, changed)
+
+
+def _origin(manifest: Manifest, found: Found) -> dict[str, Any]:
+    """From what the journal is rebuilt: for it to keep."""
+    nodes = found.nodes
+    return {
+        "by": operator(),
+        "at": now().isoformat(timespec="seconds"),
+        "journal": manifest.journal,
+        "epoch": newest_epoch(nodes),
+        "nodes": {host: describe(node) for host, node in nodes.items()},
+        "lines": {host: node.history.last for host, node in nodes.items()},
+        "silent": dict(found.silent),
+        "unbelieved": dict(found.unbelieved),
+    }
 
 
 def _the_run(transport: Transport, work_dirs: Mapping[str, str], parallel: int) -> str:
