@@ -153,6 +153,7 @@ _SETTINGS: dict[str, Callable[[list[str], str], str]] = {
     "identitiesonly": _one_of(yes="yes", true="yes", no="no", false="no"),
     "userknownhostsfile": _several,
     "globalknownhostsfile": _several,
+    "revokedhostkeys": _single,
     "stricthostkeychecking": _one_of(
         yes="true",
         true="true",

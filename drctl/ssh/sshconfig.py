@@ -107,6 +107,7 @@ def settings(alias: str, answers: Answers) -> HostSettings:
     jumps = names.jumps(_one(answers, "proxyjump", "none"))
     proxy_command = _one(answers, "proxycommand", "none").lower() != "none"
     _needs_no_resolver(answers, hostname, direct=not jumps and not proxy_command)
+    _revokes_nothing_unseen(answers)
     return HostSettings(
         hostname=hostname,
         port=port,
@@ -165,6 +166,17 @@ def _known_hosts(answers: Answers, tokens: Mapping[str, str]) -> tuple[Path, ...
                 hint="write the whole path, and one without blanks: ssh -G quotes none",
             )
     return tuple(files)
+
+
+def _revokes_nothing_unseen(answers: Answers) -> None:
+    """Refuse a list of revoked keys (it may be a binary KRL), which ssh would look at."""
+    file = _one(answers, "revokedhostkeys", "none")
+    if file.lower() != "none":
+        raise InvalidInput(
+            f"ssh_config has a list of revoked host keys, {file!r}, which drctl does not read",
+            hint="write them as @revoked lines into a known_hosts file, and leave RevokedHostKeys "
+            "out for these hosts",
+        )
 
 
 def _needs_no_resolver(answers: Answers, hostname: str, *, direct: bool) -> None:

@@ -153,6 +153,16 @@ def test_a_name_that_dns_would_complete_is_refused(
     assert _of(reading(file), "127.0.0.1").hostname == "127.0.0.1"
 
 
+def test_revoked_keys_are_not_passed_over(
+    tmp_path: Path, reading: Callable[[Path], Reader]
+) -> None:
+    config = "Host web\n RevokedHostKeys /etc/ssh/revoked\nHost *\n RevokedHostKeys none\n"
+    file, _ = _written(tmp_path / "c", {"config": config})
+    with pytest.raises(InvalidInput, match="revoked host keys, '/etc/ssh/revoked'"):
+        _of(reading(file), "web")
+    assert _of(reading(file), "other").hostname == "other"
+
+
 def test_a_file_that_others_can_write_is_refused(
     tmp_path: Path, reading: Callable[[Path], Reader]
 ) -> None:
