@@ -21,6 +21,7 @@ from tests.etcd.test_judges_ready import GOOD
         ("kind - /a b", "/a b is neither", "mv '/a b' '/a b.aside'"),
         ("dots - /x", "leads through '..'", "make that link anew"),
     ],
+    ids=["owner", "staging", "mode", "link", "mount", "kind", "dots"],
 )
 def test_each_kind_has_its_words_and_what_mends_it(flaw: str, words: str, command: str) -> None:
     (problem,) = unsafe_paths("h1", {"unsafe.data": flaw, "unsafe.wal": flaw, "unsafe.x": ""})
