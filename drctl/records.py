@@ -33,7 +33,7 @@ from drctl.render import render_script
 from drctl.transport import Transport
 
 ASK_SECONDS = 60.0
-_JOB = re.compile(r"(?P<step>[A-Za-z0-9][A-Za-z0-9._-]{0,99})-(?P<attempt>[0-9]{1,6})")
+_JOB = re.compile(r"(?P<step>[A-Za-z0-9][A-Za-z0-9._-]{0,199})-(?P<attempt>[0-9]{1,6})")
 P = TypeVar("P", Manifest, Ending)
 _SEEN = TypeAdapter[dict[str, str]](dict[Name, Text])
 _STATUS = TypeAdapter[int](Annotated[int, Field(ge=0, le=255)])
