@@ -78,6 +78,11 @@ class Found:
     silent: Mapping[str, str] = field(default_factory=dict)
     unbelieved: Mapping[str, str] = field(default_factory=dict)
 
+    def but(self, unbelieved: Mapping[str, str], silent: Mapping[str, str]) -> Found:
+        """The same, where the first are not believed and the second were not asked."""
+        nodes = {host: node for host, node in self.nodes.items() if host not in unbelieved}
+        return Found(nodes, {**self.silent, **silent}, {**self.unbelieved, **unbelieved})
+
 
 @dataclass(frozen=True)
 class Heard:
