@@ -5,7 +5,7 @@ fences the old controller off."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from drctl.agreement import (
     agreed_manifest,
+    leaping,
     newest_epoch,
     refuse_other_owners,
     sign_of_life,
@@ -20,7 +21,7 @@ from drctl.agreement import (
 from drctl.app import App
 from drctl.comparing import compare, is_anothers
 from drctl.console import tell
-from drctl.errors import HostUnavailable, InvalidInput, LockHeld, Refused
+from drctl.errors import HostUnavailable, InvalidInput, LockHeld, Refused, UsageError
 from drctl.etcd.snapshot import inspect_snapshot
 from drctl.history import History
 from drctl.inventory import Inventory, load_inventory
@@ -44,6 +45,7 @@ from drctl.runstate import RunState, fold
 from drctl.store import operator
 from drctl.transport import Transport
 
+LEFT_OUT = "it was left out, as the operator said"
 LIVING_SECONDS = 60.0
 """A controller that left a trace on a node so short a time ago may still be at work."""
 
@@ -68,26 +70,30 @@ def adopt(
     snapshot: Path | None = None,
     runbook: str | None = None,
     gone: bool = False,
+    without: Collection[str] = (),
 ) -> Adopted:
     """Rebuild the journal of `run`, by default of the run that the nodes belong to.
 
-    `gone`: the operator says that the machine which controlled it is gone for good. Raises Refused
+    `gone`: the operator says that the machine which controlled it is gone for good. `without`:
+    hosts that are not asked, as one of them could bar it. Raises Refused
     where there is no such run, where the nodes disagree or where it is known here; LockHeld where
     its controller may be alive; Drifted for another snapshot.
     """
     inventory = load_inventory(inventory_path)
-    hosts = inventory.host_group("all")
-    work_dirs = {name: inventory.hosts[name].work_dir for name in hosts}
+    work_dirs = _work_dirs(inventory, without)
     with (
         app.store.lock(inventory.cluster, operator()),
         closing(app.transport(inventory)) as transport,
     ):
         chosen = run or _the_run(transport, work_dirs, app.parallel)
         found = read_nodes(transport, work_dirs, chosen, parallel=app.parallel)
+        manifest = _manifest(inventory, chosen, found)
+        found = found.but(
+            leaping(found.nodes, manifest.epoch, {}), dict.fromkeys(without, LEFT_OUT)
+        )
         nodes = found.nodes
         for line in sweep(transport, {host: work_dirs[host] for host in nodes}, remove=False):
             tell(line)
-        manifest = _manifest(inventory, chosen, found)
         _refuse_a_living_controller(chosen, nodes, manifest, gone)
         facts = _snapshot(manifest, snapshot)
         plan = _plan(app, inventory, manifest, facts, runbook)
@@ -106,6 +112,15 @@ def adopt(
             state = fold(journal.events)
     changed = drift(manifest.meaning, plan.meaning)
     return Adopted(state, state.adopted["nodes"], found.silent, found.unbelieved, changed)
+
+
+def _work_dirs(inventory: Inventory, without: Collection[str]) -> dict[str, str]:
+    hosts = inventory.host_group("all")
+    if unknown := sorted({*without} - {*hosts}):
+        raise UsageError(f"--without {unknown[0]}: no host of this inventory")
+    if not {*hosts} - {*without}:
+        raise UsageError("--without: no host would be left", hint="leave some of them out of it")
+    return {name: inventory.hosts[name].work_dir for name in hosts if name not in without}
 
 
 def _origin(manifest: Manifest, found: Found) -> dict[str, Any]:
@@ -141,7 +156,8 @@ def _the_run(transport: Transport, work_dirs: Mapping[str, str], parallel: int) 
         raise Refused(
             f"the nodes disagree: they belong to different runs ({found})",
             hint="one of them must end first, on the machine where it runs; or name the run that "
-            "is meant: drctl runs adopt RUN",
+            "is meant: drctl runs adopt RUN; one that cannot be believed is left out: --without "
+            "HOST",
         )
     if owners:
         return next(iter(owners.values()))

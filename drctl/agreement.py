@@ -40,7 +40,8 @@ def agreed_manifest(
                 f"{ours[:16]}… on {', '.join(sorted(h for h, m in held.items() if m == base))}",
                 host=host,
                 hint=f"look at {run}/manifest.json under each host's work_dir; take the run back "
-                f"without the one that is wrong: drctl rollback --without {host}",
+                f"without the one that is wrong: drctl rollback --without {host} (where its "
+                f"journal is gone, drctl runs adopt --without {host} before)",
             )
     return base if by_most else base.model_copy(update={"values": _values_of_most(counted)})
 
@@ -90,6 +91,29 @@ def _digest(one: Manifest) -> str:
     return sha256(repr(one).encode()).hexdigest()
 
 
+LEAP = 100
+"""By how much a session's or an attempt's number may be ahead of what is known: a tail that was
+lost, or a claim that reached one node alone, is a few. Beyond it one node could use the numbers up,
+for all of them."""
+
+
+def leaping(
+    nodes: Mapping[str, NodeRecord], epoch: int, attempts: Mapping[tuple[str, str], int]
+) -> dict[str, str]:
+    """Host -> what is wrong, for those that tell of sessions or attempts which nobody can have had.
+    `epoch` is the newest that is known, `attempts` those of each (step, host)."""
+    found = {}
+    for host, node in nodes.items():
+        papers = (node.owner, node.manifest, *node.jobs)
+        newest = max((paper.epoch for paper in papers if paper), default=0)
+        if newest > epoch + LEAP:
+            found[host] = f"it tells of session {newest}, and the newest known is {epoch}"
+        for job in node.jobs:
+            if job.attempt > attempts.get((job.step, host), 0) + LEAP:
+                found[host] = f"it tells of attempt {job.attempt} at {job.step}"
+    return found
+
+
 def newest_epoch(nodes: Mapping[str, NodeRecord]) -> int:
     """The largest session that any node has a manifest of; a claim may have reached it alone."""
     return max((node.manifest.epoch for node in nodes.values() if node.manifest), default=0)
@@ -103,7 +127,8 @@ def refuse_other_owners(run: str, nodes: Mapping[str, NodeRecord]) -> None:
                 f"the node belongs to run {node.owner.run} of {node.owner.who} since "
                 f"{node.owner.since}, not to {run}",
                 host=host,
-                hint="end that run first: it resumes, or is rolled back",
+                hint="end that run first: it resumes, or is rolled back; if that is not so, leave "
+                f"the host out: --without {host}",
             )
 
 

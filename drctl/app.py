@@ -20,6 +20,7 @@ from drctl.hidden import HidingTransport, Secrets, hider
 from drctl.inventory import Inventory, load_inventory
 from drctl.jobs import Jobs
 from drctl.journal import Journal
+from drctl.keeping import refuse_given_twice, refuse_unreadable, refuse_unreadable_beginning
 from drctl.learning import PlanOf, began, learn
 from drctl.leftovers import swept
 from drctl.plan import Plan, PlannedStep, drift
@@ -137,8 +138,11 @@ class App:
         options = sealed(self.store, self.secrets, options)
         plan = self.plan(inventory, book, snapshot=facts, options=options)
         run = new_run_id()
+        names = {"run": run, "runbook": runbook, "inventory": str(inventory.path)}
+        refuse_given_twice(plan)
+        refuse_unreadable_beginning(plan, operator(), **names)
         journal = self.store.create(inventory.cluster, run)
-        begin(journal, plan, run=run, runbook=runbook, inventory=str(inventory.path))
+        begin(journal, plan, **names)
         return plan, journal
 
     def _resumed(
@@ -257,6 +261,7 @@ class App:
     ) -> RunState:
         """A session of its own over what `plan` leaves to do; raises the error that ended it."""
         state = fold(journal.events)
+        refuse_unreadable(plan, state, operator())
         journal.append(
             "session",
             epoch=state.epoch + 1,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from drctl.agreement import agreed_manifest
+from drctl.agreement import agreed_manifest, leaping
 from drctl.comparing import compare, excused
 from drctl.errors import LockHeld
 from drctl.inventory import Inventory
@@ -49,7 +49,11 @@ def learn(
     found = read_nodes(transport, work_dirs, run, parallel=parallel)
     if found.unbelieved:
         raise not_believed(run, found.unbelieved)
-    refuse_if_taken_over(fold(journal.events), found.nodes)
+    state = fold(journal.events)
+    attempts = {at: known.attempts for at, known in state.hosts.items()}
+    if leaps := leaping(found.nodes, state.epoch, attempts):
+        raise not_believed(run, leaps)
+    refuse_if_taken_over(state, found.nodes)
     histories = {host: node.history for host, node in found.nodes.items()}
     compare(journal, histories, found.silent, excused(accepted))
     take_over(journal, found.nodes, forward, plan_of)
@@ -102,7 +106,8 @@ def refuse_if_taken_over(state: RunState, nodes: Mapping[str, NodeRecord]) -> No
         "journal on this machine is no longer the one that counts",
         host=host,
         hint="go on there; or, if that machine is gone: drctl runs adopt "
-        f"{state.run} --inventory {state.inventory}",
+        f"{state.run} --inventory {state.inventory}; if it is not so, take the run back on the "
+        f"other hosts: drctl rollback --without {host}",
     )
 
 

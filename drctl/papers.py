@@ -163,7 +163,8 @@ class Manifest(BaseModel):
     def _known_shapes(self) -> Self:
         """Each value in its judge's shape; what the operator gave (`--var`) is text."""
         for name, value in self.values.items():
-            shape = _TEXT if name in self.options.vars else _SHAPES.get(name, _TEXT)
+            given = name in self.options.vars and isinstance(value, str)
+            shape = _TEXT if given else _SHAPES.get(name, _TEXT)
             try:
                 shape.validate_python(value, strict=True)
             except ValidationError as error:

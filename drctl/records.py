@@ -33,7 +33,7 @@ from drctl.render import render_script
 from drctl.transport import Transport
 
 ASK_SECONDS = 60.0
-_JOB = re.compile(r"(?P<step>[A-Za-z0-9][A-Za-z0-9._-]{0,99})-(?P<attempt>[0-9]{1,6})")
+_JOB = re.compile(r"(?P<step>[A-Za-z0-9][A-Za-z0-9._-]{0,199})-(?P<attempt>[0-9]{1,6})")
 P = TypeVar("P", Manifest, Ending)
 _SEEN = TypeAdapter[dict[str, str]](dict[Name, Text])
 _STATUS = TypeAdapter[int](Annotated[int, Field(ge=0, le=255)])
@@ -77,6 +77,11 @@ class Found:
     nodes: Mapping[str, NodeRecord]
     silent: Mapping[str, str] = field(default_factory=dict)
     unbelieved: Mapping[str, str] = field(default_factory=dict)
+
+    def but(self, unbelieved: Mapping[str, str], silent: Mapping[str, str]) -> Found:
+        """The same, where the first are not believed and the second were not asked."""
+        nodes = {host: node for host, node in self.nodes.items() if host not in unbelieved}
+        return Found(nodes, {**self.silent, **silent}, {**self.unbelieved, **unbelieved})
 
 
 @dataclass(frozen=True)

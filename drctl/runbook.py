@@ -17,8 +17,9 @@ from drctl.render import data_folder
 from drctl.yamlfile import Document, faults_from_validation, read_yaml
 
 VERBS = ("gather", "service", "upload", "run", "confirm")
-Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
-ValueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=150)]
+"""It becomes part of a file's name on each node."""
+ValueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 TemplateName = Annotated[str, Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$")]
 
 

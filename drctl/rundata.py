@@ -24,6 +24,7 @@ from drctl.errors import (
 )
 from drctl.etcd.identity import predict
 from drctl.etcd.snapshot import inspect_snapshot
+from drctl.etcd.values import SHOWN
 from drctl.inventory import Inventory
 from drctl.journal import Journal, now
 from drctl.papers import Manifest
@@ -298,7 +299,7 @@ def manifest(plan: Plan, state: RunState, who: str) -> str:
             "options": state.plan["options"],
             "snapshot": plan.facts.get("snapshot") or {},
             "prepare": plan.facts.get("prepare") or {},
-            "values": state.values,
+            "values": {name: v for name, v in state.values.items() if name not in SHOWN},
             "kept": kept_at(plan, state),
             "who": who,
             "started": state.started,

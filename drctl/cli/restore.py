@@ -24,6 +24,7 @@ from drctl.comparing import ABOUT_A_HOST
 from drctl.console import print_json, print_text, tell
 from drctl.errors import UsageError
 from drctl.inventory import load_inventory
+from drctl.keeping import refuse_given_twice
 from drctl.plan import Plan
 from drctl.report import hand_over, plan_document, plan_text, run_document, taken_back
 from drctl.runbook import load_runbook
@@ -216,7 +217,7 @@ def parse_vars(pairs: tuple[str, ...]) -> dict[str, str]:
     values = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        if not equals or not name.isidentifier():
+        if not equals or not (name.isascii() and name.isidentifier()):
             raise UsageError(f"--var {pair!r} is not K=V", hint=f"for a secret: {WAYS}")
         values[name] = value
     return values
@@ -237,6 +238,7 @@ def rehearse(
     asked = {**asked, "secrets": dict.fromkeys(app.secrets.given, "given")}
     facts = snapshot_facts(snapshot) if snapshot else None
     plan = app.plan(inventory, load_runbook(runbook), snapshot=facts, options=asked)
+    refuse_given_twice(plan)
     if options.json:
         if not offline:
             app.check(inventory, plan.checks())

@@ -143,6 +143,7 @@ def report(options: Options, run: str | None, inventory: Path | None, html: Path
 @click.option("--snapshot", type=FILE, help="The run's snapshot, where it is on this machine.")
 @click.option("--runbook", type=FILE, help="The run's runbook, if it was a file of its own.")
 @click.option("--gone", is_flag=True, help="The machine that ran it is gone: do not wait for it.")
+@click.option("--without", multiple=True, metavar="HOST", help="Do not ask this host.")
 @state_dir_option
 @output_option
 @click.pass_obj
@@ -153,6 +154,7 @@ def adopt_run(
     snapshot: Path | None,
     runbook: Path | None,
     gone: bool,
+    without: tuple[str, ...],
 ) -> None:
     """Take over a run whose machine is lost: rebuild its journal from what the nodes keep.
 
@@ -165,6 +167,7 @@ def adopt_run(
         snapshot=snapshot,
         runbook=str(runbook) if runbook else None,
         gone=gone,
+        without=without,
     )
     if options.json:
         names = ("nodes", "silent", "unbelieved", "drift")

@@ -71,7 +71,7 @@ PER_HOST: Mapping[str, Any] = {
 SHARED: Mapping[str, Any] = {
     # made by this program when the run began
     "token": _TOKEN,
-    "cluster_id": _ID,
+    "cluster_id": _ID | _NO_ID,  # `drctl status` may find none
     "blank_token": _TOKEN,
     "blank_cluster_id": _ID,
     # made from several hosts' answers, each shown to the operator
@@ -91,6 +91,12 @@ SHARED: Mapping[str, Any] = {
     "keep_restored": Literal["yes", "no"],  # by what the run began; no host's word
 }
 """Name -> shape of what holds for all hosts."""
+
+FOUND = frozenset({"machine_id", "last_line", "kept", "would_be_lost", "keep_restored"})
+"""Which values every run finds on its nodes, whatever its runbook: nobody gives them."""
+
+SHOWN = frozenset({"members", "alarms"})
+"""By `drctl status`, and handed on to nobody: no node keeps them."""
 
 VALUES: Mapping[str, Any] = {
     **{name: dict[HostName, shape] for name, shape in PER_HOST.items()},  # type: ignore[valid-type]  # built at run time

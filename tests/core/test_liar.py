@@ -4,6 +4,8 @@ operator is told which one it is, and the others are taken back all the same."""
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -214,6 +216,94 @@ def test_adopt_goes_by_the_others(broken: Bench, kind: str) -> None:
     taken = broken.rollback("--without", LIAR)
     lies.check(taken, broken.folder)
     assert taken.exit == 0, taken.err
+
+
+def numbers(paper: str, number: int) -> Callable[[str, str], str]:
+    """The liar's sessions or attempts are `number`."""
+
+    def tell(script: str, text: str) -> str:
+        if script != "node/records":
+            return text
+        if paper == "attempt":
+            return re.sub(r"(/jobs/[a-z-]+)-1/", rf"\g<1>-{number}/", text)
+        if paper == "manifest":
+            return re.sub(r'(manifest.json:.*"epoch": )[0-9]+', rf"\g<1>{number}", text)
+        return re.sub(rf"({paper}:epoch=)[0-9]+", rf"\g<1>{number}", text)
+
+    return tell
+
+
+NUMBERS = [(paper, 999_999) for paper in ("owner", "started", "manifest", "attempt")]
+
+
+@pytest.mark.parametrize(("paper", "number"), [*NUMBERS, ("owner", 1_000_000)])
+def test_it_cannot_use_up_the_numbers_of_sessions_and_attempts(
+    broken: Bench, paper: str, number: int
+) -> None:
+    """Else the next session would have one that nobody reads any more, on all hosts."""
+    lies = Lies(broken, numbers(paper, number))
+    for command in (broken.resume, broken.rollback):
+        ended = command()
+        assert ended.exit == 4
+        assert f"error: {LIAR}: what it keeps of run" in ended.err
+        assert "likewise" not in ended.err
+    assert lies.said == 2
+    lies.end()
+    assert broken.state().epoch == 1
+    assert broken.resume().exit == 0
+    assert broken.rollback("--lose-writes").exit == 0
+
+
+@pytest.mark.parametrize(("paper", "number"), NUMBERS)
+def test_nor_when_the_run_is_adopted(broken: Bench, paper: str, number: int) -> None:
+    broken.state_dir.rename(broken.folder / "gone")
+    lies = Lies(broken, numbers(paper, number))
+    ended = broken.drctl("runs", "adopt", "-i", broken.inventory)
+    assert ended.exit == 0, ended.err
+    assert f"warning: {LIAR}: what it keeps is not believed" in ended.err
+    lies.end()
+    assert broken.rollback().exit == 0
+    assert broken.state().epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "lie"),
+    [
+        ("snapshot", {"sha256": "0" * 64}),
+        ("cluster", "another"),
+        ("owner", "20260101-000000-abcdef"),
+    ],
+)
+def test_it_cannot_bar_an_adoption(bench: Bench, field: str, lie: object) -> None:
+    first = bench.rig.conditions()
+    bench.rig.trouble("job/start", FAILED, step="start-etcd", host="m2", times=3)
+    assert bench.restore("--replace-healthy").exit == 5
+    bench.state_dir.rename(bench.folder / "gone")
+    kept = dict(bench.rig.nodes[LIAR].papers)
+    owner = dict(bench.rig.nodes[LIAR].owner)
+    if field == "owner":
+        bench.rig.nodes[LIAR].owner["run"] = str(lie)
+    forge(bench, LIAR, {field: lie} if field != "owner" else {})
+    adopt = ("runs", "adopt", "-i", bench.inventory)
+    ended = bench.drctl(*adopt)
+    assert ended.exit in (4, 9)
+    assert f"--without {LIAR}" in ended.err or "--without HOST" in ended.err
+    assert bench.drctl(*adopt, "--without", LIAR).exit == 0
+    taken = bench.rollback("--without", LIAR)
+    assert taken.exit == 0, taken.err
+    assert conditions(bench) == {host: first[host] for host in OTHERS}
+    bench.rig.nodes[LIAR].papers.update(kept)
+    bench.rig.nodes[LIAR].owner = owner
+    again = bench.rollback()
+    assert again.exit == 0, again.err
+    assert bench.rig.conditions() == first
+
+
+def test_an_adoption_leaves_out_hosts_that_there_are(broken: Bench) -> None:
+    adopt = ("runs", "adopt", "-i", broken.inventory)
+    assert broken.drctl(*adopt, "--without", "m9").exit == 2
+    all_of_them = [word for host in ("m1", "m2", "m3", "w1") for word in ("--without", host)]
+    assert broken.drctl(*adopt, *all_of_them).exit == 2
 
 
 def test_a_path_of_this_machine_that_nodes_name_is_not_opened(broken: Bench) -> None:

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("ssh", "report"),
     ("console", "rundata", "learning", "evidence", "questions", "releasing", "undoing"),
-    ("lab", "leftovers", "sealing"),
+    ("lab", "leftovers", "sealing", "keeping"),
     ("app",),
     ("backup", "adopting", "cleaning"),
     ("cli", "__main__"),
