@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from drctl.transport import CommandResult, Script
 from tests.core.conftest import Bench
 from tests.core.liar import DEED, HOSTILE, LIAR, Lies, every_field, in_documents
 from tests.core.test_cli_resume import FAILED
@@ -105,6 +106,27 @@ def test_whatever_it_keeps_of_a_run(broken: Bench, kind: str) -> None:
         assert "what to rotate" in ended.err
     assert conditions(broken) == before
     assert lies.said == 2
+
+
+@pytest.mark.parametrize("status", [1, 75, 77])
+@pytest.mark.parametrize("act", ["job/claim", "job/start", "job/owned", "job/release", "etcd/live"])
+def test_however_much_it_complains(bench: Bench, act: str, status: int) -> None:
+    """It would stand in the journal, and on the terminal, for every attempt."""
+    run = bench.rig.run
+
+    def complain(host: str, script: Script, *more: Any, **how: Any) -> CommandResult:
+        told = run(host, script, *more, **how)
+        if (host, script.name) != (LIAR, act):
+            return told
+        bench.rig.clock.sleep(1)
+        return CommandResult(status, "x" * 2**20, "y" * 2**20)
+
+    bench.monkeypatch.setattr(bench.rig, "run", complain)
+    ended = bench.restore("--replace-healthy")
+    assert ended.exit != 1
+    assert len(ended.err) < 30_000
+    assert all(len(json.dumps(event)) < 10_000 for event in bench.events("result"))
+    assert all(len(json.dumps(event)) < 10_000 for event in bench.events("finished"))
 
 
 def test_the_others_are_taken_back_without_it_and_it_when_it_is_mended(bench: Bench) -> None:
