@@ -235,6 +235,8 @@ class Acting:
         # passed that step. Scripts end where they cannot do without.
         value = self._session.state.values.get(name, "")
         if isinstance(value, Mapping):
+            if host not in value:  # a journal rebuilt from nodes has what they told
+                raise StepFailed(f"{step_id}: its {name} is not known", host=host)
             value = value[host]
         return str(value)
 

@@ -328,6 +328,40 @@ def test_an_adoption_leaves_out_hosts_that_there_are(broken: Bench) -> None:
     assert broken.drctl(*adopt, *all_of_them).exit == 2
 
 
+def test_it_cannot_fill_the_journal_with_jobs(broken: Bench) -> None:
+    def tell(script: str, text: str) -> str:
+        if script != "node/records":
+            return text
+        begun = ("step=s", "epoch=1", "direction=forward", '{"state": "before"}')
+        run = broken.state().run
+        return text + "".join(
+            f"{run}/jobs/s{n}-1/started:{line}\n" for n in range(3000) for line in begun
+        )
+
+    lies = Lies(broken, tell)
+    known = len(broken.events("intent"))
+    ended = broken.rollback()
+    assert ended.exit == 4
+    assert "it tells of" in ended.err
+    lies.end()
+    assert len(broken.events("intent")) == known
+
+
+def test_a_value_that_lacks_its_host_is_no_accident(broken: Bench) -> None:
+    """Where it alone answers, what it keeps is what is known."""
+    broken.state_dir.rename(broken.folder / "gone")
+    broken.rig.silent = {"m2", "m3", "w1"}
+    text = next(t for n, t in broken.rig.nodes[LIAR].papers.items() if n.endswith("manifest.json"))
+    values: dict[str, Any] = {name: {} for name in ("stage", "wal_stage", "owner", "mode")}
+    forge(broken, LIAR, {"values": {**json.loads(text)["values"], **values}})
+    assert broken.drctl("runs", "adopt", "-i", broken.inventory).exit == 0
+    for more in ((), ("--without", "m2", "--without", "m3", "--without", "w1")):
+        ended = broken.rollback(*more)
+        assert ended.exit not in (0, 1)
+    assert f"error: {LIAR}: " in ended.err
+    assert "is not known" in ended.err
+
+
 def test_a_path_of_this_machine_that_nodes_name_is_not_opened(broken: Bench) -> None:
     broken.state_dir.rename(broken.folder / "gone")
     evil = broken.runbook("runbook: evil\nphases: []\n")
