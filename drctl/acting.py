@@ -98,7 +98,7 @@ class Acting:
                 deadline=step.deadline,
             )
             if not result.ok:
-                raise _failed(step, host, result.stderr or result.stdout, result.status)
+                raise _failed(step, host, result.complaint, result.status)
             after = self._observe(step, host, task)
             if after["state"] != "after":
                 raise StepFailed(
@@ -206,9 +206,9 @@ class Acting:
                 result = ask()
         assert result is not None
         if result.status == UNSAFE and not self._session.state.changed:
-            raise Refused(f"{step.id}: {result.stderr.strip()}", host=host)
+            raise Refused(f"{step.id}: {result.complaint}", host=host)
         if not result.ok:
-            raise _failed(step, host, result.stderr or result.stdout, result.status)
+            raise _failed(step, host, result.complaint, result.status)
         return result.stdout
 
     def _env(self, step: PlannedStep, host: str, task: Task) -> dict[str, str]:
@@ -235,6 +235,8 @@ class Acting:
         # passed that step. Scripts end where they cannot do without.
         value = self._session.state.values.get(name, "")
         if isinstance(value, Mapping):
+            if host not in value:  # a journal rebuilt from nodes has what they told
+                raise StepFailed(f"{step_id}: its {name} is not known", host=host)
             value = value[host]
         return str(value)
 

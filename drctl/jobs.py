@@ -57,8 +57,8 @@ def parse_report(answer: CommandResult) -> JobReport:
     if word == "done" and re.fullmatch("[0-9]{1,3}", status):
         return JobReport("done", CommandResult(int(status), rest, answer.stderr, answer.seconds))
     if word in ("running", "never", "lost"):
-        return JobReport(word, detail=answer.stderr.strip())  # type: ignore[arg-type]  # checked
-    return JobReport("lost", detail=f"unreadable answer: {shown(first)!r} {answer.stderr.strip()}")
+        return JobReport(word, detail=answer.complaint)  # type: ignore[arg-type]  # checked
+    return JobReport("lost", detail=f"unreadable answer: {shown(first)!r} {answer.complaint}")
 
 
 def preamble(env: Mapping[str, str]) -> str:
@@ -127,7 +127,7 @@ class Jobs:
     def _made(self, host: str, answer: CommandResult) -> None:
         if not answer.ok:
             raise StepFailed(
-                f"no folder of drctl's own: {answer.stderr.strip()[-500:]}",
+                f"no folder of drctl's own: {answer.complaint[-500:]}",
                 host=host,
                 hint=f"look at {self._work_dirs[host]} there",
             )
@@ -175,7 +175,7 @@ class Jobs:
                 return
             if answer.status != NOT_OWNER:
                 raise StepFailed(
-                    f"cannot claim the node: {answer.stderr.strip() or answer.stdout.strip()}",
+                    f"cannot claim the node: {answer.complaint}",
                     host=host,
                     hint=f"look at {self._work_dirs[host]} there, then resume",
                 )
@@ -288,7 +288,7 @@ class Jobs:
             raise self._held(parse(answer.stdout, host))
         if not answer.ok:
             raise StepFailed(
-                f"cannot start a job: {answer.stderr.strip() or answer.stdout.strip()}",
+                f"cannot start a job: {answer.complaint}",
                 host=host,
                 hint=f"look at {self._work_dirs[host]} there, then resume",
             )
@@ -312,7 +312,7 @@ class Jobs:
             raise self._held(parse(answer.stdout, host))
         if not answer.ok:
             raise StepFailed(
-                f"nothing is sent there: {answer.stderr.strip()}",
+                f"nothing is sent there: {answer.complaint}",
                 host=host,
                 hint=f"look at {self._work_dirs[host]} there, then resume",
             )
@@ -331,5 +331,5 @@ class Jobs:
         }
         answer = self._call(host, "release", env, deadline)
         if not answer.ok:
-            why = answer.stderr.strip() or "a job there holds its lock"
+            why = answer.complaint or "a job there holds its lock"
             raise StepFailed(f"cannot give the node back: {why}", host=host)

@@ -33,6 +33,7 @@ from drctl.render import render_script
 from drctl.transport import Transport
 
 ASK_SECONDS = 60.0
+MOST_JOBS = 2000  # of one run on one node: each becomes an event of a journal that does not know it
 _JOB = re.compile(r"(?P<step>[A-Za-z0-9][A-Za-z0-9._-]{0,199})-(?P<attempt>[0-9]{1,6})")
 P = TypeVar("P", Manifest, Ending)
 _SEEN = TypeAdapter[dict[str, str]](dict[Name, Text])
@@ -160,6 +161,8 @@ def read_record(run: str, text: str) -> NodeRecord:
         files.setdefault(name, []).append(rest)
     folder = f"{run}/jobs/"
     jobs = sorted({name.split("/")[2] for name in files if name.startswith(folder)})
+    if len(jobs) > MOST_JOBS:
+        raise ValueError(f"it tells of {len(jobs)} jobs")
     try:
         return NodeRecord(
             owner=read_owner(files.get("owner", [])),

@@ -16,6 +16,9 @@ from typing import Protocol
 MOST = 2**36
 """Bytes that a node may send as one file, where the caller knows no better."""
 
+COMPLAINT = 4000
+"""Characters of what went wrong that are kept."""
+
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all) while a file moves; may raise to stop the transfer."""
 
@@ -40,6 +43,12 @@ class CommandResult:
     @property
     def ok(self) -> bool:
         return self.status == 0
+
+    @property
+    def complaint(self) -> str:
+        """The end of what it said went wrong, for messages: what a node says is as long as it
+        likes, and they end in the journal."""
+        return (self.stderr.strip() or self.stdout.strip())[-COMPLAINT:].lstrip()
 
 
 class Transport(Protocol):

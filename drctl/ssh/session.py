@@ -22,6 +22,7 @@ MAX_OUTPUT = 8 * 2**20  # bytes of stdout and stderr together
 # (asyncssh) then drops the whole connection. With this window the first acknowledgement is due
 # after 100 MB. Output is drained as it comes, so it is not memory.
 RUN_WINDOW = 2**30
+AT_ONCE = 64  # chunks that are read before the clock is looked at: a node may never stop talking
 LINGER = 2.0  # seconds to wait for more output of a script that has ended, if a child holds it open
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -120,7 +121,7 @@ class Output:
             over = self._channel.eof_received or self._channel.closed
             if self.heard(word):
                 return True
-            if over:
+            if over and not self._bell.is_set():
                 break
             self._bell.wait(clock.left(0.25))
             self._bell.reset()
@@ -128,10 +129,15 @@ class Output:
 
     def _read(self) -> int:
         before, channel = self.total, self._channel
-        while channel.recv_ready():
-            self._keep(self.out, channel.recv(2**16))
-        while channel.recv_stderr_ready():
-            self._keep(self.err, channel.recv_stderr(2**16))
+        for _ in range(AT_ONCE):
+            if channel.recv_ready():
+                self._keep(self.out, channel.recv(2**16))
+            if channel.recv_stderr_ready():
+                self._keep(self.err, channel.recv_stderr(2**16))
+            elif not channel.recv_ready():
+                break
+        else:  # there may be more, and nobody rings for it again
+            self._bell.set()
         return self.total - before
 
     def _keep(self, where: bytearray, data: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from drctl.transport import CommandResult, Script
 from tests.core.conftest import Bench
 from tests.core.liar import DEED, HOSTILE, LIAR, Lies, every_field, in_documents
 from tests.core.test_cli_resume import FAILED
@@ -105,6 +106,27 @@ def test_whatever_it_keeps_of_a_run(broken: Bench, kind: str) -> None:
         assert "what to rotate" in ended.err
     assert conditions(broken) == before
     assert lies.said == 2
+
+
+@pytest.mark.parametrize("status", [1, 75, 77])
+@pytest.mark.parametrize("act", ["job/claim", "job/start", "job/owned", "job/release", "etcd/live"])
+def test_however_much_it_complains(bench: Bench, act: str, status: int) -> None:
+    """It would stand in the journal, and on the terminal, for every attempt."""
+    run = bench.rig.run
+
+    def complain(host: str, script: Script, *more: Any, **how: Any) -> CommandResult:
+        told = run(host, script, *more, **how)
+        if (host, script.name) != (LIAR, act):
+            return told
+        bench.rig.clock.sleep(1)
+        return CommandResult(status, "x" * 2**20, "y" * 2**20)
+
+    bench.monkeypatch.setattr(bench.rig, "run", complain)
+    ended = bench.restore("--replace-healthy")
+    assert ended.exit != 1
+    assert len(ended.err) < 30_000
+    assert all(len(json.dumps(event)) < 10_000 for event in bench.events("result"))
+    assert all(len(json.dumps(event)) < 10_000 for event in bench.events("finished"))
 
 
 def test_the_others_are_taken_back_without_it_and_it_when_it_is_mended(bench: Bench) -> None:
@@ -304,6 +326,40 @@ def test_an_adoption_leaves_out_hosts_that_there_are(broken: Bench) -> None:
     assert broken.drctl(*adopt, "--without", "m9").exit == 2
     all_of_them = [word for host in ("m1", "m2", "m3", "w1") for word in ("--without", host)]
     assert broken.drctl(*adopt, *all_of_them).exit == 2
+
+
+def test_it_cannot_fill_the_journal_with_jobs(broken: Bench) -> None:
+    def tell(script: str, text: str) -> str:
+        if script != "node/records":
+            return text
+        begun = ("step=s", "epoch=1", "direction=forward", '{"state": "before"}')
+        run = broken.state().run
+        return text + "".join(
+            f"{run}/jobs/s{n}-1/started:{line}\n" for n in range(3000) for line in begun
+        )
+
+    lies = Lies(broken, tell)
+    known = len(broken.events("intent"))
+    ended = broken.rollback()
+    assert ended.exit == 4
+    assert "it tells of" in ended.err
+    lies.end()
+    assert len(broken.events("intent")) == known
+
+
+def test_a_value_that_lacks_its_host_is_no_accident(broken: Bench) -> None:
+    """Where it alone answers, what it keeps is what is known."""
+    broken.state_dir.rename(broken.folder / "gone")
+    broken.rig.silent = {"m2", "m3", "w1"}
+    text = next(t for n, t in broken.rig.nodes[LIAR].papers.items() if n.endswith("manifest.json"))
+    values: dict[str, Any] = {name: {} for name in ("stage", "wal_stage", "owner", "mode")}
+    forge(broken, LIAR, {"values": {**json.loads(text)["values"], **values}})
+    assert broken.drctl("runs", "adopt", "-i", broken.inventory).exit == 0
+    for more in ((), ("--without", "m2", "--without", "m3", "--without", "w1")):
+        ended = broken.rollback(*more)
+        assert ended.exit not in (0, 1)
+    assert f"error: {LIAR}: " in ended.err
+    assert "is not known" in ended.err
 
 
 def test_a_path_of_this_machine_that_nodes_name_is_not_opened(broken: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -298,6 +299,17 @@ def test_who_was_silent_before_may_stay_silent() -> None:
     assert not back(one, answering=["etcd-2"], live_cluster_id=CLUSTER).problems
     problems = back(one, answering=["etcd-1", "etcd-2"]).problems
     assert [(p.host, p.kind) for p in problems] == [("etcd-1", "unproven")]
+
+
+def test_an_id_that_only_a_host_told_that_is_left_out_bars_nobody() -> None:
+    told = {"answering": ["etcd-3"], "quorum": False, "live_cluster_id": "abc"}
+    others = {host: said for host, said in real_answers().items() if host != "etcd-3"}
+    given = evidence(others, values=told)
+    assert JUDGES["etcd.same_old_cluster"](given).problems
+    without = replace(given, facts={**given.facts, "without": ["etcd-3"]})
+    assert not JUDGES["etcd.same_old_cluster"](without).problems
+    both = replace(without, values={**told, "answering": ["etcd-2", "etcd-3"]})
+    assert JUDGES["etcd.same_old_cluster"](both).problems
 
 
 def test_not_the_old_cluster() -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from drctl.errors import AuthRefused, ConnectionLost, InvalidInput, StepFailed, Unreachable
 from drctl.ssh import SshTransport
+from drctl.ssh.clock import Clock
+from drctl.ssh.session import Output
 from drctl.transport import Script
 from tests.ssh.conftest import Site
 from tests.ssh.nodes import HAVE_SSHD, SshdNode, make_key
@@ -59,6 +61,44 @@ def test_too_much_output_is_an_error_and_bounded(one: SshTransport) -> None:
     with pytest.raises(StepFailed, match="where 8388608 are allowed"):
         one.run("n1", Script("t", body), deadline=60)
     assert one.run("n1", Script("t", "echo ok"), deadline=30).stdout == "ok\n"
+
+
+class Endless:
+    """A channel on which there is always more, as from a host that never stops talking."""
+
+    eof_received = closed = False
+
+    def __init__(self) -> None:
+        self.status_event = threading.Event()
+        self.in_buffer = self.in_stderr_buffer = self
+        self.reads = 0
+
+    def set_event(self, event: threading.Event) -> None:
+        event.set()
+
+    def recv_ready(self) -> bool:
+        return True
+
+    recv_stderr_ready = recv_ready
+
+    def recv(self, _size: int) -> bytes:
+        self.reads += 1
+        assert self.reads < 10_000, "it never looked at the clock"
+        return b"x"
+
+    recv_stderr = recv
+
+
+def test_a_host_that_never_stops_talking_ends_by_the_deadline() -> None:
+    class Soon(Clock):
+        asked = 0
+
+        def left(self, at_most: float = 1.0) -> float:
+            self.asked += 1
+            return 0.0 if self.asked > 9 else at_most
+
+    Output(Endless()).drain(Soon(1))  # type: ignore[arg-type]  # as much of a channel as it needs
+    assert not Output(Endless()).await_word(b"drctl", Soon(1))  # type: ignore[arg-type]  # likewise
 
 
 def test_output_that_is_not_utf8_is_replaced(one: SshTransport) -> None:

@@ -226,7 +226,7 @@ def same_old_cluster(evidence: Evidence) -> Verdict:
     """
     heard, garbled = members_heard(evidence, "unproven")
     needed = _must_be_back(evidence, heard)
-    old = evidence.values.get("live_cluster_id") or ""
+    old = _old_id(evidence)
     problems = [p for p in (*forgotten(evidence, "unproven"), *garbled) if p.host in needed]
     spared = [f"{p.host}: {p.message}" for p in garbled if p.host not in needed]
     clusters = {h: to_hex(v.status.cluster_id) for h, v in heard.items() if v.status}
@@ -243,6 +243,16 @@ def same_old_cluster(evidence: Evidence) -> Verdict:
     if not needed:
         back = "the old cluster had no quorum before the run, so its members can't be asked now"
     return Verdict({}, tuple(problems), tuple(spared), () if problems else (back,))
+
+
+def _old_id(evidence: Evidence) -> str:
+    """What all who answered before the run agreed on; "" where only hosts told it that are left out
+    of the rollback: one that lies would bar the others else."""
+    answering = evidence.values.get("answering")
+    left_out = {*evidence.facts.get("without", ())}
+    if answering is not None and {*answering} <= left_out:
+        return ""
+    return str(evidence.values.get("live_cluster_id") or "")
 
 
 def _must_be_back(evidence: Evidence, heard: Mapping[str, Voice]) -> set[str]:
