@@ -42,6 +42,7 @@ from drctl.records import (
 from drctl.runbook import load_runbook, shipped_runbooks
 from drctl.rundata import begin_adopted, drifted, without_sources
 from drctl.runstate import RunState, fold
+from drctl.situation import commands
 from drctl.store import operator
 from drctl.transport import Transport
 
@@ -177,7 +178,7 @@ def _nobody_answers(silent: Mapping[str, str]) -> HostUnavailable:
 
 def _manifest(inventory: Inventory, run: str, found: Found) -> Manifest:
     if not found.nodes and found.unbelieved:
-        raise not_believed(run, found.unbelieved)
+        raise not_believed(run, found.unbelieved, "")
     if not found.nodes:
         raise _nobody_answers(found.silent)
     refuse_other_owners(run, found.nodes)
@@ -262,8 +263,7 @@ def _free_journal(
         if state.state != "aborted" and state.journal and manifest.journal in ours:
             raise Refused(
                 f"run {run} is known on this machine ({state.state})",
-                hint=f"drctl restore --resume {run} --inventory {inventory.path}, or "
-                f"drctl rollback {run} --inventory {inventory.path}",
+                hint=", or ".join(commands(state)),
             )
         app.store.set_aside(inventory.cluster, run)
         return app.store.open_new(inventory.cluster, run)

@@ -40,8 +40,9 @@ def agreed_manifest(
                 f"{ours[:16]}… on {', '.join(sorted(h for h, m in held.items() if m == base))}",
                 host=host,
                 hint=f"look at {run}/manifest.json under each host's work_dir; take the run back "
-                f"without the one that is wrong: drctl rollback --without {host} (where its "
-                f"journal is gone, drctl runs adopt --without {host} before)",
+                f"without the one that is wrong: drctl rollback {run} --inventory INVENTORY "
+                f"--without {host} (where its journal is gone, drctl runs adopt {run} --inventory "
+                f"INVENTORY --without {host} before)",
             )
     return base if by_most else base.model_copy(update={"values": _values_of_most(counted)})
 

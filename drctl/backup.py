@@ -17,6 +17,7 @@ from drctl.errors import DrctlError, Refused, StepFailed
 from drctl.etcd.sidecar import write_sidecar
 from drctl.etcd.snapshot import inspect_snapshot, sidecar_of
 from drctl.inventory import Inventory
+from drctl.jobs import UNSAFE
 from drctl.leftovers import BACKUP_SECONDS, HELD_SECONDS, clear, workplace
 from drctl.planner import host_context
 from drctl.render import render_script
@@ -25,12 +26,17 @@ from drctl.store import operator
 from drctl.transport import MOST, Transport
 
 
+class _Unsafe(Refused):
+    """A place on the node that somebody else can change: there is no copy to remove."""
+
+
 def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
     """Back up into `folder` (made 0700 if absent); returns path, size, sha256, revision, and what
     there is to say.
 
-    Raises Refused when no member is healthy, StepFailed or InvalidInput when a verification of
-    the saved file fails; nothing with the name of a snapshot is left behind then.
+    Raises Refused when no member is healthy or a place on the chosen one is not safe, StepFailed or
+    InvalidInput when a verification of the saved file fails; nothing with the name of a snapshot is
+    left behind then.
     """
     gone, said = clear(folder)
     for line in said:
@@ -93,6 +99,12 @@ def _save_and_fetch(
     save = render_script("backup/save", None, held_seconds=HELD_SECONDS, **context)
     try:
         result = transport.run(host, save, env, deadline=BACKUP_SECONDS)
+        if result.status == UNSAFE:  # said before anything is saved
+            raise _Unsafe(
+                f"nothing was saved: {result.stderr.strip()[-500:]}",
+                host=host,
+                hint="mend that on this host, then the same again",
+            )
         if not result.ok:
             raise StepFailed(
                 f"the snapshot could not be saved: {result.stderr.strip()[-500:]}",
@@ -103,6 +115,8 @@ def _save_and_fetch(
         file = saved.one_of("file", f"{env['DRCTL_WORK']}/backup/{run}/snapshot.db")
         size = saved.number("size", most=MOST)
         transport.download(host, file, part, deadline=BACKUP_SECONDS, limit=size)
+    except _Unsafe:
+        raise
     except BaseException as error:
         left = _remove(transport, host, env)
         if left and isinstance(error, DrctlError):

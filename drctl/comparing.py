@@ -76,11 +76,13 @@ def refuse_if_followed(state: RunState) -> None:
     newest = max(state.followers.values(), key=lambda later: later["at"])["run"]
     few = not _is_majority(state.followers, [h for h in agree if h not in state.followers])
     without = " ".join(f"--without {host}" for host in state.followers)
-    lies = f"; if that is not so, roll back on the other hosts: {without}" if few else ""
+    inventory = f"--inventory {state.inventory}"
+    others = f"drctl rollback {state.run} {inventory} {without}"
+    lies = f"; if that is not so, roll back on the other hosts: {others}" if few else ""
     raise Refused(
         "\n  ".join([f"after run {state.run} another one changed these nodes:", *told]),
-        hint=f"take that one back first, where it was made: drctl rollback {newest} --inventory "
-        f"{state.inventory}; if that machine is gone, adopt it: drctl runs adopt {newest}{lies}",
+        hint=f"take that one back first, where it was made: drctl rollback {newest} {inventory}; "
+        f"if that machine is gone, adopt it: drctl runs adopt {newest} {inventory}{lies}",
     )
 
 

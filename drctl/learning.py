@@ -47,12 +47,12 @@ def learn(
     run = fold(journal.events).run
     work_dirs = {host: forward.work_dirs[host] for host in forward.owns if host not in without}
     found = read_nodes(transport, work_dirs, run, parallel=parallel)
-    if found.unbelieved:
-        raise not_believed(run, found.unbelieved)
     state = fold(journal.events)
+    if found.unbelieved:
+        raise not_believed(run, found.unbelieved, state.inventory)
     attempts = {at: known.attempts for at, known in state.hosts.items()}
     if leaps := leaping(found.nodes, state.epoch, attempts):
-        raise not_believed(run, leaps)
+        raise not_believed(run, leaps, state.inventory)
     refuse_if_taken_over(state, found.nodes)
     histories = {host: node.history for host, node in found.nodes.items()}
     compare(journal, histories, found.silent, excused(accepted))

@@ -137,17 +137,20 @@ def read_nodes(
     return Found(nodes, heard.silent, unbelieved)
 
 
-def not_believed(run: str, unbelieved: Mapping[str, str]) -> DrctlError:
-    """The refusal that names the hosts whose records cannot be, and the ways out."""
-    first, *others = unbelieved
+def not_believed(run: str, unbelieved: Mapping[str, str], inventory: str) -> DrctlError:
+    """The refusal that names the hosts whose records cannot be, and the ways out; without an
+    `inventory` there is no journal yet by which to take the run back."""
+    first, *more = unbelieved
     lines = [f"what it keeps of run {run} is not believed: {unbelieved[first]}"]
-    lines += [f"{host}: likewise: {unbelieved[host]}" for host in others]
+    lines += [f"{host}: likewise: {unbelieved[host]}" for host in more]
     without = " ".join(f"--without {host}" for host in unbelieved)
+    back = f"drctl rollback {run} --inventory {inventory} {without}"
+    others = f", or take the run back on the other hosts: {back}" if inventory else ""
     return Refused(
         "\n".join(lines),
         host=first,
         hint="look at that node: was its disk damaged, or is somebody else on it? Mend it and type "
-        f"the same again, or take the run back on the other hosts: drctl rollback {without}. If "
+        f"the same again{others}. If "
         'somebody was on it, docs/security.md, "A node that lied", says what to rotate',
     )
 

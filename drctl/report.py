@@ -149,9 +149,9 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         else "revision   NOT raised: an etcdutl here cannot (before 3.5.10); watches may be stale"
     )
     if values.get("quorum"):
+        known = values.get("live_cluster_id") or "(of unknown id)"
         lines.append(
-            f"now        the old cluster {values.get('live_cluster_id', '')} still answers with a "
-            "quorum: this replaces it"
+            f"now        the old cluster {known} still answers with a quorum: this replaces it"
         )
         if not plan.runbook.endswith("staged"):
             lines.append(

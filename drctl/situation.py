@@ -86,6 +86,12 @@ SITUATIONS: Mapping[str, Meaning] = {
         "the run was taken back: services and data are as they were before it",
         "look whether the old cluster serves; a new restore may begin",
     ),
+    "partly-taken-back": Meaning(
+        "the run was taken back, but not on every host; on the others services and data are as "
+        "they were before it",
+        "look whether the old cluster serves on the others; let the rollback end on the host that "
+        "was left out before a new restore begins",
+    ),
     "own-runbook": Meaning(
         "a runbook without the exchange of data was begun and has not ended",
         "look at its steps (runs show): what they mean for the cluster is known to its author",
@@ -162,8 +168,8 @@ def reserved(state: RunState) -> list[str]:
 def left_out(state: RunState) -> list[str]:
     """Where a finished rollback took nothing back."""
     return [
-        f"LEFT OUT: {host}: nothing was taken back there, and it stays reserved for this run; when "
-        f"it is mended: drctl rollback {state.run} --inventory {state.inventory}"
+        f"LEFT OUT: {host}: nothing was taken back there; when it is mended: "
+        f"drctl rollback {state.run} --inventory {state.inventory}"
         for host in state.left_out
     ]
 
@@ -182,7 +188,7 @@ def _steps(state: RunState) -> list[_Step]:
 
 def _word(state: RunState, steps: list[_Step]) -> str:
     if state.state == "rolled-back":
-        return "rolled-back"
+        return "partly-taken-back" if state.left_out else "rolled-back"
     if any(step_id.startswith("undo-") and k.attempts for (step_id, _), k in state.hosts.items()):
         return "taking-back"
     if state.cleaned:
@@ -233,7 +239,7 @@ def _after_the_exchange(state: RunState, steps: list[_Step]) -> str:
 
 def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
     given_up = abandoned(state.plan.get("facts", {}))
-    if word == "rolled-back":
+    if word in ("rolled-back", "partly-taken-back"):
         places = restored_places(state.plan.get("facts", {}), state)
         kept = [f"what was written since the restore is kept: {place}" for place in places]
         return [*kept, *left_out(state)]
@@ -251,7 +257,7 @@ def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
     if word == "mixed":
         untouched = [h for s in exchange for h in s.hosts if h not in s.touched]
         lines += [f"the old data is still in its place on {', '.join(untouched)}"] * bool(untouched)
-    if word not in ("taking-back", "rolled-back", "cleaning", "cleaned"):
+    if word not in ("taking-back", "cleaning", "cleaned"):
         moved = {h for s in exchange for h in s.touched if _had_data(state.hosts[s.id, h])}
         unsure = moved - {h for s in exchange for h in s.done}
         for place in kept_places(state.plan.get("facts", {}), state):
@@ -284,9 +290,11 @@ def kept_places(facts: Mapping[str, Any], state: RunState, name: str = "old") ->
 
 
 def restored_places(facts: Mapping[str, Any], state: RunState) -> list[str]:
-    """HOST:PATH of each member's restored data, where a rollback keeps it with what was written."""
+    """HOST:PATH of each member's restored data, where a rollback keeps it with what was written;
+    none where it took nothing back."""
     kept = state.values.get("keep_restored") == "yes"
-    return kept_places(facts, state, "restored") if kept else []
+    places = kept_places(facts, state, "restored") if kept else []
+    return [place for place in places if place.partition(":")[0] not in state.left_out]
 
 
 def abandoned(facts: Mapping[str, Any]) -> list[str]:

@@ -57,6 +57,16 @@ def test_a_backup_leaves_nothing_but_itself(bench: Bench, to: Path) -> None:
     assert stat.S_IMODE(to.stat().st_mode) == 0o700
 
 
+def test_a_place_that_is_not_safe_is_a_refusal_and_leaves_no_copy(bench: Bench, to: Path) -> None:
+    bench.rig.handlers["backup/save"] = fails(77, "/w belongs to user 1001: it is not used")
+    bench.rig.handlers["backup/remove"] = fails(77, "/w belongs to user 1001: it is not used")
+    ended = backup(bench, to)
+    assert ended.exit == 4
+    assert "nothing was saved: /w belongs to user 1001: it is not used" in ended.err
+    assert "may be left" not in ended.err
+    assert "hint: mend that on this host, then the same again" in ended.err
+
+
 def fails(status: int, why: str) -> Callable[..., CommandResult]:
     return lambda *_: CommandResult(status, "", why)
 

@@ -102,7 +102,8 @@ def test_whatever_it_keeps_of_a_run(broken: Bench, kind: str) -> None:
         lies.check(ended, broken.folder)
         assert ended.exit == 4
         assert f"error: {LIAR}: what it keeps of run" in ended.err
-        assert f"drctl rollback --without {LIAR}" in ended.err
+        back = f"--inventory {broken.inventory} --without {LIAR}. If somebody"
+        assert back in ended.err  # what is to be typed can be typed
         assert "what to rotate" in ended.err
     assert conditions(broken) == before
     assert lies.said == 2
@@ -145,6 +146,7 @@ def test_the_others_are_taken_back_without_it_and_it_when_it_is_mended(bench: Be
     assert f"LEFT OUT: {LIAR}: nothing was taken back there" in ended.err
     shown = bench.drctl("runs", "show", "--output", "json").document
     assert (shown["state"], shown["next"].split()[:2]) == ("rolled-back", ["drctl", "status"])
+    assert shown["situation"]["word"] == "partly-taken-back"
     lies.end()
     again = bench.rollback()
     assert again.exit == 0, again.err
