@@ -294,7 +294,8 @@ def restored_places(facts: Mapping[str, Any], state: RunState) -> list[str]:
     none where it took nothing back."""
     kept = state.values.get("keep_restored") == "yes"
     places = kept_places(facts, state, "restored") if kept else []
-    return [place for place in places if place.partition(":")[0] not in state.left_out]
+    untouched = {*state.without, *state.left_out}
+    return [place for place in places if place.partition(":")[0] not in untouched]
 
 
 def abandoned(facts: Mapping[str, Any]) -> list[str]:

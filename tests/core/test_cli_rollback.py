@@ -65,6 +65,19 @@ def test_a_refused_rollback_leaves_the_run_done(restored: Bench) -> None:
     assert restored.resume().exit == 2
 
 
+def test_a_host_that_was_left_out_keeps_no_restored_data_aside(bench: Bench) -> None:
+    assert bench.restore("--replace-healthy").exit == 0
+    bench.rig.written = 12
+    ended = bench.rollback("--lose-writes", "--without", "m3")
+    assert ended.exit == 0, ended.err
+    run, shown = bench.state().run, bench.drctl("runs", "show").out
+    for text in (ended.err, shown):
+        assert f"m2:/var/lib/etcd.drctl/{run}/restored" in text
+        assert f"m3:/var/lib/etcd.drctl/{run}/restored" not in text
+        assert "LEFT OUT: m3" in text
+    assert "before a new restore begins" in shown
+
+
 def test_what_kubernetes_wrote_is_lost_where_that_is_meant(bench: Bench) -> None:
     """And yet the restored data is kept, at a place that the last words name."""
     before = bench.rig.conditions()
