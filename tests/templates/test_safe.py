@@ -225,6 +225,19 @@ def test_what_a_neighbour_planted_before_is_not_ours(shell: Shell, tmp_path: Pat
         assert ran.status == 77 and "body.sh" in ran.err
 
 
+@pytest.mark.parametrize("name", ["x'; touch hit; '", "a b", "a\nb", "$(touch hit)", "\x1b[0m"])
+def test_a_name_that_a_neighbour_chose_is_in_no_command_to_type(
+    shell: Shell, tmp_path: Path, name: str
+) -> None:
+    desk = Desk(shell, tmp_path / "work")
+    assert desk("claim").status == 0
+    (desk.work / name).symlink_to("/etc/passwd")
+    ran = desk("claim")
+    assert ran.status == 77 and name not in ran.err
+    assert f"something in {desk.work} is somebody else's" in ran.err
+    assert f"ls -lRb '{desk.work}'" in ran.err
+
+
 def test_step_one_says_it_and_reads_nothing(shell: Shell, tmp_path: Path) -> None:
     """Not only the claim, when the outage has begun; and a FIFO there holds nobody up."""
     node = Node(tmp_path / "n", shell)
