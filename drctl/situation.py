@@ -8,96 +8,8 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
+from drctl.meanings import SITUATIONS
 from drctl.runstate import HostState, RunState
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """One kind of situation: how the cluster is, and what is safe to do."""
-
-    now: str
-    safe: str
-
-
-WAIT = "nothing gets worse by waiting, not even by a reboot"
-SITUATIONS: Mapping[str, Meaning] = {
-    "untouched": Meaning(
-        "nothing was changed: services and data are as they were before this run",
-        "mend the cause in peace; leaving it so harms nothing",
-    ),
-    "beside": Meaning(
-        "no service was stopped and no data touched; there are only new files beside the data",
-        "leave it so as long as you like; a rollback removes the files",
-    ),
-    "preparing": Meaning(
-        "new hosts are being prepared; no service was stopped and no data touched",
-        "leave it so as long as you like; a rollback takes away what was installed there",
-    ),
-    "services-stopped": Meaning(
-        "etcd was not stopped and its data not touched; other services are stopped and fenced",
-        f"{WAIT}; do not start what is fenced by hand: both commands below do that",
-    ),
-    "down-with-old-data": Meaning(
-        "etcd is stopped, or being stopped, and fenced; the old data lies untouched in its place",
-        f"{WAIT}; do not start etcd by hand: both commands below lift the fence when it is time",
-    ),
-    "mixed": Meaning(
-        "etcd is down and fenced in the middle of the exchange of its data; all old data is there",
-        f"{WAIT}; do not start etcd and do not move data by hand: members of two clusters would "
-        "meet",
-    ),
-    "down-with-restored-data": Meaning(
-        "etcd is down and fenced; the restored data is in its place on every member, the old data "
-        "is kept",
-        f"{WAIT}; do not start etcd by hand on single members",
-    ),
-    "not-verified": Meaning(
-        "etcd was started on the restored data and is NOT verified; Kubernetes is still stopped",
-        "leave Kubernetes stopped until this is clear: as long as it has not written, a rollback "
-        "loses nothing",
-    ),
-    "verified": Meaning(
-        "etcd serves the restored data, verified; Kubernetes is not started yet",
-        f"{WAIT}; a rollback loses nothing as long as Kubernetes has not written",
-    ),
-    "starting-kubernetes": Meaning(
-        "etcd serves the restored data, verified; Kubernetes is being started and not all of it "
-        "answers",
-        "go on rather than back: what Kubernetes writes from now on would be lost by a rollback, "
-        "which says how much and asks",
-    ),
-    "done": Meaning(
-        "the restored cluster serves and is verified; the old data is kept",
-        "take a backup; a rollback would lose what was written since: it says how much and asks",
-    ),
-    "cleaning": Meaning(
-        "the restored cluster serves and is verified; its old data is being removed, as was asked",
-        "let the removal end; a rollback is not possible any more",
-    ),
-    "cleaned": Meaning(
-        "the restored cluster serves and is verified; the old data was removed, as was asked",
-        "take a backup; a rollback is not possible any more",
-    ),
-    "taking-back": Meaning(
-        "the run is being taken back and that has not ended; all old data is there",
-        f"{WAIT}; a resume is refused now: let the rollback end first, it goes on where it stopped",
-    ),
-    "rolled-back": Meaning(
-        "the run was taken back: services and data are as they were before it",
-        "look whether the old cluster serves; a new restore may begin",
-    ),
-    "partly-taken-back": Meaning(
-        "the run was taken back, but not on every host; on the others services and data are as "
-        "they were before it",
-        "look whether the old cluster serves on the others; let the rollback end on the host that "
-        "was left out before a new restore begins",
-    ),
-    "own-runbook": Meaning(
-        "a runbook without the exchange of data was begun and has not ended",
-        "look at its steps (runs show): what they mean for the cluster is known to its author",
-    ),
-}
-"""Every situation, from the beginning of a run to its end."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +105,8 @@ def _word(state: RunState, steps: list[_Step]) -> str:
         return "taking-back"
     if state.cleaned:
         return "cleaning" if state.direction == "clean" else "cleaned"
+    if state.followers:
+        return "followed"
     # An undo that has not taken anything back yet leaves the run as it was.
     if "done" in (state.state, state.before_undo[0] if state.direction == "undo" else ""):
         return "done"
@@ -239,6 +153,11 @@ def _after_the_exchange(state: RunState, steps: list[_Step]) -> str:
 
 def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
     given_up = abandoned(state.plan.get("facts", {}))
+    if word == "followed":
+        return [
+            f"{host}: run {later['run']} of {later['who']} ({later['at']})"
+            for host, later in state.followers.items()
+        ]
     if word in ("rolled-back", "partly-taken-back"):
         places = restored_places(state.plan.get("facts", {}), state)
         kept = [f"what was written since the restore is kept: {place}" for place in places]
@@ -314,6 +233,10 @@ def commands(state: RunState) -> list[str]:
     rollback = f"drctl rollback {state.run} {inventory}"
     if state.direction == "clean":
         return [f"drctl clean {state.run} {inventory}"]
+    if state.followers and state.state != "rolled-back":
+        kept = state.state == "done" and not state.cleaned
+        clean = f"drctl clean {state.run} {inventory}"
+        return [f"drctl status {inventory}", *([clean] if kept else [])]
     if state.state == "done":
         back = state.changed and not state.cleaned
         return [f"drctl backup {inventory} --to DIR", *([rollback] if back else [])]

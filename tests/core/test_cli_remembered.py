@@ -70,6 +70,10 @@ def test_a_run_that_another_machines_followed_is_not_taken_back(
     refused_as_followed(restored.rollback(), second)
     assert restored.rig.conditions() == before
     assert restored.state().state == "done"
+    shown = restored.drctl("runs", "show", first, "--output", "json").document
+    assert shown["situation"]["word"] == "followed"
+    assert shown["next"].startswith("drctl status ")
+    assert f"m1: run {second} of " in shown["situation"]["details"][0]
 
 
 def test_with_one_state_directory_it_is_the_same(restored: Bench) -> None:

@@ -13,7 +13,7 @@ from tests.house.imports import Import, imports_of, part_of, sources
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "printable"),
     ("answer",),
-    ("verdict", "transport", "yamlfile", "certificates"),
+    ("verdict", "transport", "yamlfile", "certificates", "meanings"),
     ("render", "hidden"),
     ("etcd",),
     ("kube", "papers"),

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from drctl import errors
 from drctl.errors import DrctlError
+from drctl.meanings import SITUATIONS
 from drctl.runstate import RunState
-from drctl.situation import SITUATIONS, commands
+from drctl.situation import commands
 from tests.house import ROOT
 
 ELSEWHERE = (

@@ -10,8 +10,9 @@ import pytest
 
 from drctl.errors import StepFailed
 from drctl.inventory import load_inventory
+from drctl.meanings import SITUATIONS
 from drctl.runstate import fold
-from drctl.situation import SITUATIONS, Situation, situation
+from drctl.situation import Situation, situation
 from tests.model.harness import BLANK, INVENTORY, World
 from tests.model.simulation import OLD_TOKEN, Node
 
@@ -127,6 +128,7 @@ def test_the_removal_of_kept_data_is_told(snapshot_facts: dict[str, Any]) -> Non
 def test_every_situation_is_met_by_a_test() -> None:
     others = {"preparing", "cleaning", "cleaned", "own-runbook"}
     others |= {"partly-taken-back"}  # by tests/core/test_liar.py
+    others |= {"followed"}  # by tests/core/test_cli_remembered.py
     assert {*STORY["restore-staged"], *others} == set(SITUATIONS)
 
 
