@@ -130,11 +130,10 @@ class Answer(Mapping[str, str]):
         return said
 
     def mode(self, name: str) -> str:
-        """A directory's permissions, in octal digits: not for everybody to write, neither setuid
-        nor sticky; "" for none."""
+        """A directory's permissions, in octal digits; "" for none."""
         said = self.said.get(name, "")
-        if said and not re.fullmatch("[02]?[0-7]{2}[0145]", said):
-            raise self._wrong(name, "a mode like 700 that lets not everybody write")
+        if said and not re.fullmatch("[0-7]{3,4}", said):
+            raise self._wrong(name, "a mode like 700")
         return said
 
     def words(self, name: str, *, most: int = 1000) -> tuple[str, ...]:

@@ -156,9 +156,9 @@ def test_the_inventorys_owner_wins() -> None:
         {"data_owner": "etcd:etcd"},
         {"data_owner": "0:0; id"},
         {"data_owner": "99999999999:0"},
-        {"data_mode": "777"},
-        {"data_mode": "4755"},
-        {"data_mode": "1700"},
+        {"data_mode": "77"},
+        {"data_mode": "47555"},
+        {"data_mode": "799"},
         {"data_mode": "u+s"},
         {"same_fs": "perhaps"},
         {"now": "9" * 5000},
@@ -186,3 +186,11 @@ def test_the_stage_of_a_wal_directory(kind: str, place: str) -> None:
     verdict = JUDGE(type(asked)(asked.answers, facts={**asked.facts, "members": members}))
     assert verdict.problems == ()
     assert verdict.values["wal_stage"] == dict.fromkeys(HOSTS, f"/wal{place}")
+
+
+@pytest.mark.parametrize("mode", ["777", "4755", "1700", "1777"])
+def test_a_mode_that_no_directory_of_etcds_should_have_is_not_carried_on(mode: str) -> None:
+    verdict = JUDGE(evidence(hosts(data_mode=mode), snapshot=SNAPSHOT))
+    assert not verdict.problems
+    assert set(verdict.values["mode"].values()) == {"700"}
+    assert any(f"has mode {mode}: what is made anew gets 700" in w for w in verdict.warnings)

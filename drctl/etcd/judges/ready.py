@@ -26,6 +26,7 @@ WAL_BYTES = 64_000_000  # preallocated by each restored member (measured, etcd 3
 SPACE_MARGIN = 1.1
 MAX_SKEW_SECONDS = 5
 _BUMP_FLAGS = {"bump-revision", "mark-compacted"}
+PRIVATE = "700"
 _OLDEST = (3, 5)
 _TOOLS = ("etcd", "etcdctl", "etcdutl")
 _REQUIRED = ("data_kind", "wal_kind", "stage", "data_free", "same_fs", "manager")
@@ -234,8 +235,14 @@ def _host_values(evidence: Evidence, host: str, report: Answer) -> dict[str, str
         "stage": _stage(report, "", member.get("data_dir")),
         "wal_stage": _stage(report, "wal_", member.get("wal_dir")),
         "owner": str(member.get("owner") or report.owner("data_owner")),
-        "mode": report.mode("data_mode") or "700",
+        "mode": PRIVATE if _is_odd(report) else report.mode("data_mode") or PRIVATE,
     }
+
+
+def _is_odd(report: Answer) -> bool:
+    """A mode that no new directory gets: everybody writes, or it is setuid or sticky."""
+    mode = int(report.mode("data_mode") or PRIVATE, 8)
+    return bool(mode & 0o5002)
 
 
 def _stage(report: Answer, which: str, directory: str | None) -> str:
@@ -260,6 +267,12 @@ def _host_warnings(found: Reports, values: Mapping[str, Mapping[str, str]]) -> I
             f"etcd 3.5.0 to 3.5.2 can lose consistency between members after a crash "
             f"({spelled(buggy)}): upgrade soon"
         )
+    for host, report in sorted(found.items()):
+        if host in values and _is_odd(report):
+            yield (
+                f"the data directory of {host} has mode {report.mode('data_mode')}: what is made "
+                f"anew gets {PRIVATE}"
+            )
     if unable := [host for host, report in sorted(found.items()) if not _can_bump(report)]:
         yield (
             f"etcdutl cannot bump the revision on {', '.join(unable)} (needs 3.5.10 or newer): "
