@@ -17,7 +17,7 @@ from typing import Annotated, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from drctl.answer import is_run_id, parse
-from drctl.errors import ConnectionLost, DrctlError, Refused, Unreachable
+from drctl.errors import ConnectionLost, DrctlError, Refused, StepFailed, Unreachable
 from drctl.history import History, read_history
 from drctl.papers import (
     Count,
@@ -112,6 +112,9 @@ def ask(
             told = transport.run(host, render_script(script), env, deadline=ASK_SECONDS)
         except (Unreachable, ConnectionLost) as error:
             silent[host] = error.message
+            return ""
+        except StepFailed as error:  # it said more than anybody may
+            failed[host] = error.message
             return ""
         if not told.ok:
             failed[host] = f"{work_dirs[host]} cannot be read: {told.stderr.strip()[-300:]}"

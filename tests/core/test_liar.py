@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from drctl.errors import StepFailed
 from drctl.transport import CommandResult, Script
 from tests.core.conftest import Bench
 from tests.core.liar import DEED, HOSTILE, LIAR, Lies, every_field, in_documents
@@ -153,6 +154,19 @@ def test_the_others_are_taken_back_without_it_and_it_when_it_is_mended(bench: Be
     assert bench.rig.conditions() == first
     assert "LEFT OUT" not in again.err
     assert bench.rollback().exit == 2
+
+
+def test_one_that_floods_the_answer_is_not_believed_either(broken: Bench) -> None:
+    flood = StepFailed("node/records ended with status 0, but wrote 99999999 bytes")
+    broken.rig.trouble("node/records", flood, host=LIAR, times=9)
+    ended = broken.rollback()
+    assert ended.exit == 4
+    assert f"error: {LIAR}: what it keeps of run" in ended.err
+    assert broken.rollback("--without", LIAR).exit == 0
+    broken.state_dir.rename(broken.folder / "gone")
+    adopted = broken.drctl("runs", "adopt", "-i", broken.inventory)
+    assert adopted.exit == 0, adopted.err
+    assert f"warning: {LIAR}: what it keeps is not believed" in adopted.err
 
 
 def test_without_needs_a_host_of_the_run_and_leaves_one(broken: Bench) -> None:
