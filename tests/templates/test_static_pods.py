@@ -148,7 +148,11 @@ def test_a_manifest_that_returns_while_it_is_waited_for(quick: PodNode) -> None:
     keep.write_text(manifest(node, node.etcd).read_text())
     task = node.task("stop-etcd")
     assert task.act
-    back = f"(sleep 0.7; mv '{keep}' '{manifest(node, node.etcd)}') >/dev/null 2>&1 &\n"
+    there = manifest(node, node.etcd)
+    # As soon as it is parked: what comes after the proof is for the next step to see.
+    back = (
+        f"(while [ -e '{there}' ]; do sleep 0.05; done; mv '{keep}' '{there}') >/dev/null 2>&1 &\n"
+    )
     ran = node.shell.body(back + task.act.body, node.env(task, {}))
     assert ran.status == 0
     assert node.state("stop-etcd") == "after"
