@@ -2,7 +2,7 @@
 
 What Python calls not printable (control characters, C1 as well; marks that turn the direction of
 writing or have no width; lone surrogates; spaces that look like others) is shown as an escape.
-Only `drctl.console` and `drctl.render` call this, and nobody else writes to a terminal or a page.
+Only `drctl.ui.console` and `drctl.render` call this; nobody else writes to a terminal or a page.
 """
 
 from __future__ import annotations

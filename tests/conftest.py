@@ -1,4 +1,4 @@
-"""What tests of several folders use."""
+"""What tests of several folders use; `tests/support` has the rest."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from drctl.lab import binaries
+
+pytest_plugins = ("tests.support.bench", "tests.support.labs")
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ from drctl.cli.lab import lab_group
 from drctl.cli.look import backup, preflight, status, trust, verify
 from drctl.cli.restore import clean, restore, rollback, run
 from drctl.cli.runs import runs_group
-from drctl.console import indented, print_json, tell
 from drctl.errors import DrctlError, UsageError
+from drctl.ui.console import indented, print_json, tell
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 import click
 
-from drctl.app import App, Ask
-from drctl.console import tell
 from drctl.errors import Aborted, UsageError
-from drctl.hidden import Secrets
+from drctl.plan.secrets import Secrets
 from drctl.printable import printable
+from drctl.runs.app import App, Ask
+from drctl.ui.console import tell
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)

@@ -18,8 +18,8 @@ from drctl.cli.common import (
     write_page,
 )
 from drctl.cli.lab import etcd_option
-from drctl.console import print_json, print_table, print_text, tell
 from drctl.errors import NotProven
+from drctl.ui.console import print_json, print_table, print_text, tell
 
 DEFAULT_KUBERNETES = {"local": "none", "docker": "build"}
 SUMMARY = ("scenario", "verdict", "RTO s", "RPO s", "keys lost", "reason")
@@ -77,11 +77,11 @@ def drill_run(
     keep: bool = False,
 ) -> None:
     """Drill scenarios, start to end; leaves nothing running, and a record of each."""
-    from drctl.lab import drill, drivers, scenario
+    from drctl.drill import drivers, gameday, scenario
 
     names = tuple(scenario.shipped()) if every else scenarios or (scenario.DEFAULT,)
     chosen = [scenario.load(name) for name in names]
-    game_day = drill.Drill(
+    game_day = gameday.Drill(
         driver=driver,
         options=drivers.Options(flavour or "", kubernetes or DEFAULT_KUBERNETES[driver], etcd),
         state_dir=options.state_dir or default_state_dir(),
@@ -98,7 +98,7 @@ def drill_run(
         print_json(documents[0] if len(documents) == 1 else {"drills": documents})
     else:
         for made in records:
-            for line in drill.lines(made):
+            for line in gameday.lines(made):
                 print_text(line)
         if len(records) > 1:
             print_table(SUMMARY, (_row(made) for made in records))
@@ -107,7 +107,7 @@ def drill_run(
         raise NotProven(
             f"not as it must be: {', '.join(failed)}", hint="look at the lines NOT PROVEN above"
         )
-    drill.outcome(records)
+    gameday.outcome(records)
 
 
 @drill_group.command("list")
@@ -115,7 +115,7 @@ def drill_run(
 @click.pass_obj
 def drill_list(options: Options) -> None:
     """The scenarios: what happens, and where each can be drilled."""
-    from drctl.lab import scenario
+    from drctl.drill import scenario
 
     known = scenario.catalogue()
     if options.json:
@@ -133,8 +133,8 @@ def drill_list(options: Options) -> None:
 @click.pass_obj
 def drill_report(options: Options, drill: str | None, html: Path | None) -> None:
     """What one drill proves, by default the latest. The page lies beside its record too."""
+    from drctl.drill import reporting
     from drctl.evidence.drillpage import drill_page, drill_text
-    from drctl.lab import reporting
 
     state_dir = options.state_dir or default_state_dir()
     made = reporting.chosen(state_dir, drill, tell)
@@ -156,7 +156,7 @@ HISTORY = ("started", "scenario", "lab", "verdict", "RTO s", "RPO s", "keys lost
 @click.pass_obj
 def drill_history(options: Options) -> None:
     """Every drill on this machine, oldest first."""
-    from drctl.lab import reporting
+    from drctl.drill import reporting
 
     points = reporting.history(options.state_dir or default_state_dir(), tell)
     if options.json:
@@ -181,7 +181,7 @@ def _line(each: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _row(made: object) -> tuple[str, ...]:
-    from drctl.lab.record import DrillRecord
+    from drctl.drill.record import DrillRecord
 
     assert isinstance(made, DrillRecord)
     figures = (made.rto_seconds, made.rpo_seconds)

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from drctl.cli.common import FILE, Options, output_option
-from drctl.console import print_json, print_table, print_text, tell
 from drctl.inventory import inventory_schema, load_inventory
-from drctl.prepare import installation
-from drctl.runbook import load_runbook, runbook_path, runbook_schema, shipped_runbooks
+from drctl.plan.prepare import installation
+from drctl.plan.runbook import load_runbook, runbook_path, runbook_schema, shipped_runbooks
+from drctl.ui.console import print_json, print_table, print_text, tell
 
 
 @click.group("inventory")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drctl.cli.common import FOLDER, Options, output_option
-from drctl.console import print_json, print_table, print_text, tell
 from drctl.errors import UsageError
+from drctl.ui.console import print_json, print_table, print_text, tell
 
 if TYPE_CHECKING:
     from drctl.lab.labs import LabStatus
@@ -161,7 +161,8 @@ def lab_ssh(directory: Path, node: str) -> None:
 @click.option("--node", help="Strike this host [default: those that the kind or scenario strikes].")
 def lab_break(directory: Path, kind: str, node: str | None) -> None:
     """Break the lab's cluster, for real: a scenario's damage (drctl drill list), or one kind."""
-    from drctl.lab import breaking, labs
+    from drctl.drill import breaking
+    from drctl.lab import labs
 
     site = labs.of(directory).site(directory.absolute())
     breaking.strike(site, kind, say=tell, node=node)

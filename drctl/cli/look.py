@@ -15,13 +15,13 @@ from drctl.cli.common import (
     tidy_on_signals,
     yes_option,
 )
-from drctl.console import print_json, print_table, print_text, tell
 from drctl.errors import HostUnavailable
 from drctl.inventory import load_inventory
-from drctl.report import human_bytes, snapshot_lines
-from drctl.runbook import load_runbook
-from drctl.rundata import snapshot_facts
-from drctl.runstate import RunState
+from drctl.journal.runstate import RunState
+from drctl.plan.runbook import load_runbook
+from drctl.runs.rundata import snapshot_facts
+from drctl.ui.console import print_json, print_table, print_text, tell
+from drctl.ui.documents import human_bytes, snapshot_lines
 
 
 def _check(options: Options, inventory: Path, runbook: str, snapshot: Path | None) -> RunState:
@@ -104,7 +104,7 @@ def backup(options: Options, inventory: Path, folder: Path) -> None:
     """Save a snapshot on one healthy member, verify it there and here, name it last.
 
     What a killed backup left, on a node or in that folder, is removed first."""
-    from drctl.backup import take_backup
+    from drctl.commands.backup import take_backup
 
     tidy_on_signals()
     made = take_backup(options.app(), load_inventory(inventory), folder)

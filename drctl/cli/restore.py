@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from drctl.app import App
-from drctl.cleaning import clean as remove_old_data
 from drctl.cli.common import (
     FILE,
     Options,
@@ -20,15 +18,17 @@ from drctl.cli.common import (
     yes_option,
 )
 from drctl.cli.secret import WAYS, read_secrets, secret_option
-from drctl.comparing import ABOUT_A_HOST
-from drctl.console import print_json, print_text, tell
+from drctl.commands.clean import clean as remove_old_data
 from drctl.errors import UsageError
 from drctl.inventory import load_inventory
-from drctl.keeping import refuse_given_twice
-from drctl.plan import Plan
-from drctl.report import hand_over, plan_document, plan_text, run_document, taken_back
-from drctl.runbook import load_runbook
-from drctl.rundata import snapshot_facts
+from drctl.nodes.comparison import ABOUT_A_HOST
+from drctl.plan.model import Plan
+from drctl.plan.runbook import load_runbook
+from drctl.runs.app import App
+from drctl.runs.readback import refuse_given_twice
+from drctl.runs.rundata import snapshot_facts
+from drctl.ui.console import print_json, print_text, tell
+from drctl.ui.documents import hand_over, plan_document, plan_text, run_document, taken_back
 
 var_option = click.option(
     "--var",

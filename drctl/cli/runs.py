@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from drctl.adopting import Adopted, adopt
 from drctl.cli.common import (
     FILE,
     Options,
@@ -15,17 +14,18 @@ from drctl.cli.common import (
     state_dir_option,
     write_page,
 )
-from drctl.comparing import compared
-from drctl.console import print_json, print_table, print_text, tell
+from drctl.commands.adopt import Adopted, adopt
 from drctl.errors import Refused
 from drctl.evidence.document import run_evidence
 from drctl.evidence.page import run_page, run_text
 from drctl.inventory import load_inventory
-from drctl.journal import now
-from drctl.report import human_seconds, run_document
-from drctl.runstate import RunState, fold
-from drctl.situation import situation
-from drctl.store import Store
+from drctl.journal.chain import now
+from drctl.journal.diagnosis import situation
+from drctl.journal.runstate import RunState, fold
+from drctl.journal.store import Store
+from drctl.nodes.comparison import compared
+from drctl.ui.console import print_json, print_table, print_text, tell
+from drctl.ui.documents import human_seconds, run_document
 
 
 @click.group("runs")

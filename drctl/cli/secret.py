@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import click
 
 from drctl.cli.common import can_ask, hidden_answer
-from drctl.console import keep_out, tell
 from drctl.errors import UsageError
-from drctl.hidden import SHORTEST, Secrets, hider
+from drctl.plan.secrets import SHORTEST, Secrets, hider
+from drctl.ui.console import keep_out, tell
 
 F = TypeVar("F", bound=Callable[..., Any])
 LONGEST = 32 * 1024  # bytes: what a pipe on the node holds at once, and then some

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from drctl.cli.common import Options, confirmed
-from drctl.console import print_json, print_table, tell
 from drctl.errors import Aborted
 from drctl.inventory import Inventory
 from drctl.ssh import ScannedKey, home, record_host_keys, scan_host_keys
+from drctl.ui.console import print_json, print_table, tell
 
 
 def show_and_record(options: Options, inventory: Inventory, *, yes: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from drctl.runstate import Event, RunState
+from drctl.journal.runstate import Event, RunState
 
 HELD, FAILED, NOT_REACHED, UNKNOWN = "held", "failed", "not reached", "no result"
 

@@ -7,16 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from drctl import __version__
-from drctl.comparing import compared
 from drctl.evidence.checks import checks
 from drctl.evidence.hosts import topology
 from drctl.evidence.redact import redactor, secret_names
 from drctl.evidence.sessions import sessions, split
 from drctl.evidence.untested import not_tested
 from drctl.evidence.verdict import verdict
-from drctl.report import run_document
-from drctl.runstate import Event, RunState
-from drctl.situation import kept_places
+from drctl.journal.diagnosis import kept_places
+from drctl.journal.runstate import Event, RunState
+from drctl.nodes.comparison import compared
+from drctl.ui.documents import run_document
 
 SCHEMA = 1
 COUNTABLE = 1_000_000_000  # a restore raises revisions by at least this: no count of writes

@@ -9,7 +9,7 @@ from drctl.evidence import draw
 from drctl.evidence.checks import HELD
 from drctl.evidence.page import FUNCTIONS, by_phase, figure, session_view
 from drctl.render import render_html
-from drctl.report import human_seconds
+from drctl.ui.documents import human_seconds
 
 _LEAD = ("what", "What, when, by whom")
 _DONE = (

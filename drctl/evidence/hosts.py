@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drctl.answer import AnswerError, parse
-from drctl.runstate import Event
+from drctl.journal.runstate import Event
 
 _VERSION = "_version"
 

@@ -12,7 +12,7 @@ from typing import Any
 from drctl.evidence import draw
 from drctl.evidence.checks import FAILED, HELD
 from drctl.render import render_html
-from drctl.report import human_bytes, human_seconds
+from drctl.ui.documents import human_bytes, human_seconds
 
 _TONES = {
     "done": "good",

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from drctl.runstate import Event
+from drctl.journal.runstate import Event
 
 IDLE = "no drctl at work"
 ASKING = "waiting for the operator's answer"

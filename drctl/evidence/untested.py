@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from drctl.evidence.checks import NOT_REACHED
-from drctl.runstate import RunState
+from drctl.journal.runstate import RunState
 
 SERVICES = {
     "apiserver": "no apiserver in the inventory: whether Kubernetes serves this data was not seen",

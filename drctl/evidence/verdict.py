@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from drctl.runstate import RunState
+from drctl.journal.runstate import RunState
 
 Tone = Literal["good", "warn", "bad", "neutral"]
 

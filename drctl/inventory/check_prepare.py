@@ -1,5 +1,5 @@
 """Checks of the section `prepare`: whether what it promises can be installed. Whether the local
-files are there, and any good, is asked where a run begins (`drctl.prepare`)."""
+files are there, and any good, is asked where a run begins (`drctl.plan.prepare`)."""
 
 from __future__ import annotations
 

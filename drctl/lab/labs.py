@@ -15,7 +15,7 @@ from drctl.lab.site import Site
 
 Say = Callable[[str], None]
 # Imported only when asked for: Docker's SDK is no part of what the embedded lab needs.
-_MODULES = {"local": "drctl.lab.local", "docker": "drctl.lab.docker.driver"}
+_MODULES = {"local": "drctl.lab.local.driver", "docker": "drctl.lab.docker.driver"}
 NAMES = tuple(_MODULES)
 
 

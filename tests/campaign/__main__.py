@@ -34,7 +34,7 @@ from typing import Any
 
 from tests.campaign import kinds, table
 from tests.campaign.story import EACH, World
-from tests.operator import ROOT
+from tests.support.operator import ROOT
 
 MOST_VIOLATIONS = 3
 

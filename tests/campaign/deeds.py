@@ -13,10 +13,10 @@ from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 
-from drctl.lab import witness
+from drctl.drill import witness
 from drctl.lab.certs import Authority
 from tests.campaign.scene import NotDone, Scene
-from tests.operator import Operator
+from tests.support.operator import Operator
 
 Deed = Callable[[Scene], None]
 SLOW_SECONDS = 6
@@ -62,7 +62,7 @@ def later(seconds: float, *argv: str) -> None:
 def controller() -> int:
     """The pid of the drctl that started this deed, with or without a shell between."""
     parent = os.getppid()
-    if b"tests.mortal" in Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0"):
+    if b"tests.support.mortal" in Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0"):
         return parent
     stat = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()
     return int(stat[1])

@@ -2,8 +2,8 @@
 
     python -m tests.campaign.kinds KIND DRIVER LAB-DIRECTORY HOST STATE-DIRECTORY
 
-does one, from within the controller's process at a moment of its run (tests.mortal), and leaves
-KIND in STATE-DIRECTORY's neighbour `happened` where it took effect.
+does one, from within the controller's process at a moment of its run (tests.support.mortal), and
+leaves KIND in STATE-DIRECTORY's neighbour `happened` where it took effect.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from drctl.lab.certs import Authority
 from tests.campaign import deeds
 from tests.campaign.deeds import EXCHANGE, FLIP, Deed, each, mending, nothing, shell
 from tests.campaign.scene import NotDone, Scene
-from tests.operator import KILLED
+from tests.support.operator import KILLED
 
 LOCAL, BOTH, DOCKER = ("local",), ("local", "docker"), ("docker",)
 STOPPED = ("step-done stop-etcd",)

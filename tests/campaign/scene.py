@@ -16,9 +16,9 @@ from drctl.errors import DrctlError
 from drctl.inventory import load_inventory
 from drctl.inventory.resolved import Member
 from drctl.lab import labs, layout, processes
-from drctl.lab.localsite import LocalSite
+from drctl.lab.local.site import LocalSite
 from drctl.lab.site import Part, Ran, Site, SiteNode
-from tests.operator import Operator
+from tests.support.operator import Operator
 
 # Within a data directory that is a mount point, else beside it.
 _STAGE = 'stage=$data.drctl; ! mountpoint -q "$data" || stage=$data/.drctl\n'

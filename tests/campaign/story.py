@@ -17,17 +17,18 @@ from typing import Any
 
 import yaml
 
+from drctl.drill import drivers, witness
+from drctl.drill.drivers import Options
+from drctl.drill.scenario import Needs
 from drctl.errors import Refused, StepFailed
-from drctl.lab import data, drivers, layout, witness
-from drctl.lab.drivers import Options
-from drctl.lab.scenario import Needs
+from drctl.lab import data, layout
 from drctl.lab.site import Site
 from tests.campaign import kinds
 from tests.campaign.kinds import KINDS
 from tests.campaign.scene import NotDone, Scene
-from tests.lab.conftest import stand_ins_serve
 from tests.lab.each_boundary import boundaries
-from tests.operator import KILLED, Operator
+from tests.support.labs import stand_ins_serve
+from tests.support.operator import KILLED, Operator
 
 DOCUMENTED = {0, 3, 4, 5, 6, 7, 8, 9, 10}
 ORDERS = ("restore", "restore-staged")
@@ -42,7 +43,7 @@ PATIENCE = 2
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong, at a moment of the run (tests.mortal), on one host."""
+    """One thing that goes wrong, at a moment of the run (tests.support.mortal), on one host."""
 
     kind: str
     moment: str

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from drctl.etcd import JUDGES as ETCD
 from drctl.etcd.values import PER_HOST, SHARED, VALUES
 from drctl.kube import JUDGES as KUBE
-from drctl.runbook import load_runbook, shipped_runbooks
+from drctl.plan.runbook import load_runbook, shipped_runbooks
 from drctl.verdict import Evidence, Verdict
 from tests.etcd.samples import CLUSTER, HOSTS, MEMBERS, TOKEN, lines, real_answers
 from tests.etcd.test_judges_blank import BLANK, PREPARE

@@ -29,7 +29,7 @@ from tests.house import ROOT
 from tests.house.files import committed
 
 FAST = ("core", "etcd", "inventory", "model", "ssh", "templates")
-GOLDEN = "tests/core/test_golden.py"
+GOLDEN = "tests/plan/test_golden.py"
 SECONDS = 1800
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+?\.py::.+?)(?: - .*)?$", re.MULTILINE)
 

@@ -38,6 +38,12 @@ def part_of(path: Path, package: Path) -> str:
     return "" if first == "__init__" else first
 
 
+def module_of(path: Path, package: Path) -> str:
+    """The dotted name of the module in `path`."""
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 def _names(tree: ast.Module, path: Path) -> Iterator[tuple[str, int]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

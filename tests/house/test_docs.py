@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from drctl.cli import cli
 from drctl.cli.common import Options
-from tests.house.rules import LAYERS
+from tests.house.rules import FLOOR, WINGS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,12 +64,21 @@ def test_every_command_is_in_the_reference() -> None:
                 assert part in reference, f"README's reference lacks {name} {part}"
 
 
-def test_the_map_shows_the_layers_that_the_tests_hold() -> None:
+def test_the_map_shows_the_wings_that_the_tests_hold() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    drawn = re.search(r"^    (errors, .*?)\n\n", text, re.MULTILINE | re.DOTALL)
-    assert drawn
+    drawn = re.search(r"^    the floor < (.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    assert drawn and drawn[0].count("\n") <= 3, "the order of imports fits on two lines"
     rows = [tuple(row.strip().split(", ")) for row in " ".join(drawn[1].split()).split(" < ")]
-    assert rows == [tuple(part for part in row if part != "__main__") for row in LAYERS]
+    assert rows == [tuple(part for part in row if part != "__main__") for row in WINGS]
+
+
+def test_the_map_has_a_line_for_each_wing_and_each_module_of_the_floor() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.*?) \|", text, re.MULTILINE)
+    wings = {part for row in WINGS for part in row} - {"__main__"}
+    assert [wing for wing in sorted(wings) if not any(f"`{wing}/`" in row for row in rows)] == []
+    (floor,) = (line for line in text.splitlines() if line.startswith("| the floor |"))
+    assert [name for row in FLOOR for name in row if f"`{name}`" not in floor] == []
 
 
 def test_the_example_and_the_shipped_runbooks_are_valid(tmp_path: Path) -> None:

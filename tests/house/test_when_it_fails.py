@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from drctl.meanings import SITUATIONS
+from drctl.journal.meanings import SITUATIONS
 from tests.house import ROOT
 from tests.house.test_docs import can_be_typed
 from tests.house.when_it_fails import ADVICE, classes, node_messages, page, python_messages

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 
 from drctl import errors
 from drctl.errors import DrctlError
-from drctl.meanings import SITUATIONS
-from drctl.runstate import RunState
-from drctl.situation import commands
+from drctl.journal.diagnosis import commands
+from drctl.journal.meanings import SITUATIONS
+from drctl.journal.runstate import RunState
 from tests.house import ROOT
 
 ELSEWHERE = (
     "lab/",
+    "drill/",
     "cli/",
     "inventory/",
-    "backup.py",
-    "leftovers.py",
+    "commands/backup.py",
+    "runs/stray_copies.py",
     "ssh/trust.py",
     "yamlfile.py",
 )

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drctl.etcd.answers import parse_hashkv
-from drctl.lab import binaries, data, layout, local
+from drctl.lab import binaries, data, layout
 from drctl.lab.layout import Lab
-from tests.lab.conftest import stand_ins_serve
-from tests.operator import KILLED, Operator
+from drctl.lab.local import driver
+from tests.support.labs import stand_ins_serve
+from tests.support.operator import KILLED, Operator
 
 ROLLBACK_EVERY = 3
 
@@ -163,7 +164,7 @@ def main() -> int:
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="drctl-boundaries-"))
     directory = folder / "lab"
-    local.up(directory, etcd=binaries.find(arguments.etcd), keys=100, value_size=64, say=print)
+    driver.up(directory, etcd=binaries.find(arguments.etcd), keys=100, value_size=64, say=print)
     lab = layout.require(directory)
     kills = violations = 0
     try:
@@ -175,7 +176,7 @@ def main() -> int:
         if violations:
             print(f"the lab is left for a look: {directory}")
         else:
-            local.down(directory, print)
+            driver.down(directory, print)
     return 1 if violations else 0
 
 

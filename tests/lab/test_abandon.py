@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from drctl.lab import data, layout, local
+from drctl.lab import data, layout
 from drctl.lab.layout import Lab, LabHost
+from drctl.lab.local import driver
 from drctl.lab.waiting import until
-from tests.lab.conftest import content, quiet
 from tests.lab.test_restore import write_later
-from tests.operator import Operator
+from tests.support.labs import content, quiet
+from tests.support.operator import Operator
 
 pytestmark = pytest.mark.lab
 MISMATCH = "cluster ID mismatch"  # etcd's words on both sides
@@ -21,9 +22,9 @@ MISMATCH = "cluster ID mismatch"  # etcd's words on both sides
 
 @pytest.fixture
 def lab(tmp_path: Path, etcd_dir: Path) -> Iterator[Lab]:
-    local.up(tmp_path / "lab", etcd=etcd_dir, keys=50, value_size=64, say=quiet)
+    driver.up(tmp_path / "lab", etcd=etcd_dir, keys=50, value_size=64, say=quiet)
     yield layout.require(tmp_path / "lab")
-    local.down(tmp_path / "lab", quiet)
+    driver.down(tmp_path / "lab", quiet)
 
 
 def logs(host: LabHost) -> str:
@@ -38,7 +39,7 @@ def test_a_lost_member_is_gone_without_and_harmless_when_it_comes_back(
     snapshot = operator.backup(tmp_path / "backup")
     saved = content(lab)
     write_later(lab)
-    site, (first, _, gone) = local.site(lab.directory), lab.hosts
+    site, (first, _, gone) = driver.site(lab.directory), lab.hosts
     answers = operator.restore(snapshot, "--replace-healthy", "--abandon", gone.name)
     assert answers.returncode == 4, answers.stderr
     assert f"{gone.name}: is to be given up, and answers" in answers.stderr

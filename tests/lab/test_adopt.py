@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from drctl.lab.layout import Lab
-from tests.lab.conftest import content
 from tests.lab.test_restore import prove_restored, write_later
-from tests.operator import KILLED, Operator
+from tests.support.labs import content
+from tests.support.operator import KILLED, Operator
 
 pytestmark = pytest.mark.lab
 

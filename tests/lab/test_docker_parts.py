@@ -14,7 +14,7 @@ import pytest
 
 from drctl.errors import Refused, UsageError
 from drctl.lab import labfile, labs
-from drctl.lab.docker import engine, places
+from drctl.lab.docker import engine, free_ports
 from drctl.lab.docker.driver import up
 
 Fake = Callable[[str, str], None]
@@ -54,15 +54,15 @@ def test_newer_composes_are_taken(program: Fake, version: str) -> None:
 
 
 def test_a_subnet_overlaps_nothing_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "_TRIES", 2000)
+    monkeypatch.setattr(free_ports, "_TRIES", 2000)
     taken = [f"10.{second}.0.0/16" for second in range(65, 251)]
-    found = places.free_subnet([*taken, "172.17.0.0/16"])
+    found = free_ports.free_subnet([*taken, "172.17.0.0/16"])
     assert str(found).startswith("10.64.")
     assert not any(found.overlaps(ipaddress.IPv4Network(other)) for other in taken)
 
 
 def test_ports_are_free_different_and_not_for_outgoing_connections() -> None:
-    ports = places.free_ports(12)
+    ports = free_ports.free_ports(12)
     assert len(set(ports)) == 12 and max(ports) < 32768
     for port in ports:
         with socket.socket() as probe:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from drctl.lab import layout, local
+from drctl.lab import layout
+from drctl.lab.local import driver
 from tests.campaign import deeds
 from tests.campaign.scene import Scene
-from tests.lab.conftest import content, quiet
-from tests.operator import Operator
+from tests.support.labs import content, quiet
+from tests.support.operator import Operator
 
 pytestmark = pytest.mark.lab
 
@@ -20,9 +21,9 @@ pytestmark = pytest.mark.lab
 @pytest.fixture
 def scene(tmp_path: Path, etcd_dir: Path) -> Iterator[Scene]:
     directory = tmp_path / "lab"
-    local.up(directory, etcd=etcd_dir, keys=50, value_size=64, say=quiet)
+    driver.up(directory, etcd=etcd_dir, keys=50, value_size=64, say=quiet)
     yield Scene("local", directory, "node-2", tmp_path / "state")
-    local.down(directory, quiet)
+    driver.down(directory, quiet)
 
 
 def test_a_frozen_host_ends_the_run_with_its_name_the_step_and_what_to_type(scene: Scene) -> None:

@@ -18,11 +18,12 @@ import pytest
 
 from drctl.errors import Refused, UsageError
 from drctl.inventory import load_inventory
-from drctl.lab import build, data, local, probe
+from drctl.lab import data, probe
 from drctl.lab.gateway import Gateway, GatewayError
 from drctl.lab.layout import Lab, LabHost
+from drctl.lab.local import build, driver
 from drctl.lab.waiting import until
-from tests.lab.conftest import quiet, ssh
+from tests.support.labs import quiet, ssh
 
 pytestmark = pytest.mark.lab
 
@@ -65,7 +66,7 @@ def test_data_is_there_and_every_page_is_read(lab: Lab, monkeypatch: pytest.Monk
 
 
 def test_status_is_the_documented_document_and_its_paths_exist(lab: Lab) -> None:
-    told = local.status(lab.directory)
+    told = driver.status(lab.directory)
     assert set(told) == {"nodes", "etcd", "known_hosts"}
     keys = {"name", "ssh_host", "ssh_port", "services", "data_dir", "wal_dir"}
     assert all(set(node) == keys for node in told["nodes"])
@@ -107,7 +108,7 @@ def test_ssh_refuses_another_hosts_key(any_ssh: Lab, tmp_path: Path) -> None:
     swapped = tmp_path / "known_hosts"
     one, two, *_ = any_ssh.known_hosts.read_text().splitlines()
     swapped.write_text(f"{one.split()[0]} {two.split(maxsplit=1)[1]}\n")
-    argv = local.ssh_argv(any_ssh.directory, "node-1")
+    argv = driver.ssh_argv(any_ssh.directory, "node-1")
     argv = [part.replace(str(any_ssh.known_hosts), str(swapped)) for part in argv]
     told = subprocess.run([*argv, "true"], capture_output=True, timeout=30)
     assert told.returncode == 255
@@ -115,7 +116,7 @@ def test_ssh_refuses_another_hosts_key(any_ssh: Lab, tmp_path: Path) -> None:
 
 def test_a_command_outlives_its_connection(any_ssh: Lab) -> None:
     home = any_ssh.hosts[0].home
-    argv = local.ssh_argv(any_ssh.directory, "node-1")
+    argv = driver.ssh_argv(any_ssh.directory, "node-1")
     client = subprocess.Popen(
         [*argv, "touch $HOME/begun; setsid sh -c 'sleep 1; touch $HOME/done'"]
     )
@@ -173,14 +174,14 @@ def test_the_stand_in_serves_reads_writes_and_wants_a_certificate(lab: Lab) -> N
 
 def test_up_refuses_a_lab_that_runs_and_a_folder_that_is_no_lab(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="already up"):
-        local.up(lab.directory, say=quiet)
+        driver.up(lab.directory, say=quiet)
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(Refused, match="holds no lab"):
-        local.up(tmp_path, say=quiet)
+        driver.up(tmp_path, say=quiet)
     with pytest.raises(Refused, match="holds no lab"):
-        local.down(tmp_path, quiet)
+        driver.down(tmp_path, quiet)
     with pytest.raises(UsageError, match="no host"):
-        local.ssh_argv(lab.directory, "node-9")
+        driver.ssh_argv(lab.directory, "node-9")
 
 
 def test_a_gateway_that_nobody_answers_says_where(lab: Lab) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from drctl.drill import breaking
 from drctl.errors import StepFailed, UsageError
-from drctl.lab import breaking, data, labfile, layout, local, processes
+from drctl.lab import data, labfile, layout, processes
 from drctl.lab.gateway import GatewayError
+from drctl.lab.local import driver
 from drctl.lab.waiting import until
-from tests.lab.conftest import quiet
+from tests.support.labs import quiet
 
 pytestmark = pytest.mark.lab
 
@@ -26,17 +28,17 @@ def place(tmp_path: Path) -> Iterator[Path]:
     """A folder for labs; those that a failed test leaves there are ended."""
     yield tmp_path
     for state in tmp_path.glob(f"*/{labfile.STATE_FILE}"):
-        local.down(state.parent, quiet)
+        driver.down(state.parent, quiet)
 
 
 def test_two_labs_break_apart_and_leave_nothing(place: Path) -> None:
     long = place / ("so-long-that-no-socket-could-lie-in-it" * 2)
     first, second = place / "first", long
-    local.up(first, members=1, keys=10, say=quiet)
-    local.up(second, keys=10, say=quiet)
+    driver.up(first, members=1, keys=10, say=quiet)
+    driver.up(second, keys=10, say=quiet)
     labs = [layout.require(first), layout.require(second)]
     assert labs[1].sockets and Path(labs[1].sockets).is_dir()
-    site = local.site(second)
+    site = driver.site(second)
     assert breaking.strike(site, "majority-data-lost", say=quiet) == ["node-1", "node-2"]
     assert not labs[1].host("node-2").data_dir.exists()
     with data.gateway(labs[1].host("node-3"), timeout=2) as gateway, pytest.raises(GatewayError):
@@ -44,12 +46,12 @@ def test_two_labs_break_apart_and_leave_nothing(place: Path) -> None:
     with data.gateway(labs[0].hosts[0]) as gateway:
         assert len(gateway.read_all(data.PREFIX)) == 11
     with pytest.raises(UsageError, match="meteorite"):
-        breaking.strike(local.site(first), "meteorite", say=quiet)
+        breaking.strike(driver.site(first), "meteorite", say=quiet)
     with pytest.raises(UsageError, match="within a drill"):
-        breaking.strike(local.site(first), "snapshot-damaged", say=quiet)
-    assert breaking.strike(local.site(first), "lose-data", say=quiet, node="node-1") == ["node-1"]
+        breaking.strike(driver.site(first), "snapshot-damaged", say=quiet)
+    assert breaking.strike(driver.site(first), "lose-data", say=quiet, node="node-1") == ["node-1"]
     for lab in labs:
-        local.down(lab.directory, quiet)
+        driver.down(lab.directory, quiet)
         assert not lab.directory.exists()
         assert processes.belonging(lab.processes, lab.id) == set()
     assert not Path(str(labs[1].sockets)).exists()
@@ -67,12 +69,12 @@ def test_a_lab_whose_up_was_killed_is_cleaned_by_the_next(place: Path) -> None:
     killed.wait()
     dead = layout.require(directory)
     assert dead.state == "starting"
-    local.up(directory, members=1, keys=10, say=quiet)
+    driver.up(directory, members=1, keys=10, say=quiet)
     lab = layout.require(directory)
     assert processes.belonging(dead.processes, dead.id) == set()
     os.kill(_supervisor(lab), signal.SIGKILL)  # its programs die with it
     until(lambda: not _etcd_runs(lab), 30, "etcd's end")
-    local.down(directory, quiet)
+    driver.down(directory, quiet)
     assert processes.belonging(lab.processes, lab.id) == set()
 
 
@@ -101,9 +103,9 @@ def test_a_failure_shows_the_log_and_leaves_nothing(place: Path) -> None:
         (tools / name).write_text("#!/bin/sh\necho this etcd is broken; exit 1\n")
     directory = place / "lab"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "_READY_SECONDS", 20.0)
+        patch.setattr(driver, "_READY_SECONDS", 20.0)
         with pytest.raises(StepFailed, match="this etcd is broken"):
-            local.up(directory, members=1, etcd=tools, say=quiet)
+            driver.up(directory, members=1, etcd=tools, say=quiet)
     assert not directory.exists()
 
 

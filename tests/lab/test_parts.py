@@ -10,31 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from drctl.drill import drivers, gameday, reporting, scenario, witness
+from drctl.drill.claim import Claim, Seen, judged
+from drctl.drill.context import Scene
+from drctl.drill.gameday import StepTime
+from drctl.drill.operator import Operator
+from drctl.drill.record import Proof
 from drctl.errors import InvalidInput, Refused, UsageError
-from drctl.lab import (
-    addresses,
-    binaries,
-    data,
-    drill,
-    drivers,
-    gateway,
-    labfile,
-    layout,
-    processes,
-    reporting,
-    scenario,
-    unit,
-    witness,
-)
+from drctl.lab import binaries, data, gateway, labfile, layout, processes
 from drctl.lab.apiserver_stand_in import Cache
-from drctl.lab.claim import Claim, Seen, judged
-from drctl.lab.drill import StepTime
-from drctl.lab.operator import Operator
+from drctl.lab.local import addresses, unit_runner
 from drctl.lab.processes import ProcessRecord
-from drctl.lab.record import Proof
-from drctl.lab.scene import Scene
+from tests.drill.test_record import a_record
 from tests.lab.site_stand_in import SiteStandIn
-from tests.lab.test_record import a_record
 
 NOBODY = Scene(SiteStandIn(), Operator(Path("none"), Path("none"), print), print)
 
@@ -58,7 +46,15 @@ def test_end_all_finds_a_process_by_the_labs_id_alone(tmp_path: Path) -> None:
 
 def test_an_unfenced_unit_becomes_its_program(tmp_path: Path) -> None:
     fence, stamp = tmp_path / "fence", tmp_path / "stamp"
-    module = [sys.executable, "-m", "drctl.lab.unit", "--fence", str(fence), "--stamp", str(stamp)]
+    module = [
+        sys.executable,
+        "-m",
+        "drctl.lab.local.unit_runner",
+        "--fence",
+        str(fence),
+        "--stamp",
+        str(stamp),
+    ]
 
     def start(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*module, *arguments], capture_output=True, text=True, timeout=20)
@@ -66,9 +62,9 @@ def test_an_unfenced_unit_becomes_its_program(tmp_path: Path) -> None:
     told = start("--chdir", str(tmp_path), "--", "/bin/sh", "-c", "pwd; exit 5")
     assert (told.returncode, told.stdout) == (5, f"{tmp_path}\n")
     told = start("--chdir", str(tmp_path / "none"), "--", "/bin/true")
-    assert told.returncode == unit.NO_DIRECTORY
+    assert told.returncode == unit_runner.NO_DIRECTORY
     fence.touch()
-    assert start("--", "/bin/true").returncode == unit.FENCED
+    assert start("--", "/bin/true").returncode == unit_runner.FENCED
 
 
 def test_addresses_stay_on_loopback_and_differ() -> None:
@@ -204,19 +200,19 @@ def test_rto_is_split_by_phase() -> None:
         step("1 prepare", "b", 1, 3.0),
         step("2 stop", "a", 5, 0.5),
     )
-    phases = drill.split_by_phase((*timeline, StepTime("y", "3 late", "a", "pending", "", 0)))
+    phases = gameday.split_by_phase((*timeline, StepTime("y", "3 late", "a", "pending", "", 0)))
     assert phases == {"1 prepare": 4.0, "2 stop": 0.5}
 
 
 def test_a_drill_that_ran_nowhere_has_not_passed(tmp_path: Path) -> None:
     said: list[str] = []
-    game_day = drill.Drill("local", drivers.Options(), tmp_path, said.append)
+    game_day = gameday.Drill("local", drivers.Options(), tmp_path, said.append)
     made = game_day.run([scenario.load("disk-full"), scenario.load("network-cut")])
     assert [one.verdict for one in made] == ["skipped", "skipped"]
     assert all("docker" in one.reason for one in made)
     assert reporting.records(tmp_path, said.append) == made
     with pytest.raises(Refused, match="nothing was drilled"):
-        drill.outcome(made)
+        gameday.outcome(made)
 
 
 def test_what_is_not_proven_stands_out() -> None:
@@ -226,7 +222,7 @@ def test_what_is_not_proven_stands_out() -> None:
         verdict="failed",
         reason="not proven: a new cluster",
     )
-    text = "\n".join(drill.lines(made))
+    text = "\n".join(gameday.lines(made))
     assert "NOT PROVEN  a new cluster: id 1, before 1" in text
     assert "not tested  real Kubernetes" in text
     assert "failed: not proven: a new cluster" in text

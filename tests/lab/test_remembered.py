@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from drctl.lab.layout import Lab
-from tests.forging import another_name, forge
-from tests.lab.conftest import content
 from tests.lab.test_restore import prove_restored, write_later
-from tests.operator import Operator
+from tests.support.forging import another_name, forge
+from tests.support.labs import content
+from tests.support.operator import Operator
 
 pytestmark = pytest.mark.lab
 LOSE = ("--yes", "--lose-writes")

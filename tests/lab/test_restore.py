@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from drctl.etcd.identity import predict
+from drctl.journal.store import Store
 from drctl.lab import data
 from drctl.lab.layout import Lab
 from drctl.lab.waiting import until
-from drctl.store import Store
-from tests.lab.conftest import content, stand_ins_serve
-from tests.operator import KILLED, Operator
+from tests.support.labs import content, stand_ins_serve
+from tests.support.operator import KILLED, Operator
 
 pytestmark = pytest.mark.lab
 

@@ -11,9 +11,9 @@ import pytest
 
 from drctl.lab import data
 from drctl.lab.layout import Lab
-from tests.lab.conftest import content, stand_ins_serve
 from tests.lab.test_restore import footprint, write_later
-from tests.operator import KILLED, Operator
+from tests.support.labs import content, stand_ins_serve
+from tests.support.operator import KILLED, Operator
 
 pytestmark = pytest.mark.lab
 

@@ -18,10 +18,11 @@ import click
 import pytest
 
 from drctl.cli import cli
-from drctl.lab import data, layout, local
+from drctl.lab import data, layout
 from drctl.lab.layout import Lab
-from tests.lab.conftest import quiet
-from tests.operator import Operator
+from drctl.lab.local import driver
+from tests.support.labs import quiet
+from tests.support.operator import Operator
 
 pytestmark = pytest.mark.lab
 PLACES = ("etcd", "environment", "password", "inventory", "secret")
@@ -108,9 +109,9 @@ def sampled(sampler: Sampler) -> Iterator[None]:
 @pytest.fixture
 def lab(tmp_path: Path, etcd_dir: Path) -> Iterator[Lab]:
     directory = tmp_path / "lab"
-    local.up(directory, members=1, etcd=etcd_dir, keys=20, value_size=64, say=quiet)
+    driver.up(directory, members=1, etcd=etcd_dir, keys=20, value_size=64, say=quiet)
     yield layout.require(directory)
-    local.down(directory, quiet)
+    driver.down(directory, quiet)
 
 
 @pytest.fixture

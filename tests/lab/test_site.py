@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from drctl.drill import breaking, scenario, witness
+from drctl.drill.claim import Claim, Seen, judged
+from drctl.drill.context import Scene
+from drctl.drill.operator import Operator
+from drctl.drill.proofs import PROOFS
 from drctl.errors import Refused, StepFailed
-from drctl.lab import breaking, layout, local, processes, scenario, witness
-from drctl.lab.claim import Claim, Seen, judged
-from drctl.lab.localsite import LocalSite
-from drctl.lab.operator import Operator
-from drctl.lab.proofs import PROOFS
-from drctl.lab.scene import Scene
+from drctl.lab import layout, processes
+from drctl.lab.local import driver
+from drctl.lab.local.site import LocalSite
 from drctl.lab.waiting import until
-from tests.lab.conftest import quiet
+from tests.support.labs import quiet
 
 pytestmark = pytest.mark.lab
 
@@ -25,9 +27,9 @@ pytestmark = pytest.mark.lab
 @pytest.fixture
 def site(tmp_path: Path, etcd_dir: Path) -> Iterator[LocalSite]:
     directory = tmp_path / "lab"
-    local.up(directory, etcd=etcd_dir, keys=5, say=quiet, ssh_server="asyncssh")
+    driver.up(directory, etcd=etcd_dir, keys=5, say=quiet, ssh_server="asyncssh")
     yield LocalSite(directory)
-    local.down(directory, quiet)
+    driver.down(directory, quiet)
 
 
 def answers(site: LocalSite, name: str) -> bool:
@@ -46,7 +48,7 @@ def test_a_host_is_off_and_on_again_and_nothing_of_it_runs_meanwhile(site: Local
     until(partial(answers, site, "node-1"), 60, "two of three")
     site.power_on("node-3")
     until(partial(answers, site, "node-3"), 60, "node-3")
-    assert local.is_up(site.directory)
+    assert driver.is_up(site.directory)
 
 
 def test_parts_are_killed_stopped_and_started(site: LocalSite) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from drctl.lab import layout, local
+from drctl.lab import layout
 from drctl.lab.layout import Lab
-from tests.lab.conftest import content, quiet
+from drctl.lab.local import driver
 from tests.lab.test_restore import footprint, write_later
-from tests.operator import KILLED, Operator
+from tests.support.labs import content, quiet
+from tests.support.operator import KILLED, Operator
 
 pytestmark = pytest.mark.lab
 
@@ -20,12 +21,12 @@ pytestmark = pytest.mark.lab
 @pytest.fixture
 def lab(tmp_path: Path, etcd_dir: Path) -> Iterator[Lab]:
     """No node has an etcdutl of its own."""
-    local.up(tmp_path / "lab", etcd=etcd_dir, keys=50, value_size=64, say=quiet)
+    driver.up(tmp_path / "lab", etcd=etcd_dir, keys=50, value_size=64, say=quiet)
     lab = layout.require(tmp_path / "lab")
     for host in lab.hosts:
         (host.bin_dir / "etcdutl").unlink()
     yield lab
-    local.down(tmp_path / "lab", quiet)
+    driver.down(tmp_path / "lab", quiet)
 
 
 def with_etcdutl(lab: Lab, program: Path, path: Path) -> Path:

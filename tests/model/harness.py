@@ -7,28 +7,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from drctl.agreement import agreed_manifest, newest_epoch
-from drctl.app import JUDGES
-from drctl.comparing import compare, refuse_if_followed
-from drctl.engine import Engine
+from drctl.engine.jobs import Jobs
+from drctl.engine.session import Session
+from drctl.engine.walk import Engine
 from drctl.inventory import Inventory
-from drctl.jobs import Jobs
-from drctl.journal import Journal, now
-from drctl.learning import learn, needed_hosts, take_over
-from drctl.plan import Plan
-from drctl.planner import Planner
-from drctl.records import NodeRecord, read_nodes
-from drctl.runbook import load_runbook
-from drctl.rundata import (
-    begin,
-    begin_adopted,
-    manifest,
-    record,
-)
-from drctl.runstate import Event, RunState, fold
-from drctl.session import Session
+from drctl.journal.chain import Journal, now
+from drctl.journal.runstate import Event, RunState, fold
+from drctl.nodes.agreement import agreed_manifest, newest_epoch
+from drctl.nodes.catch_up import learn, needed_hosts, take_over
+from drctl.nodes.comparison import compare, refuse_if_followed
+from drctl.nodes.records import NodeRecord, read_nodes
+from drctl.plan.model import Plan
+from drctl.plan.planner import Planner
+from drctl.plan.runbook import load_runbook
+from drctl.runs.app import JUDGES
+from drctl.runs.rundata import begin, begin_adopted, manifest, record
+from drctl.runs.undo import clean_plan, rollback_plan
 from drctl.transport import CommandResult, Script
-from drctl.undoing import clean_plan, rollback_plan
 from tests.model.installation import NAMES, made_up_installation
 from tests.model.simulation import SimulatedCluster
 

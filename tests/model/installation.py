@@ -10,7 +10,7 @@ NAMES = ("etcd", "etcdctl", "etcdutl", "ca", "cert", "key")
 
 
 def made_up_installation(inventory: Inventory, folder: str = "/operator") -> dict[str, Any]:
-    """As `drctl.prepare.installation` has it; {} where the inventory has no section `prepare`."""
+    """As `drctl.plan.prepare.installation` has it; {} where the inventory has no such section."""
     if inventory.prepare is None:
         return {}
     return {

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drctl.engine.jobs import NOT_OWNER
 from drctl.errors import ConnectionLost, Unreachable
 from drctl.inventory import Inventory
-from drctl.jobs import NOT_OWNER
 from drctl.transport import CommandResult, Script
 from tests.model.harness import MortalTransport
 from tests.model.simulation import Env, Node, note_start

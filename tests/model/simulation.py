@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from drctl.etcd.identity import predict
-from drctl.history import LINES, line_hash, read_history
 from drctl.inventory import Inventory, Member
+from drctl.nodes.history import LINES, line_hash, read_history
 from drctl.transport import CommandResult, FakeTransport, Script
 from tests.model.installation import NAMES
 

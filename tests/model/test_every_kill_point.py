@@ -10,7 +10,7 @@ import pytest
 
 from drctl.errors import Drifted, Refused
 from drctl.inventory import load_inventory
-from drctl.runstate import fold
+from drctl.journal.runstate import fold
 from tests.model.harness import BLANK, INVENTORY, RUN, World
 from tests.model.simulation import OLD_TOKEN, Node
 

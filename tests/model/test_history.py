@@ -22,18 +22,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from drctl.app import JUDGES
-from drctl.comparing import compare, refuse_if_followed
-from drctl.engine import Engine
+from drctl.engine.jobs import Jobs
+from drctl.engine.session import Session
+from drctl.engine.walk import Engine
 from drctl.errors import DrctlError, Refused, UsageError
-from drctl.history import History, read_history
 from drctl.inventory import load_inventory
-from drctl.jobs import Jobs
-from drctl.plan import Plan
-from drctl.records import ask
-from drctl.rundata import begin, refuse_unless_resumable
-from drctl.runstate import RunState, fold
-from drctl.session import Session
+from drctl.journal.runstate import RunState, fold
+from drctl.nodes.comparison import compare, refuse_if_followed
+from drctl.nodes.history import History, read_history
+from drctl.nodes.records import ask
+from drctl.plan.model import Plan
+from drctl.runs.app import JUDGES
+from drctl.runs.rundata import begin, refuse_unless_resumable
 from drctl.transport import CommandResult, Script
 from tests.model.harness import (
     ENDS,
@@ -147,7 +147,7 @@ class Runs(RuleBasedStateMachine):
     def live(
         self, journal: MortalJournal, direction: str, fatal: int | None, anew: bool = False
     ) -> None:
-        """One session as `drctl.app` begins it."""
+        """One session as `drctl.runs.app` begins it."""
         before = fold(journal.events)
         journal.moments = self.cluster.moments = Moments(fatal)
         self.cluster.direction = direction

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from drctl.comparing import compare
 from drctl.errors import DrctlError, LockHeld
 from drctl.inventory import load_inventory
-from drctl.runstate import fold
+from drctl.journal.runstate import fold
+from drctl.nodes.comparison import compare
 from tests.model.harness import INVENTORY, MortalJournal, World
 from tests.model.test_every_kill_point import ORDERS, check_always, whole_moments
 

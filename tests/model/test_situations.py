@@ -10,9 +10,9 @@ import pytest
 
 from drctl.errors import StepFailed
 from drctl.inventory import load_inventory
-from drctl.meanings import SITUATIONS
-from drctl.runstate import fold
-from drctl.situation import Situation, situation
+from drctl.journal.diagnosis import Situation, situation
+from drctl.journal.meanings import SITUATIONS
+from drctl.journal.runstate import fold
 from tests.model.harness import BLANK, INVENTORY, World
 from tests.model.simulation import OLD_TOKEN, Node
 
@@ -127,8 +127,8 @@ def test_the_removal_of_kept_data_is_told(snapshot_facts: dict[str, Any]) -> Non
 
 def test_every_situation_is_met_by_a_test() -> None:
     others = {"preparing", "cleaning", "cleaned", "own-runbook"}
-    others |= {"partly-taken-back"}  # by tests/core/test_liar.py
-    others |= {"followed"}  # by tests/core/test_cli_remembered.py
+    others |= {"partly-taken-back"}  # by tests/commands/test_liar.py
+    others |= {"followed"}  # by tests/commands/test_remembered.py
     assert {*STORY["restore-staged"], *others} == set(SITUATIONS)
 
 

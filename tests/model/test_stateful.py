@@ -25,21 +25,21 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from drctl.engine import Engine
+from drctl.engine.jobs import Jobs
+from drctl.engine.session import Session
+from drctl.engine.walk import Engine
 from drctl.errors import DrctlError
 from drctl.etcd.identity import predict
 from drctl.inventory import load_inventory
-from drctl.jobs import Jobs
-from drctl.plan import Plan
-from drctl.rundata import begin, manifest, record
-from drctl.runstate import RunState, fold
-from drctl.session import Session
-from drctl.situation import situation
-from drctl.undoing import rollback_plan
-from tests.core.rig import READ_ONLY
+from drctl.journal.diagnosis import situation
+from drctl.journal.runstate import RunState, fold
+from drctl.plan.model import Plan
+from drctl.runs.rundata import begin, manifest, record
+from drctl.runs.undo import rollback_plan
 from tests.model.harness import INVENTORY, RUN, Clock, Killed, Moments, MortalJournal, World
 from tests.model.rough import JOB_FAULTS, LOOK_FAULTS, UPLOAD_FAULTS, RoughCluster, Weather
 from tests.model.simulation import OLD_TOKEN, Node
+from tests.support.rig import READ_ONLY
 
 DEFAULT = 25
 EXAMPLES = int(os.environ.get("DRCTL_MODEL_EXAMPLES", DEFAULT))
@@ -331,7 +331,7 @@ _cache: dict[str, Any] = {}
 
 
 def _judges() -> Any:
-    from drctl.app import JUDGES
+    from drctl.runs.app import JUDGES
 
     return JUDGES
 

@@ -25,12 +25,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import tests.operator
-from drctl.lab import drivers, kubeworld
-from drctl.lab.scenario import Needs
-from drctl.runbook import load_runbook
-from tests.operator import ROOT, Operator
+import tests.support.operator
+from drctl.drill import drivers, kubeworld
+from drctl.drill.scenario import Needs
+from drctl.plan.runbook import load_runbook
 from tests.rollbacks.drill import Case, Drill
+from tests.support.operator import ROOT, Operator
 
 ORDERS = ("restore", "restore-staged")
 UNDONE = (" fenced", " running", "etcd/swap", "stage/snapshot")  # actions that are taken back
@@ -99,7 +99,7 @@ def main() -> int:
 
 def run(given: argparse.Namespace, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Drill what the record does not have yet, in a lab of its own."""
-    tests.operator.SECONDS = 900  # a machine may be busy with more than this
+    tests.support.operator.SECONDS = 900  # a machine may be busy with more than this
     practice = drivers.practice(given.driver)
     options = drivers.Options(given.flavour, given.kubernetes, given.etcd)
     flavour = practice.flavour(options)

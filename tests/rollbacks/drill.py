@@ -10,16 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from drctl.drill import kubeworld, witness
 from drctl.errors import DrctlError
 from drctl.inventory import load_inventory
-from drctl.lab import data, kubeworld, witness
+from drctl.lab import data
 from drctl.lab.gateway import GatewayError
 from drctl.lab.kubeapi import KubeApi
-from drctl.lab.localsite import LocalSite
+from drctl.lab.local.site import LocalSite
 from drctl.lab.site import Site, SiteNode
 from drctl.lab.waiting import until
-from tests.lab.conftest import stand_ins_serve
-from tests.operator import KILLED, Operator
+from tests.support.labs import stand_ins_serve
+from tests.support.operator import KILLED, Operator
 
 SECONDS = 120.0
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from drctl.inventory import load_inventory
-from drctl.plan import Plan, Task
-from drctl.planner import Planner
-from drctl.runbook import load_runbook
+from drctl.plan.model import Plan, Task
+from drctl.plan.planner import Planner
+from drctl.plan.runbook import load_runbook
 from tests.templates.shells import Ran, Shell
 
 HOST, RUN = "m1", "r1"

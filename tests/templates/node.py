@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from drctl.inventory import Inventory, load_inventory
-from drctl.plan import Plan, Task
-from drctl.planner import Planner
-from drctl.runbook import load_runbook
-from drctl.rundata import tool_facts
+from drctl.plan.model import Plan, Task
+from drctl.plan.planner import Planner
+from drctl.plan.runbook import load_runbook
+from drctl.runs.rundata import tool_facts
 from drctl.transport import Script
 from tests.templates.shells import Ran, Shell
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from drctl.plan import Task
+from drctl.plan.model import Task
 from drctl.transport import Script
 from tests.templates.node import Node
 from tests.templates.shells import Shell

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from drctl.jobs import preamble
+from drctl.engine.jobs import preamble
 
 FATAL = ("mv", "sync", "rm", "mkdir")
 UTIL_LINUX = ("flock", "setsid")  # a busybox may lack them; the tool asks for both beforehand

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from drctl.leftovers import HELD_SECONDS
 from drctl.render import render_script
+from drctl.runs.stray_copies import HELD_SECONDS
 from tests.templates.shells import Ran, Shell
 
 SWEEP = render_script("backup/sweep", None, held_seconds=HELD_SECONDS).body

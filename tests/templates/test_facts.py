@@ -12,7 +12,7 @@ import pytest
 from drctl.answer import parse
 from drctl.lab import binaries
 from drctl.lab.certs import Authority
-from drctl.planner import host_context
+from drctl.plan.planner import host_context
 from drctl.render import render, render_script
 from tests.etcd.samples import recorded
 from tests.templates.node import HOST, RUN, Node

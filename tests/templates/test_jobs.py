@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from drctl.answer import parse
-from drctl.history import LINES, line_hash, line_of, read_history
+from drctl.nodes.history import LINES, line_hash, line_of, read_history
 from drctl.render import render_script
 from tests.templates.shells import Ran, Shell
 

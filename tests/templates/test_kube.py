@@ -14,7 +14,7 @@ import pytest
 
 from drctl.answer import parse
 from drctl.inventory import load_inventory
-from drctl.planner import host_context
+from drctl.plan.planner import host_context
 from drctl.render import render
 from tests.templates.shells import Shell
 

@@ -1,7 +1,7 @@
 """templates/node/safe: which paths may be used, and what stands in the way of the others.
 
 Who is not root here is made somebody else by an `id` that lies: then all of the test's own folders
-are a neighbour's. The same against a real neighbour: tests/docker/test_neighbours.py.
+are a neighbour's. The same against a real neighbour: tests/lab/docker/test_neighbours.py.
 """
 
 from __future__ import annotations

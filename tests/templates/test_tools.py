@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from drctl.acting import SENT
+from drctl.engine.acting import SENT
 from drctl.lab import binaries
-from drctl.plan import Task
+from drctl.plan.model import Task
 from tests.etcd.samples import snapshot_bytes
 from tests.templates.layouts import sha256
 from tests.templates.node import RUN, Node

@@ -15,7 +15,7 @@ from docker import DockerClient
 
 from drctl.errors import Refused, StepFailed, UsageError
 from drctl.lab import certs, labfile, labs, processes
-from drctl.lab.docker import contents, engine, flavours, images, papers, places
+from drctl.lab.docker import contents, engine, flavours, free_ports, images, manifests
 from drctl.lab.docker import kubernetes as programs
 from drctl.lab.docker.layout import (
     APISERVER_PORT,
@@ -172,7 +172,7 @@ def _kubernetes(wanted: str, flavour: str, base: str, say: Say) -> str | None:
 
 
 def _claimed(client: DockerClient, directory: Path, shape: Shape, tools: Path) -> DockerLab:
-    subnet = places.free_subnet(engine.subnets(client))
+    subnet = free_ports.free_subnet(engine.subnets(client))
     lab = DockerLab(
         directory=directory,
         id=secrets.token_hex(4),
@@ -202,7 +202,7 @@ def _nodes(shape: Shape, network: str) -> tuple[Node, ...]:
         name: (SSH_PORT,) if "worker" in roles else (SSH_PORT, CLIENT_PORT, APISERVER_PORT)
         for name, _, roles in planned
     }
-    outside = iter(places.free_ports(sum(map(len, inside.values()))))
+    outside = iter(free_ports.free_ports(sum(map(len, inside.values()))))
     member_name = flavours.way(shape.flavour).member_name
     return tuple(
         Node(
@@ -223,7 +223,7 @@ def _bring_up(client: DockerClient, lab: DockerLab, base: str, say: Say) -> None
     carried = chosen.programs(lab)
     lab.images = {"machine": blank, "node": images.node(client, blank, carried, say)}
     lab.save()
-    lab.compose_file.write_text(papers.compose(lab))
+    lab.compose_file.write_text(manifests.compose(lab))
     say(f"starting {len(lab.nodes)} machines in {lab.subnet} (project {lab.project})")
     engine.start(lab)
     machines = {node.name: Machine(lab, node, client) for node in lab.nodes}
@@ -231,7 +231,7 @@ def _bring_up(client: DockerClient, lab: DockerLab, base: str, say: Say) -> None
         list(pool.map(Machine.wait_booted, machines.values()))
     say("machines have booted")
     _let_in(lab, list(machines.values()))
-    lab.inventory.write_text(papers.inventory(lab))
+    lab.inventory.write_text(manifests.inventory(lab))
     chosen.start(lab, machines, say)
 
 

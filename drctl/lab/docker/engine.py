@@ -23,7 +23,7 @@ from drctl.lab.labfile import STATE_FILE
 
 PROJECT_LABEL = "com.docker.compose.project"
 LAB_LABEL = "drctl.lab"
-RECORD_LABEL = "drctl.lab.record"
+RECORD_LABEL = "drctl.drill.record"
 _ENGINE_SECONDS = 900  # how long one answer may take: a script in a machine is one
 _UP_SECONDS = 600
 _AT_ONCE = 8

@@ -10,7 +10,7 @@ from pathlib import Path
 from docker import DockerClient
 
 from drctl.lab.certs import Authority
-from drctl.lab.docker import flavours, papers, pki
+from drctl.lab.docker import flavours, manifests, pki
 from drctl.lab.docker.layout import APISERVER_PORT, DockerLab, Node
 from drctl.lab.docker.machine import Machine
 from drctl.lab.site import Access, Flavour, Part, Ran, Role, SiteNode
@@ -116,7 +116,7 @@ class DockerSite:
     def _recast(self, node: str, *roles: Role) -> None:
         self.lab.recast(node, *roles)
         if self.lab.having("etcd"):
-            self.lab.inventory.write_text(papers.inventory(self.lab))
+            self.lab.inventory.write_text(manifests.inventory(self.lab))
 
     def _machine(self, name: str) -> Machine:
         return Machine(self.lab, self.lab.node(name), self.client)

@@ -1,0 +1,153 @@
+"""A backup in its simplest honest form: saved on one healthy member, verified there, fetched,
+verified here, and given its name last."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from drctl.answer import Answer, parse
+from drctl.engine.jobs import UNSAFE
+from drctl.errors import DrctlError, Refused, StepFailed
+from drctl.etcd.sidecar import write_sidecar
+from drctl.etcd.snapshot import inspect_snapshot, sidecar_of
+from drctl.inventory import Inventory
+from drctl.journal.store import operator
+from drctl.plan.planner import host_context
+from drctl.plan.runbook import load_runbook
+from drctl.render import render_script
+from drctl.runs.app import App
+from drctl.runs.stray_copies import BACKUP_SECONDS, HELD_SECONDS, clear, workplace
+from drctl.transport import MOST, Transport
+from drctl.ui.console import tell
+
+
+class _Unsafe(Refused):
+    """A place on the node that somebody else can change: there is no copy to remove."""
+
+
+def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
+    """Back up into `folder` (made 0700 if absent); returns path, size, sha256, revision, and what
+    there is to say.
+
+    Raises Refused when no member is healthy or a place on the chosen one is not safe, StepFailed or
+    InvalidInput when a verification of the saved file fails; nothing with the name of a snapshot is
+    left behind then.
+    """
+    gone, said = clear(folder)
+    for line in said:
+        tell(line)
+    plan = app.plan(inventory, load_runbook("status"))
+    status = app.check(inventory, plan, remove=True, gone=gone).values
+    healthy = [m for m in status["members"] if m["healthy"]]
+    if not healthy:
+        raise Refused("no healthy member to back up", hint=f"drctl status -i {inventory.path}")
+    chosen = min(healthy, key=lambda m: bool(m["leader"]))  # rather a follower: it has less to do
+    member = next(m for m in inventory.members if m.name == chosen["name"])
+    taken_at = datetime.now(UTC)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (
+        workplace(folder) as (run, part),
+        closing(app.transport(inventory)) as transport,
+    ):
+        saved, warnings = _save_and_fetch(transport, inventory, member.host, run, part)
+        found = inspect_snapshot(part)
+        there = saved.hexadecimal("sha256", 64)
+        if found.sha256 != there:
+            raise StepFailed(
+                f"the fetched copy differs: sha256 {found.sha256}, on the node {there}",
+                host=member.host,
+                hint="try again",
+            )
+        sidecar = sidecar_of(
+            found,
+            taken_at=taken_at,
+            cluster_id=status["cluster_id"],
+            etcd_version=chosen["version"],
+            host=member.host,
+        )
+        target = _free_name(folder, inventory.cluster, taken_at)
+        write_sidecar(target, sidecar)  # first: a snapshot with its name has its sidecar
+        part.rename(target)
+        _sync_folder(folder)
+    return {
+        "path": str(target),
+        "size": found.size,
+        "sha256": found.sha256,
+        "revision": found.revision,
+        "host": member.host,
+        "taken_at": taken_at.isoformat(),
+        "warnings": warnings,
+    }
+
+
+def _save_and_fetch(
+    transport: Transport, inventory: Inventory, host: str, run: str, part: Path
+) -> tuple[Answer, list[str]]:
+    """(what the node said of the file that `part` is a copy of, what went wrong all the same)."""
+    env = {
+        "DRCTL_RUN": run,
+        "DRCTL_WORK": inventory.hosts[host].work_dir,
+        "DRCTL_HOST": host,
+        "DRCTL_WHO": operator(),
+    }
+    context = host_context(inventory, host)
+    save = render_script("backup/save", None, held_seconds=HELD_SECONDS, **context)
+    try:
+        result = transport.run(host, save, env, deadline=BACKUP_SECONDS)
+        if result.status == UNSAFE:  # said before anything is saved
+            raise _Unsafe(
+                f"nothing was saved: {result.stderr.strip()[-500:]}",
+                host=host,
+                hint="mend that on this host, then the same again",
+            )
+        if not result.ok:
+            raise StepFailed(
+                f"the snapshot could not be saved: {result.stderr.strip()[-500:]}",
+                host=host,
+                hint=f"drctl status -i {inventory.path}",
+            )
+        saved = parse(result.stdout, host)
+        file = saved.one_of("file", f"{env['DRCTL_WORK']}/backup/{run}/snapshot.db")
+        size = saved.number("size", most=MOST)
+        transport.download(host, file, part, deadline=BACKUP_SECONDS, limit=size)
+    except _Unsafe:
+        raise
+    except BaseException as error:
+        left = _remove(transport, host, env)
+        if left and isinstance(error, DrctlError):
+            error.message = "\n".join([error.message, *left])  # what went wrong first stands first
+        raise
+    return saved, _remove(transport, host, env)
+
+
+def _remove(transport: Transport, host: str, env: Mapping[str, str]) -> list[str]:
+    """Remove the copy on the node; what to say where that cannot be done, or is not known."""
+    try:
+        result = transport.run(host, render_script("backup/remove"), env, deadline=60.0)
+        why = "" if result.ok else result.stderr.strip()[-200:] or f"status {result.status}"
+    except DrctlError as error:
+        why = error.message
+    where = f"{env['DRCTL_WORK']}/backup/{env['DRCTL_RUN']}"
+    left = f"{host}: the copy in {where}, with every Secret, may be left there: {why}"
+    return [f"{left}; the next `drctl backup` removes it"] if why else []
+
+
+def _free_name(folder: Path, cluster: str, taken_at: datetime) -> Path:
+    name = f"{cluster}-{taken_at:%Y%m%d-%H%M%S}"
+    candidates = (
+        folder / f"{name}{suffix}.db" for suffix in ("", *(f"-{n}" for n in range(1, 100)))
+    )
+    return next(path for path in candidates if not path.exists())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Steps on hosts, journalled around: knows no product and no way to a host."""

@@ -1,0 +1,105 @@
+"""What the parts of the engine share during one controller's life: the plan, the way to the hosts,
+the journal and what it says so far."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from drctl.engine.jobs import Jobs
+from drctl.errors import Aborted, DrctlError
+from drctl.journal.chain import Journal
+from drctl.journal.runstate import RunState, apply_event, fold
+from drctl.plan.model import Plan, PlannedStep
+from drctl.transport import Transport
+
+
+class Listener(Protocol):
+    """Hears what has no place in the journal: bytes moved, and questions asked again."""
+
+    def progress(self, step: PlannedStep, host: str, done: int, total: int) -> None: ...
+
+    def waiting(self, step: PlannedStep, why: str) -> None: ...
+
+
+class Silent:
+    """A listener that does not listen."""
+
+    def progress(self, step: PlannedStep, host: str, done: int, total: int) -> None:
+        pass
+
+    def waiting(self, step: PlannedStep, why: str) -> None:
+        pass
+
+
+Confirm = Callable[[PlannedStep, RunState], str | None]
+"""Ask the operator; how it was answered ("typed 'prod'", "--yes"), or None for no."""
+
+
+@dataclass
+class Session:
+    """One plan under way. `stop` asks for an end at the next safe point."""
+
+    plan: Plan
+    transport: Transport
+    journal: Journal
+    jobs: Jobs
+    manifest: Callable[[RunState], str]  # what each node keeps of the run while it goes on
+    record: Callable[[RunState, str], str]  # and, given how it ended, what it keeps afterwards
+    listener: Listener = field(default_factory=Silent)
+    stop: threading.Event = field(default_factory=threading.Event)
+    parallel: int = 8
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self.state = fold(self.journal.events)
+        self._lock = threading.Lock()
+
+    def note(self, kind: str, **body: Any) -> None:
+        """Journal an event; when this returns it is on disk and in `state`."""
+        with self._lock:
+            apply_event(self.state, self.journal.append(kind, **body))
+
+    def check_stop(self) -> None:
+        """A safe point: raises Aborted where the operator asked for an end."""
+        if self.stop.is_set():
+            raise Aborted("ended by the operator at a safe point", hint="resume or roll back")
+
+    def begun(self, step_id: str) -> bool:
+        """Whether this step was meant to change any host."""
+        return any(sid == step_id and h.attempts for (sid, _), h in self.state.hosts.items())
+
+    @property
+    def changed(self) -> bool:
+        """Whether the run changed any node; of an undo (or a clean), whether that did yet."""
+        if self.state.direction != "forward":
+            return any(self.begun(step.id) for step in self.plan.steps)
+        return self.state.changed
+
+    def each_host(self, step: PlannedStep, work: Callable[[str], None]) -> dict[str, DrctlError]:
+        """Run `work` for every host; one that fails does not stop the others, except where they
+        go one by one. Returns the failures."""
+        failures: dict[str, DrctlError] = {}
+
+        def guarded(host: str) -> None:
+            try:
+                work(host)
+            except DrctlError as error:
+                error.host = error.host or host
+                failures[host] = error
+
+        if step.one_by_one or self.parallel == 1:
+            for host in step.hosts:
+                guarded(host)
+                if failures and step.one_by_one:
+                    break
+            return failures
+        with ThreadPoolExecutor(max_workers=min(self.parallel, len(step.hosts))) as pool:
+            list(pool.map(guarded, step.hosts))
+        return failures

@@ -1,0 +1,268 @@
+"""What state the cluster is in now, what is safe to do, and what to type: one pure function of a
+run's journal. Error messages, `runs show`, JSON documents and docs/when-it-fails.md read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from shlex import quote
+from typing import Any
+
+from drctl.journal.meanings import SITUATIONS
+from drctl.journal.runstate import HostState, RunState
+
+
+@dataclass(frozen=True)
+class Situation:
+    """`word` is a key of SITUATIONS; `details` say it host by host; `commands` are what to type,
+    the one to prefer first."""
+
+    word: str
+    details: tuple[str, ...]
+    commands: tuple[str, ...]
+
+    @property
+    def now(self) -> str:
+        return SITUATIONS[self.word].now
+
+    @property
+    def safe(self) -> str:
+        return SITUATIONS[self.word].safe
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return {
+            "word": self.word,
+            "now": self.now,
+            "details": list(self.details),
+            "safe": self.safe,
+            "commands": list(self.commands),
+        }
+
+    def lines(self) -> list[str]:
+        """What an error's hint and `runs show` say, in the order in which one wants to know it."""
+        return [
+            f"now:  {self.now}",
+            *(f"      {detail}" for detail in self.details),
+            f"safe: {self.safe}",
+            *(f"{'or:  ' if n else 'then:'} {way}" for n, way in enumerate(self.commands)),
+        ]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step that changes something, with the hosts on which it was touched and done."""
+
+    id: str
+    action: str
+    hosts: tuple[str, ...]
+    touched: tuple[str, ...]
+    done: tuple[str, ...]
+
+
+def situation(state: RunState) -> Situation:
+    """What `state`'s run has made of the cluster so far."""
+    steps = _steps(state)
+    word = _word(state, steps)
+    details = (*_details(state, steps, word), *reserved(state))
+    return Situation(word, details, tuple(commands(state)))
+
+
+def reserved(state: RunState) -> list[str]:
+    """Which nodes the run could not give back at its end, and what becomes of that."""
+    return [
+        f"still reserved for this run: {host} could not be given back at the end; the next restore "
+        "from this machine does it"
+        for host in state.left_over
+    ]
+
+
+def left_out(state: RunState) -> list[str]:
+    """Where a finished rollback took nothing back."""
+    return [
+        f"LEFT OUT: {host}: nothing was taken back there; when it is mended: "
+        f"drctl rollback {state.run} --inventory {state.inventory}"
+        for host in state.left_out
+    ]
+
+
+def _steps(state: RunState) -> list[_Step]:
+    steps = []
+    for step in state.plan.get("steps", ()):
+        if step["kind"] != "act":
+            continue
+        known = {h: state.hosts.get((step["id"], h)) for h in step["tasks"]}
+        done = tuple(h for h, k in known.items() if k and k.state == "done")
+        touched = tuple(h for h, k in known.items() if k and (k.attempts or k.state == "done"))
+        steps.append(_Step(step["id"], step["action"], tuple(known), touched, done))
+    return steps
+
+
+def _word(state: RunState, steps: list[_Step]) -> str:
+    if state.state == "rolled-back":
+        return "partly-taken-back" if state.left_out else "rolled-back"
+    if any(step_id.startswith("undo-") and k.attempts for (step_id, _), k in state.hosts.items()):
+        return "taking-back"
+    if state.cleaned:
+        return "cleaning" if state.direction == "clean" else "cleaned"
+    if state.followers:
+        return "followed"
+    # An undo that has not taken anything back yet leaves the run as it was.
+    if "done" in (state.state, state.before_undo[0] if state.direction == "undo" else ""):
+        return "done"
+    if not any(known.attempts for known in state.hosts.values()):
+        return "untouched"
+    exchange = [step for step in steps if step.action == "etcd/swap"]
+    if not exchange:
+        return "own-runbook"
+    if any(step.touched for step in exchange):
+        if any(set(step.done) != set(step.hosts) for step in exchange):
+            return "mixed"
+        return _after_the_exchange(state, steps)
+    return _before_the_exchange(steps)
+
+
+def _before_the_exchange(steps: list[_Step]) -> str:
+    fenced = [step for step in steps if step.action.endswith(" fenced") and step.touched]
+    if any(step.action == "etcd fenced" for step in fenced):
+        return "down-with-old-data"
+    if fenced:
+        return "services-stopped"
+    preparing = any(step.touched for step in steps if step.action == "prepare/install")
+    return "preparing" if preparing else "beside"
+
+
+def _after_the_exchange(state: RunState, steps: list[_Step]) -> str:
+    ids = [step["id"] for step in state.plan["steps"]]
+    start = next((step for step in steps if step.action == "etcd running"), None)
+    if start is None or not start.touched:
+        return "down-with-restored-data"
+    # What else is done to etcd before it is proven (an alarm disarmed) lets no client in.
+    clients = [s for s in steps if s.action.endswith((" running", " restarted")) and s != start]
+    later = [step for step in clients if ids.index(step.id) > ids.index(start.id)]
+    if any(step.touched for step in later):
+        return "starting-kubernetes"
+    first = ids.index(start.id)
+    phases = [step["phase"] for step in state.plan["steps"]]
+    if later:
+        proofs = ids[first : ids.index(later[0].id)]
+    else:  # nothing else is started: the proofs are the rest of the phase
+        proofs = [ids[n] for n in range(first, len(ids)) if phases[n] == phases[first]]
+    return "verified" if set(proofs) <= state.steps_done else "not-verified"
+
+
+def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
+    given_up = abandoned(state.plan.get("facts", {}))
+    if word == "followed":
+        return [
+            f"{host}: run {later['run']} of {later['who']} ({later['at']})"
+            for host, later in state.followers.items()
+        ]
+    if word in ("rolled-back", "partly-taken-back"):
+        places = restored_places(state.plan.get("facts", {}), state)
+        kept = [f"what was written since the restore is kept: {place}" for place in places]
+        return [*kept, *left_out(state)]
+    if word == "untouched":
+        reserved = "the nodes stay reserved for this run until one of the commands below has ended"
+        return [reserved] if state.claimed else []
+    lines: list[str] = given_up
+    exchange = [step for step in steps if step.action == "etcd/swap"]
+    if word in ("services-stopped", "down-with-old-data"):
+        lines += [
+            f"fenced: {step.action.removesuffix(' fenced')} on {', '.join(step.touched)}"
+            for step in steps
+            if step.action.endswith(" fenced") and step.touched
+        ]
+    if word == "mixed":
+        untouched = [h for s in exchange for h in s.hosts if h not in s.touched]
+        lines += [f"the old data is still in its place on {', '.join(untouched)}"] * bool(untouched)
+    if word not in ("taking-back", "cleaning", "cleaned"):
+        moved = {h for s in exchange for h in s.touched if _had_data(state.hosts[s.id, h])}
+        unsure = moved - {h for s in exchange for h in s.done}
+        for place in kept_places(state.plan.get("facts", {}), state):
+            host = place.partition(":")[0]
+            doubt = ", or still in its place" if host in unsure else ""
+            lines += [f"old data kept: {place}{doubt}"] * (host in moved)
+    lines += [
+        f"{step}: its end on {host} was not seen; the next command looks there first"
+        for (step, host), known in state.hosts.items()
+        if known.state == "intended"
+    ]
+    return lines
+
+
+def _had_data(known: HostState) -> bool:
+    return known.seen.get("inode_data") != "absent"
+
+
+def kept_places(facts: Mapping[str, Any], state: RunState, name: str = "old") -> list[str]:
+    """HOST:PATH of each member's old data, where the run keeps it or will."""
+    places = []
+    for host in facts.get("members", {}):
+        for value in ("stage", "wal_stage"):
+            stage = state.values.get(value)
+            if isinstance(stage, Mapping):  # else given by --var, for all hosts
+                stage = stage.get(host)
+            if stage:
+                places.append(f"{host}:{stage}/{state.run}/{name}")
+    return places
+
+
+def restored_places(facts: Mapping[str, Any], state: RunState) -> list[str]:
+    """HOST:PATH of each member's restored data, where a rollback keeps it with what was written;
+    none where it took nothing back."""
+    kept = state.values.get("keep_restored") == "yes"
+    places = kept_places(facts, state, "restored") if kept else []
+    untouched = {*state.without, *state.left_out}
+    return [place for place in places if place.partition(":")[0] not in untouched]
+
+
+def abandoned(facts: Mapping[str, Any]) -> list[str]:
+    """What must be known for good of each host that a run went on without."""
+    lines = []
+    for host, member in facts.get("abandoned", {}).items():
+        paths = [member[name] for name in ("data_dir", "wal_dir") if member.get(name)]
+        wipe = f" (remove {', '.join(paths)})" if paths else ""
+        lines.append(f"ABANDONED: {host}: wipe it{wipe} before it is powered on again")
+    return lines
+
+
+def commands(state: RunState) -> list[str]:
+    """What to type next, the way to prefer first; a rollback where it is another way."""
+    inventory = f"--inventory {state.inventory}"
+    rollback = f"drctl rollback {state.run} {inventory}"
+    if state.direction == "clean":
+        return [f"drctl clean {state.run} {inventory}"]
+    if state.followers and state.state != "rolled-back":
+        kept = state.state == "done" and not state.cleaned
+        clean = f"drctl clean {state.run} {inventory}"
+        return [f"drctl status {inventory}", *([clean] if kept else [])]
+    if state.state == "done":
+        back = state.changed and not state.cleaned
+        return [f"drctl backup {inventory} --to DIR", *([rollback] if back else [])]
+    if state.state == "rolled-back":
+        return [f"drctl status {inventory}", *([rollback] if state.left_out else [])]
+    if not state.inventory:
+        return ["drctl runs list"]
+    if not state.changed:
+        return [_again(state)]
+    if state.direction == "undo":
+        return [rollback]
+    return [f"drctl restore --resume {state.run} {inventory}", rollback]
+
+
+def _again(state: RunState) -> str:
+    """The command that began the run, as far as the journal knows it."""
+    snapshot = state.plan.get("facts", {}).get("snapshot")
+    options = state.plan.get("options", {})
+    verb = {"restore": "restore", "restore-staged": "restore --staged"}.get(state.runbook)
+    words = [f"drctl {verb or f'run {state.runbook}'}"]
+    words += [f"--snapshot {quote(snapshot['path'])}"] if snapshot else []
+    words += [f"--inventory {state.inventory}"]
+    words += [f"--abandon {host}" for host in options.get("abandon", ())]
+    words += ["--replace-healthy"] if options.get("replace_healthy") else []
+    words += [
+        f"--var {name}={quote(str(value))}" for name, value in options.get("vars", {}).items()
+    ]
+    words += [f"--secret {name}" for name in options.get("secrets", {})]
+    return " ".join(words)

@@ -1,0 +1,1 @@
+"""What the nodes keep of every run, read back and believed only as far as they agree."""

@@ -1,0 +1,152 @@
+"""The plan: every script of every step on every host, known before anything runs.
+
+Plain data. `drctl.plan.planner` makes it; the engine runs it; a dry run prints it. `DRCTL_RUN`,
+`DRCTL_WORK` and `DRCTL_HOST` are always there as shell variables; what else a script needs at run
+time stands in `Task.env` with where it comes from, so the bytes that a dry run prints are the
+bytes that a run executes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from drctl.transport import Script
+
+StepKind = Literal["gather", "act", "confirm"]
+ALWAYS = ("DRCTL_RUN", "DRCTL_WORK", "DRCTL_HOST")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one step does on one host. `env` maps a shell variable to its source: `value NAME`,
+    `secret NAME` or `seen NAME`. `sources` are local files that are sent beforehand, by where they
+    go: `seen NAME`, the path observed under that name (where it tells none, nothing is sent), or
+    `run PATH`, below the run's own folder on the host; for a gather, below one of its own.
+    DRCTL_SENT names that folder."""
+
+    observe: Script | None = None
+    act: Script | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    seen_of: str = ""  # the step whose first observation answers `seen`; "" = this step
+    undo: Task | None = None
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step, resolved. Seconds for `deadline` and `patience`."""
+
+    id: str
+    phase: str
+    title: str
+    kind: StepKind
+    action: str
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    resource: str = ""  # steps on one resource supersede each other: the last one describes it
+    judges: tuple[str, ...] = ()
+    yields: tuple[str, ...] = ()
+    text: str = ""
+    tolerate: bool = False
+    each_session: bool = False
+    one_by_one: bool = False
+    repeatable: bool = False
+    patience: float = 0.0
+    deadline: float = 300.0
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(self.tasks)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps in order of execution, what judges may know, and what the plan means."""
+
+    runbook: str
+    cluster: str
+    steps: tuple[PlannedStep, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    meaning: Mapping[str, str] = field(default_factory=dict)
+    new_values: Mapping[str, str] = field(default_factory=dict)
+    work_dirs: Mapping[str, str] = field(default_factory=dict)
+    owns: tuple[str, ...] = ()  # hosts that a run claims, sorted: the same order for everybody
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the plan's meaning; two plans that mean the same have the same digest."""
+        return meaning_digest(self.meaning)
+
+    def step(self, step_id: str) -> PlannedStep:
+        return next(step for step in self.steps if step.id == step_id)
+
+    def checks(self) -> Plan:
+        """The plan up to its first change, without questions: what a dry run connects for."""
+        checks = []
+        for step in self.steps:
+            if step.kind == "act":
+                break
+            if step.kind == "gather":
+                checks.append(step)
+        return replace(self, steps=tuple(checks))
+
+    def record(self) -> dict[str, Any]:
+        """The whole plan as plain JSON data, for the journal."""
+        return {**asdict(self), "digest": self.digest}
+
+    def outline(self) -> list[dict[str, Any]]:
+        """Its steps by name, without their scripts: what a reader of the journal needs to know of
+        a session whose plan is not the run's own, as a rollback's."""
+        names = ("id", "phase", "title", "kind", "judges", "hosts")
+        return [{name: getattr(step, name) for name in names} for step in self.steps]
+
+
+def meaning_digest(meaning: Mapping[str, str]) -> str:
+    """sha256 of a plan's meaning."""
+    return hashlib.sha256(json.dumps(dict(meaning), sort_keys=True).encode()).hexdigest()
+
+
+def undo_steps(
+    forward: Plan, begun: Mapping[str, frozenset[str]], phase: str
+) -> Iterator[PlannedStep]:
+    """The steps that take `forward` back, last one first. `begun` maps a step's id to the hosts
+    on which a change was intended; steps whose action leaves nothing behind have no undo. What was
+    done twice is taken back once: the first step saw how it was."""
+    first: dict[tuple[str, str, str], str] = {}
+    for step in forward.steps:
+        for host in step.tasks:
+            if host in begun.get(step.id, frozenset()):
+                first.setdefault((step.resource, step.action, host), step.id)
+    for step in reversed(forward.steps):
+        tasks = {
+            host: task.undo
+            for host, task in step.tasks.items()
+            if task.undo and first.get((step.resource, step.action, host)) == step.id
+        }
+        if tasks:
+            yield replace(
+                step,
+                id=f"undo-{step.id}",
+                phase=phase,
+                title=f"take back: {step.title}",
+                action=f"undo {step.action}",
+                resource=f"undo {step.resource}",
+                tasks=tasks,
+                one_by_one=False,
+                each_session=False,
+            )
+
+
+def drift(
+    recorded: Mapping[str, str], current: Mapping[str, str], accepted: Collection[str] = ()
+) -> dict[str, tuple[str, str]]:
+    """Field -> (then, now) for everything in which two plans' meanings differ."""
+    return {
+        name: (recorded.get(name, "(absent)"), current.get(name, "(absent)"))
+        for name in sorted({*recorded, *current})
+        if recorded.get(name) != current.get(name) and name not in accepted
+    }

@@ -1,0 +1,337 @@
+"""From a runbook and an inventory to a plan. Pure: it opens no connection and reads no clock.
+
+A template sees the inventory's values as literals. What is known only at run time it names with
+`value("token")` (handed on by a judge, or given by the operator) or `seen("inode")` (what this step
+observed before it acted): both become shell variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from drctl.errors import Fault, InvalidInput
+from drctl.inventory import Inventory, Member, Service
+from drctl.plan.model import Plan, PlannedStep, StepKind, Task
+from drctl.plan.runbook import Phase, Runbook, Step
+from drctl.plan.secrets import KIND
+from drctl.render import has_template, render_script
+from drctl.transport import Script
+
+# what `upload:` sends -> the action that receives it
+UPLOADS = {"snapshot": "stage/snapshot", "installation": "prepare/install"}
+
+
+class _Names:
+    """Given to a template as `value`, `seen` and `sent`; remembers what the template asked for."""
+
+    def __init__(self, tools: Mapping[str, Mapping[str, str]], secrets: Iterable[str] = ()) -> None:
+        self._tools = tools
+        self._secrets = frozenset(secrets)
+        self.env: dict[str, str] = {}
+        self.sources: dict[str, str] = {}
+
+    def _variable(self, kind: str, name: str) -> str:
+        prefix = "DRCTL_SEEN_" if kind == "seen" else "DRCTL_"
+        variable = f"{prefix}{name.upper()}"
+        self.env[variable] = f"{kind} {name}"
+        return f"${{{variable}}}"
+
+    def value(self, name: str) -> str:
+        return self._variable(KIND if name in self._secrets else "value", name)
+
+    def seen(self, name: str) -> str:
+        return self._variable("seen", name)
+
+    def sent(self, tool: str) -> Mapping[str, str]:
+        """A program that is sent before the script runs; `target` is below the run's folder."""
+        found = {**self._tools[tool], "target": f"tools/{tool}"}
+        self.sources[f"run {found['target']}"] = found["path"]
+        return found
+
+    def given(self) -> dict[str, Any]:
+        return {"value": self.value, "seen": self.seen, "sent": self.sent}
+
+    def task(self, observe: Script, act: Script | None = None) -> Task:
+        return Task(observe, act, env=self.env, sources=self.sources)
+
+
+Undo = Callable[[str], Iterator[PlannedStep]]
+"""Given a phase's title, the steps that take a run back."""
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Resolves a runbook against an inventory; pure, and raises InvalidInput with every fault."""
+
+    inventory: Inventory
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None  # the local snapshot
+    judges: frozenset[str] = frozenset()
+
+    def plan(
+        self,
+        runbook: Runbook,
+        *,
+        undo: Undo | None = None,
+        known: frozenset[str] = frozenset(),
+    ) -> Plan:
+        """`undo` yields the steps that a phase with `undo: true` stands for; `known` names the
+        values that the run has already."""
+        facts = {**inventory_facts(self.inventory), **self.facts}
+        steps: list[PlannedStep] = []
+        faults: list[Fault] = []
+        for phase in runbook.phases:
+            if phase.undo and undo:
+                steps.extend(undo(phase.title))
+            elif phase.undo:
+                faults.append(
+                    Fault("only `drctl rollback` has a run to take back", path=runbook.runbook)
+                )
+            for step in phase.steps:
+                try:
+                    steps.extend(self._resolve(phase, step, facts))
+                except InvalidInput as error:
+                    faults.append(Fault(str(error), path=f"{runbook.runbook}: {step.id}"))
+        faults.extend(self._undefined(runbook, steps, known))
+        if faults:
+            raise InvalidInput(
+                f"the runbook {runbook.runbook} does not fit this inventory", faults=tuple(faults)
+            )
+        return Plan(
+            runbook=runbook.runbook,
+            cluster=self.inventory.cluster,
+            steps=tuple(steps),
+            facts=facts,
+            options=dict(self.options),
+            meaning=self._meaning(steps),
+            new_values={name: value.new for name, value in runbook.values.items()},
+            owns=tuple(
+                sorted({h for step in steps for h in step.tasks} - {*self.inventory.abandoned})
+            ),
+            work_dirs={name: host.work_dir for name, host in self.inventory.hosts.items()},
+        )
+
+    @property
+    def _secrets(self) -> Mapping[str, str]:
+        """Name -> seal of what the operator keeps out of every record."""
+        found: Mapping[str, str] = self.options.get("secrets", {})
+        return found
+
+    def _meaning(self, steps: list[PlannedStep]) -> dict[str, str]:
+        meaning = dict(self.inventory.meaning())
+        if snapshot := self.facts.get("snapshot"):
+            meaning["snapshot.sha256"] = snapshot["sha256"]
+        for tool, sent in self.facts.get("tools", {}).items():
+            meaning[f"{tool}.sha256"] = sent["sha256"]
+        meaning |= _meaning_of_files(self.facts)
+        meaning |= {f"secret.{name}": sealed for name, sealed in self._secrets.items()}
+        changes = [step for step in steps if step.kind == "act"]
+        meaning["steps"] = " ".join(step.id for step in changes)
+        for step in changes:
+            meaning[f"steps.{step.id}"] = f"{step.action} on {' '.join(step.hosts)}"
+        return meaning
+
+    def _resolve(self, phase: Phase, step: Step, facts: Mapping[str, Any]) -> Iterator[PlannedStep]:
+        if step.confirm is not None:
+            yield self._step(phase, step, "confirm", "confirm", {}, text=step.confirm)
+            return
+        service = self._service(step)
+        hosts = self._hosts(step, service)
+        if not hosts and step.optional:
+            return
+        if not hosts:
+            raise InvalidInput("no host to run on", hint="mend `groups`, or say `optional: true`")
+        action = self._action(step, service)
+        kind: StepKind = "gather" if step.gather else "act"
+        tasks = {host: self._task(kind, action, host, service, step, facts) for host in hosts}
+        resource = f"service {service.name}" if service else action.split("/")[0]
+        label = f"{service.name} {step.want}" if service else action
+        yield self._step(
+            phase,
+            step,
+            kind,
+            label,
+            tasks,
+            resource=resource if kind == "act" else "",
+            one_by_one=bool(
+                service and service.start == "one-by-one" and step.want in ("running", "restarted")
+            ),
+        )
+
+    @staticmethod
+    def _step(
+        phase: Phase, step: Step, kind: StepKind, action: str, tasks: dict[str, Task], **more: Any
+    ) -> PlannedStep:
+        return PlannedStep(
+            id=step.id,
+            phase=phase.title,
+            title=step.title or action,
+            kind=kind,
+            action=action,
+            tasks=tasks,
+            judges=step.judge,
+            yields=step.yields,
+            tolerate=step.tolerate == "unreachable",
+            each_session=step.each_session,
+            repeatable=step.repeatable,
+            patience=step.patience,
+            deadline=step.deadline,
+            **more,
+        )
+
+    def _service(self, step: Step) -> Service | None:
+        if step.service is None:
+            return None
+        return self.inventory.service(step.service)
+
+    def _hosts(self, step: Step, service: Service | None) -> tuple[str, ...]:
+        chosen = self.inventory.host_group(step.hosts) if step.hosts else ()
+        if service is None:
+            return chosen
+        return tuple(h for h in service.hosts if not step.hosts or h in chosen)
+
+    @staticmethod
+    def _action(step: Step, service: Service | None) -> str:
+        if service:
+            return f"service/{step.want}"
+        return step.gather or step.run or UPLOADS[str(step.upload)]
+
+    def _task(
+        self,
+        kind: StepKind,
+        action: str,
+        host: str,
+        service: Service | None,
+        step: Step,
+        facts: Mapping[str, Any],
+    ) -> Task:
+        context = self._context(host, service, facts)
+        if unknown := set(step.judge) - self.judges:
+            known = ", ".join(sorted(self.judges))
+            raise InvalidInput(f"no judge {', '.join(unknown)}; there are {known}")
+        if kind == "gather":
+            names = _Names(facts.get("tools", {}), self._secrets)
+            return names.task(render_script(action, None, **names.given(), **context))
+        tools = facts.get("tools", {})
+        task = _action_task(action, context, _Names(tools, self._secrets))
+        if step.upload:
+            sources = self._sources(step.upload, host, facts)
+            task = replace(task, sources={**task.sources, **sources})
+        if has_template(f"{action}/undo/act.sh"):
+            names = _Names(tools, self._secrets)
+            undo = _action_task(f"{action}/undo", context, names)
+            task = replace(task, undo=replace(undo, seen_of=step.id))
+        return task
+
+    def _sources(self, upload: str, host: str, facts: Mapping[str, Any]) -> dict[str, str]:
+        """What `upload` sends to `host`, as in `Task.sources`."""
+        if upload == "installation":
+            files = facts["prepare"]["hosts"][host]["files"]
+            return {f"seen target_{file['name']}": file["source"] for file in files}
+        return {"seen target": self.source} if self.source else {}
+
+    def _context(
+        self, host: str, service: Service | None, facts: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return {
+            **host_context(self.inventory, host),
+            "service": service,
+            "units": service.units if service else (),
+            "snapshot": facts.get("snapshot", {}),
+            "proven_revision": facts.get("proven_revision"),
+            **installed(facts, host),
+        }
+
+    def _undefined(
+        self, runbook: Runbook, steps: list[PlannedStep], known_before: frozenset[str]
+    ) -> Iterator[Fault]:
+        """Values that nothing yields before their use, or that come from two sides."""
+        given = dict.fromkeys(self.options.get("vars", {}), "--var")
+        given |= dict.fromkeys(self._secrets, "--secret")
+        for name in sorted(given.keys() & set(runbook.values)):
+            what = f"{given[name]} {name}: the runbook makes this value itself"
+            yield Fault(what, path=runbook.runbook)
+        known = set(runbook.values) | given.keys() | known_before
+        for step in steps:
+            wanted = {
+                source.removeprefix("value ")
+                for task in step.tasks.values()
+                for source in task.env.values()
+                if source.startswith("value ")
+            }
+            if not step.id.startswith("undo-"):  # a run's own steps have their values already
+                for name in sorted(wanted - known):
+                    yield Fault(
+                        f"uses the value {name!r}, which no step before it yields",
+                        path=f"{runbook.runbook}: {step.id}",
+                    )
+            known |= set(step.yields)
+
+
+def installed(facts: Mapping[str, Any], host: str) -> dict[str, Any]:
+    """What is installed on `host`, for its templates; nothing where it is not to be prepared."""
+    prepare = facts.get("prepare") or {"hosts": {}}
+    if host not in prepare["hosts"]:
+        return {}
+    return {**prepare["hosts"][host], "flags": prepare["flags"]}
+
+
+def _action_task(action: str, context: Mapping[str, Any], names: _Names) -> Task:
+    observe, act = (
+        render_script(f"{action}/{part}", None, **names.given(), **context)
+        for part in ("observe", "act")
+    )
+    return names.task(observe, act)
+
+
+def host_context(inventory: Inventory, host: str) -> dict[str, Any]:
+    """What every template may know of the host it is for."""
+    members = {m.host: m for m in inventory.members}
+    return {
+        "host": inventory.hosts[host],
+        "kubernetes": inventory.kubernetes[host],
+        "member": members.get(host),
+        "members": inventory.members,
+        "abandoned_members": inventory.abandoned_members,
+        "services": [s for s in inventory.services.values() if host in s.hosts],
+        "etcd_unit": inventory.services["etcd"].units[0],
+        "settle": inventory.settle_seconds,
+    }
+
+
+def _meaning_of_files(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What is installed where, by the files' digests."""
+    prepare = facts.get("prepare") or {"hosts": {}, "flags": {}}
+    meaning = {f"prepare.flags.{name}": value for name, value in prepare["flags"].items()}
+    for host, what in prepare["hosts"].items():
+        for file in what["files"]:
+            meaning[f"prepare.{host}.{file['path']}"] = file["sha256"]
+    return meaning
+
+
+def inventory_facts(inventory: Inventory) -> dict[str, Any]:
+    """What judges may know of the inventory, as plain data."""
+    gone: dict[str, Any] = {host: {} for host in inventory.abandoned}
+    gone |= {m.host: member_facts(m) for m in inventory.abandoned_members}
+    return {
+        **({"abandoned": gone} if gone else {}),
+        "cluster": inventory.cluster,
+        "members": {m.host: member_facts(m) for m in inventory.members},
+        "services": {
+            s.name: {"hosts": s.hosts, "units": s.units} for s in inventory.services.values()
+        },
+    }
+
+
+def member_facts(member: Member) -> dict[str, Any]:
+    return {
+        "name": member.name,
+        "peer_urls": list(member.peer_urls),
+        "client_urls": list(member.client_urls),
+        "data_dir": member.data_dir,
+        "wal_dir": member.wal_dir,
+        "owner": member.owner,
+    }

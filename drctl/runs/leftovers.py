@@ -1,0 +1,53 @@
+"""Nodes that did not answer when their run ended: given back by the next command here that changes
+nodes, which they would turn away else."""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+
+from drctl.engine.claims import CLAIM_SECONDS
+from drctl.engine.jobs import Jobs
+from drctl.errors import HostUnavailable, Refused, StepFailed
+from drctl.inventory import Inventory
+from drctl.journal.runstate import RunState
+from drctl.journal.store import Store
+from drctl.transport import Transport
+
+
+def give_back(
+    store: Store, inventory: Inventory, transport: Transport, who: str, *, but: str = ""
+) -> None:
+    """Give back what ended runs of this cluster could not; the run `but` is at hand and does that
+    itself.
+
+    A node that still does not answer stays as it is, and so does what a journal that cannot be read
+    knows: the checks of whoever comes next tell of it.
+    """
+    for cluster, run in store.runs(inventory.cluster):
+        if run == but:
+            continue
+        with suppress(Refused):
+            state = store.state(cluster, run)
+            if state.left_over:
+                _give_back(store, inventory, transport, who, state)
+
+
+def _give_back(
+    store: Store, inventory: Inventory, transport: Transport, who: str, state: RunState
+) -> None:
+    records = {h: record for h, record in state.left_over.items() if h in inventory.hosts}
+    with closing(store.open(state.cluster, state.run)) as journal:
+        jobs = Jobs(
+            transport,
+            run=state.run,
+            epoch=state.epoch,
+            who=who,
+            journal=state.journal,
+            head=lambda: journal.head,
+            work_dirs={host: inventory.hosts[host].work_dir for host in records},
+        )
+        for host, record in records.items():
+            machine = state.values.get("machine_id", {}).get(host, "")
+            with suppress(HostUnavailable, StepFailed):
+                jobs.release(host, record, deadline=CLAIM_SECONDS, machine=machine)
+                journal.append("given-back", host=host)

@@ -1,0 +1,48 @@
+"""Before a run begins, or goes on: can what it will leave on its nodes be read again? That is held
+against closed shapes (`drctl.nodes.files`), so a run with a value that does not fit there could
+neither be resumed nor taken back."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from pydantic import ValidationError
+
+from drctl.errors import InvalidInput
+from drctl.etcd.values import FOUND
+from drctl.journal.chain import Journal
+from drctl.journal.runstate import RunState, fold
+from drctl.nodes.files import Manifest, first_fault
+from drctl.plan.model import Plan
+from drctl.runs.rundata import begin, manifest
+
+
+def refuse_given_twice(plan: Plan) -> None:
+    """Raises InvalidInput where the operator gave a value that drctl finds by itself."""
+    found = FOUND.union(*(step.yields for step in plan.steps))
+    given = dict.fromkeys(plan.options.get("vars", {}), "--var")
+    given |= dict.fromkeys(plan.options.get("secrets", {}), "--secret")
+    if twice := sorted(given.keys() & found):
+        raise InvalidInput(
+            f"{given[twice[0]]} {twice[0]}: drctl finds this value by itself",
+            hint="leave it out; who shall own the data, for one, is said by etcd.owner in the "
+            "inventory",
+        )
+
+
+def refuse_unreadable(plan: Plan, state: RunState, who: str) -> None:
+    """Raises InvalidInput where nobody could read again what the nodes would keep of this run."""
+    try:
+        Manifest.model_validate_json(manifest(plan, state, who))
+    except ValidationError as error:
+        raise InvalidInput(
+            f"the nodes could not keep what belongs to this run: {first_fault(error)}",
+            hint="nothing was changed; give it a shorter value or name, without strange characters",
+        ) from error
+
+
+def refuse_unreadable_beginning(plan: Plan, who: str, **names: str) -> None:
+    """The same of a run that has not begun yet."""
+    with closing(Journal(None)) as journal:
+        begin(journal, plan, **names)
+        refuse_unreadable(plan, fold(journal.events), who)

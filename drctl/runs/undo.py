@@ -1,0 +1,83 @@
+"""The plans that come after a run: what takes it back, and what removes the old data that it kept.
+No connection here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+from drctl.errors import UsageError
+from drctl.journal.runstate import RunState
+from drctl.plan.model import Plan, Task, undo_steps
+from drctl.plan.planner import Planner
+from drctl.plan.runbook import load_runbook
+
+
+def rollback_plan(planner: Planner, forward: Plan, state: RunState, **options: Any) -> Plan:
+    """The shipped rollback runbook around the undo of every step that `state` began.
+    `lose_writes`: the operator agreed to lose what was written since, or is there to be asked.
+    `accept_drift`: machine_id.HOST of each host that may be another machine than the run's.
+    `without`: hosts that are not gone to at all."""
+    begun = begun_steps(state, forward)
+    before = state.before_undo[0] if state.direction == "undo" else state.state
+    actions = [step.action for step in forward.steps if step.id in begun]
+    facts = {
+        **planner.facts,
+        "begun": actions,
+        "ended": before == "done",
+        "taken_back": any(
+            s.startswith("undo-") and h.attempts for (s, _), h in state.hosts.items()
+        ),
+        "proven_revision": state.values.get("proven_revision"),
+        "without": sorted(options.get("without", ())),
+    }
+    plan = replace(planner, facts=facts, options={**planner.options, **options}).plan(
+        load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
+    )
+    # Revisions go backwards here. A kubelet that has seen the restored cluster's would wait for
+    # those above them, for ever; one that has not is left alone.
+    seen = any(action == "apiserver running" for action in actions)
+    steps = tuple(s for s in plan.steps if seen or s.kind != "act" or s.id.startswith("undo-"))
+    return left_alone(replace(plan, owns=forward.owns, steps=steps), facts["without"])
+
+
+def left_alone(plan: Plan, hosts: Collection[str]) -> Plan:
+    """`plan` on all hosts but these. Raises UsageError for a host that has no part in it, and where
+    nothing would be left to do."""
+    if unknown := sorted({*hosts} - {*plan.owns}):
+        raise UsageError(
+            f"--without {unknown[0]}: no host of this run", hint=f"there are {', '.join(plan.owns)}"
+        )
+    kept = tuple(host for host in plan.owns if host not in hosts)
+    if not kept:
+        raise UsageError("--without: no host would be left", hint="leave some of them out of it")
+    steps = [
+        replace(step, tasks={h: task for h, task in step.tasks.items() if h in kept})
+        for step in plan.steps
+    ]
+    return replace(plan, owns=kept, steps=tuple(s for s in steps if s.tasks or s.kind == "confirm"))
+
+
+def clean_plan(planner: Planner, state: RunState) -> Plan:
+    """The shipped clean runbook, with the paths that the run chose."""
+    return planner.plan(load_runbook("clean"), known=frozenset(state.values))
+
+
+def begun_steps(state: RunState, forward: Plan) -> dict[str, frozenset[str]]:
+    """Step id -> hosts on which a change was intended, or may have been: an upload leaves no
+    record on its node, and the journal may have lost its tail."""
+    begun: dict[str, set[str]] = {}
+    for (step, host), known in state.hosts.items():
+        if known.attempts:
+            begun.setdefault(step, set()).add(host)
+    for planned in forward.steps if state.changed else ():
+        for host, task in planned.tasks.items():
+            if task.sources and task.undo and _has_values(task.undo, state):
+                begun.setdefault(planned.id, set()).add(host)
+    return {step: frozenset(hosts) for step, hosts in begun.items()}
+
+
+def _has_values(task: Task, state: RunState) -> bool:
+    wanted = (source.partition(" ") for source in task.env.values())
+    return all(kind != "value" or name in state.values for kind, _, name in wanted)

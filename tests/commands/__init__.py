@@ -1,0 +1,1 @@
+"""Tests: commands over a simulated cluster."""

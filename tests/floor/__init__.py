@@ -1,0 +1,1 @@
+"""Tests: the floor: errors, answers, YAML, rendering."""

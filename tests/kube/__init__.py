@@ -1,0 +1,1 @@
+"""Tests: the judges of Kubernetes."""

@@ -1,0 +1,1 @@
+"""Tests: runs from beginning to end."""

@@ -1,0 +1,1 @@
+"""Tests: what tests of several folders use."""
