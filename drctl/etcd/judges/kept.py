@@ -46,11 +46,11 @@ def may_be_removed(evidence: Evidence) -> Verdict:
     kept, strange = read(found, lambda host, report: _kept(evidence, host, report))
     for host in kept:
         if any(found[host][f"swapped_{place}"] != "yes" for place in _places(evidence, host)):
-            message = "its new data is not all in its place: the old data is still needed"
+            message = "its new data is not fully in place: the old data is still needed"
             problems.append(Problem(message, host, "drctl runs show says how that run ended"))
     problems += strange
     total = sum(size for places in kept.values() for size in places.values())
-    return Verdict({"kept": kept}, tuple(problems), findings=(f"{total} bytes are kept",))
+    return Verdict({"kept": kept}, tuple(problems), findings=(f"{total} bytes kept",))
 
 
 def _places(evidence: Evidence, host: str) -> dict[str, str]:
@@ -75,7 +75,7 @@ def _kept(evidence: Evidence, host: str, report: Answer) -> dict[str, int]:
 
 def proven_revision(evidence: Evidence) -> Verdict:
     """Records the revision of the verified cluster before anything else writes to it, so that a
-    rollback can tell whether somebody did. Yields proven_revision."""
+    rollback can tell whether anyone did. Yields proven_revision."""
     heard, garbled = members_heard(evidence, "unproven")
     problems = silences(evidence, "unproven") + garbled
     revisions = {host: v.status.revision for host, v in heard.items() if v.status is not None}
@@ -85,7 +85,9 @@ def proven_revision(evidence: Evidence) -> Verdict:
     if problems:
         return Verdict(problems=tuple(problems))
     revision = max(revisions.values())
-    return Verdict({"proven_revision": revision}, findings=(f"revision {revision} everywhere",))
+    return Verdict(
+        {"proven_revision": revision}, findings=((f"revision {revision} on every member"),)
+    )
 
 
 def common_revision(evidence: Evidence) -> Verdict:
