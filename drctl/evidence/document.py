@@ -75,29 +75,7 @@ def _steps(state: RunState, events: Sequence[Event]) -> list[dict[str, Any]]:
     for event in events:
         for step in event.body.get("steps", ()) if event.kind == "session" else ():
             known.setdefault(step["id"], step)
-    for event in events:
-        if event.kind == "step-started":
-            name = event.body["step"]
-            known.setdefault(name, _unplanned(name, events))
     return list(known.values())
-
-
-def _unplanned(name: str, events: Sequence[Event]) -> dict[str, Any]:
-    """A step of which only its events tell: an older drctl did not journal a rollback's plan."""
-    own = [event for event in events if event.body.get("step") == name]
-    acted = any(event.kind == "intent" for event in own)
-    confirmed = any(event.kind == "confirmed" for event in own)
-    return {
-        "id": name,
-        "phase": "rollback",
-        "title": name,
-        "kind": "confirm"
-        if confirmed
-        else "act"
-        if acted or name.startswith("undo-")
-        else "gather",
-        "hosts": list(dict.fromkeys(e.body["host"] for e in own if "host" in e.body)),
-    }
 
 
 def _drctl(events: Sequence[Event]) -> list[str]:

@@ -143,3 +143,8 @@ class Store:
     def state(self, cluster: str, run: str) -> RunState:
         with closing(self.open(cluster, run)) as journal:
             return fold(journal.events)
+
+    def latest(self, cluster: str, *, changed: bool = False) -> RunState | None:
+        """The latest run, or with `changed` the latest that meant to change any node."""
+        states = (self.state(*pair) for pair in reversed(self.runs(cluster)))
+        return next((state for state in states if state.changed or not changed), None)

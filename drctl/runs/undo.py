@@ -9,12 +9,33 @@ from typing import Any
 
 from drctl.errors import UsageError
 from drctl.journal.runstate import RunState
+from drctl.nodes.catch_up import PlanOf
 from drctl.plan.model import Plan, Task, undo_steps
 from drctl.plan.planner import Planner
 from drctl.plan.runbook import load_runbook
 
 
-def rollback_plan(planner: Planner, forward: Plan, state: RunState, **options: Any) -> Plan:
+def plans_after(planner: Planner, forward: Plan, **options: Any) -> PlanOf:
+    """Makes the plan that takes `forward` back, with the options of `rollback_plan`, or the one
+    that removes what it kept; by the planner that made `forward`."""
+
+    def plan(direction: str, state: RunState) -> Plan:
+        if direction == "clean":
+            return clean_plan(planner, state)
+        return rollback_plan(planner, forward, state, **options)
+
+    return plan
+
+
+def rollback_plan(
+    planner: Planner,
+    forward: Plan,
+    state: RunState,
+    *,
+    lose_writes: bool = False,
+    accept_drift: Collection[str] = (),
+    without: Collection[str] = (),
+) -> Plan:
     """The shipped rollback runbook around the undo of every step that `state` began.
     `lose_writes`: the operator agreed to lose what was written since, or is there to be asked.
     `accept_drift`: machine_id.HOST of each host that may be another machine than the run's.
@@ -30,9 +51,10 @@ def rollback_plan(planner: Planner, forward: Plan, state: RunState, **options: A
             s.startswith("undo-") and h.attempts for (s, _), h in state.hosts.items()
         ),
         "proven_revision": state.values.get("proven_revision"),
-        "without": sorted(options.get("without", ())),
+        "without": sorted(without),
     }
-    plan = replace(planner, facts=facts, options={**planner.options, **options}).plan(
+    asked = {"lose_writes": lose_writes, "accept_drift": [*accept_drift], "without": [*without]}
+    plan = replace(planner, facts=facts, options={**planner.options, **asked}).plan(
         load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
     )
     # Revisions go backwards here. A kubelet that has seen the restored cluster's would wait for

@@ -11,7 +11,7 @@ from drctl.errors import Refused
 from drctl.nodes.agreement import agreed_manifest
 from drctl.nodes.files import Manifest
 from drctl.nodes.records import NodeRecord, read_record, run_ids
-from drctl.runs.rundata import without_sources
+from drctl.runs.facts import prepare_facts_of_nodes
 
 RUN = "20261127-000000-abcdef"
 MANIFEST: dict[str, Any] = {
@@ -150,6 +150,6 @@ def test_two_that_cannot_be_of_one_run_are_told_by_name(
 
 def test_no_local_file_that_a_node_names_is_sent() -> None:
     file = {"name": "key", "source": "/root/.ssh/id", "path": "/k", "sha256": "a" * 64}
-    kept = without_sources({"hosts": {"m1": {"files": [file]}}, "flags": {}})
+    kept = prepare_facts_of_nodes({"hosts": {"m1": {"files": [file]}}, "flags": {}})
     assert kept["hosts"]["m1"]["files"] == [{**file, "source": ""}]
-    assert without_sources({}) == {}
+    assert prepare_facts_of_nodes({}) == {}
