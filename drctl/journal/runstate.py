@@ -72,6 +72,7 @@ class RunState:
     before_undo: tuple[State, dict[str, Any] | None, str] = ("running", None, "")
     without: list[str] = field(default_factory=list)  # hosts that this undo does not go to
     left_out: list[str] = field(default_factory=list)  # where a finished undo took nothing back
+    later: dict[str, dict[str, Any]] = field(default_factory=dict)  # a rollback's steps, a clean's
     values: dict[str, Any] = field(default_factory=dict)
     hosts: dict[tuple[str, str], HostState] = field(default_factory=dict)
     steps_done: set[str] = field(default_factory=set)
@@ -101,6 +102,12 @@ class RunState:
     def left_over(self) -> dict[str, str]:
         """What of `unreleased` nobody works on."""
         return {} if self.claimed else self.unreleased
+
+    @property
+    def taking_back(self) -> bool:
+        """Whether any step's undo was intended on any node."""
+        undoing = {name for name, step in self.later.items() if step["undoes"]}
+        return any(step in undoing and known.attempts for (step, _), known in self.hosts.items())
 
     @property
     def attempted(self) -> bool:
@@ -149,6 +156,8 @@ def _session(state: RunState, event: Event) -> None:
         state.before_undo = (state.state, state.error, state.finished)
     state.epoch, state.direction = event.body["epoch"], event.body["direction"]
     state.without = event.body.get("without", [])
+    own = {step["id"] for step in state.plan.get("steps", ())}
+    state.later |= {s["id"]: s for s in event.body["steps"] if s["id"] not in own}
     if state.direction != "clean":  # which leaves the run what it is: done
         state.state, state.error, state.finished = "running", None, ""
 

@@ -75,7 +75,7 @@ def prepare_facts_again(inventory: Inventory, book: Runbook, state: RunState) ->
     """The same for an unfinished run. Files that were installed everywhere may be gone or expired
     by now: then they are what they were."""
     recorded: dict[str, Any] = state.plan["facts"].get("prepare", {})
-    installing = [s["id"] for s in state.plan["steps"] if s["action"] == "prepare/install"]
+    installing = [s["id"] for s in state.plan["steps"] if s["role"] == "install"]
     try:
         return prepare_facts(inventory, book)
     except InvalidInput:
