@@ -51,7 +51,7 @@ class Controller:
 
     @contextmanager
     def alone(self, inventory: Inventory) -> Iterator[Transport]:
-        """The way to the cluster's hosts, while no other command of this machine changes them.
+        """The way to the cluster's hosts, while no other command of this machine works on it.
         Raises LockHeld."""
         with (
             self.store.lock(inventory.cluster, self.who),
