@@ -92,6 +92,11 @@ class Refused(DrctlError):
     code = "refused"
 
 
+class OtherVersion(Refused):
+    """A run of another drctl, whose journal this one does not read. Use the version that the
+    message names for that run; others are not affected."""
+
+
 class StepFailed(DrctlError):
     """A step failed, or its result is unknown, after something was changed. `now:` says how the
     cluster is; no old data is lost. Fix the cause, then resume or roll back."""

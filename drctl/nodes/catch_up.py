@@ -7,7 +7,7 @@ values of a manifest, that a step is over) needs most of them (`drctl.nodes.agre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from drctl.errors import LockHeld
@@ -32,18 +32,18 @@ def learn(
     journal: Journal,
     forward: Plan,
     plan_of: PlanOf,
-    options: Mapping[str, Any] | None = None,
     *,
+    without: Collection[str] = (),
+    accept_drift: Collection[str] = (),
     parallel: int = 8,
 ) -> dict[str, str]:
     """Ask the run's nodes, but those `without`, what they know beyond the journal, and journal it;
-    returns the silent hosts. `options`: `without` and `accept_drift`, as in a rollback.
+    returns the silent hosts. `accept_drift` names the hosts whose memory does not count.
 
     Raises LockHeld where another journal of this run has continued since, Refused where what a node
     keeps is not believed, the nodes disagree, or this is not the journal that they saw. A host that
     is silent now is asked again at the next session; it cannot be acted on before.
     """
-    without, accepted = ((options or {}).get(name, ()) for name in ("without", "accept_drift"))
     run = fold(journal.events).run
     work_dirs = {host: forward.work_dirs[host] for host in forward.owns if host not in without}
     found = read_nodes(transport, work_dirs, run, parallel=parallel)
@@ -55,7 +55,7 @@ def learn(
         raise not_believed(run, leaps, state.inventory)
     refuse_if_taken_over(state, found.nodes)
     histories = {host: node.history for host, node in found.nodes.items()}
-    compare(journal, histories, found.silent, excused(accepted))
+    compare(journal, histories, found.silent, excused(accept_drift))
     take_over(journal, found.nodes, forward, plan_of)
     return dict(found.silent)
 
@@ -125,7 +125,7 @@ def learned(
     with what was seen before them, and steps that must be over because later ones began. `plan`
     is that of `direction`, `manifest` what most nodes keep. An intact journal learns nothing."""
     unknown = unknown_jobs(state, direction, nodes)
-    session = _newer_session(state, direction, nodes, bool(unknown))
+    session = _newer_session(state, plan, direction, nodes, bool(unknown))
     yield from session
     values = _newer_values(state, manifest)
     for name, value in values.items():
@@ -168,7 +168,11 @@ def _jobs(nodes: Mapping[str, NodeRecord], direction: str) -> list[tuple[str, Jo
 
 
 def _newer_session(
-    state: RunState, direction: str, nodes: Mapping[str, NodeRecord], entering: bool
+    state: RunState,
+    plan: Plan,
+    direction: str,
+    nodes: Mapping[str, NodeRecord],
+    entering: bool,
 ) -> list[Fact]:
     """The session that the journal lost, or that began what is to be learned. The largest number
     that any node tells: a smaller one would be turned away there."""
@@ -182,7 +186,7 @@ def _newer_session(
         return []
     who = next((owner.who for owner in owners if owner.who), "")
     body = {"epoch": epoch, "direction": direction, "who": who, "learned": True}
-    return [("session", body)]
+    return [("session", {**body, "steps": plan.outline()})]
 
 
 def _newer_values(state: RunState, manifest: Manifest | None) -> dict[str, Any]:

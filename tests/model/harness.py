@@ -20,8 +20,9 @@ from drctl.nodes.records import NodeRecord, read_nodes
 from drctl.plan.model import Plan
 from drctl.plan.planner import Planner
 from drctl.plan.runbook import load_runbook
-from drctl.runs.app import JUDGES
-from drctl.runs.rundata import begin, begin_adopted, manifest, record
+from drctl.runs.beginning import begin, begin_adopted
+from drctl.runs.judges import JUDGES
+from drctl.runs.left_on_nodes import manifest, record
 from drctl.runs.undo import clean_plan, rollback_plan
 from drctl.transport import CommandResult, Script
 from tests.model.installation import NAMES, made_up_installation
@@ -221,7 +222,7 @@ class World:
         state = fold(self.journal.events)
         plan = self.plan if direction == "forward" else self._plan_of(direction, state)
         epoch = state.epoch + 1
-        self.journal.append("session", epoch=epoch, direction=direction)
+        self.journal.append("session", epoch=epoch, direction=direction, steps=plan.outline())
         jobs = Jobs(
             self.cluster,
             run=self.run,
