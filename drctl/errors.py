@@ -93,8 +93,8 @@ class Refused(DrctlError):
 
 
 class OtherVersion(Refused):
-    """A run of another drctl, whose journal this one does not read. Use the version that the
-    message names for that run; others are not affected."""
+    """A run of another drctl version, whose journal this one cannot read. Use the version that the
+    message names for that run; other runs are not affected."""
 
 
 class StepFailed(DrctlError):

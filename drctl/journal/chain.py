@@ -198,7 +198,7 @@ def _made(path: Path, row: tuple[int, str, str, str, str]) -> sqlite3.Connection
 
 
 def other_version(first: Event) -> str:
-    """Who can read the journal that begins so, where this drctl cannot; else ""."""
+    """Which drctl can read a journal that begins like this, if this one cannot; else ""."""
     if first.kind != "run-started" or first.body.get("format") == FORMAT:
         return ""
     written = f"its journal was written by drctl {first.body.get('drctl', '?')}"

@@ -61,11 +61,11 @@ ADVICE = {
     "the kubelet does not start again": "read its log there (`journalctl -u kubelet`), fix it, "
     "resume",
     "the kubelet did not stop the pods": "nothing to do: drctl restarts it and kills what is left",
+    "names an image": "name the image under `etcd.image` in the inventory",
     "no manifest of … in": "put it there, resume (drctl never removes one: see `parked` and "
     "`RUN/manifests` in its `work_dir`)",
     "had come back with different content": "stop the upgrade or configuration management that put "
     "it back, and compare the kept file afterwards",
-    "names an image": "name the image under `etcd.image` in the inventory",
     "that was sent does not match": "resume: it sends the file again; if that fails too, suspect "
     "the disk",
     "the swap has begun": "check `drctl runs show`, then resume: another session went further",
