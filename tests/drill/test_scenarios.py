@@ -132,7 +132,7 @@ def test_an_operator_types_the_product_itself(tmp_path: Path) -> None:
     assert answer.command.typed == "drctl runbook show no-such-runbook"
     assert "no runbook" in answer.command.said
     assert any("no runbook" in line for line in said)
-    with pytest.raises(StepFailed, match=r"never passed the moment .step-done swap."):
+    with pytest.raises(StepFailed, match=r"never reached the moment .step-done swap."):
         operator(tmp_path, said).types("runbook", "list", holds=("step-done swap",))
 
 
