@@ -10,6 +10,10 @@ from typing import Any, Literal
 
 from drctl.plan.model import meaning_digest
 
+FORMAT = 1
+"""Of a journal's events, and of what nodes keep of a run. It is raised when either is not read as
+before; a run of another format is refused, and named with the drctl that can go on with it."""
+
 State = Literal["running", "failed", "done", "aborted", "rolled-back"]
 UNFINISHED: tuple[State, ...] = ("running", "failed", "aborted")
 
@@ -133,7 +137,8 @@ def fold(events: Iterable[Event]) -> RunState:
 
 
 def apply_event(state: RunState, event: Event) -> None:
-    """Add one event to `state`. Unknown kinds are passed over: the run may be a newer drctl's."""
+    """Add one event to `state`. What only a report tells of (an answer, a judge's words) is passed
+    over."""
     change = _CHANGES.get(event.kind)
     if change:
         change(state, event)

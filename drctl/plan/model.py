@@ -22,6 +22,8 @@ Role = Literal["", "store", "client", "exchange", "install"]
 """What a step is about, for the cluster: the service that holds its data (`store`) or one that
 writes to it (`client`), other data put in the place of the store's (`exchange`), or programs put on
 blank hosts (`install`). How a run has left the cluster is told from these, not from names."""
+TEMPLATE = "template."
+"""So begins the name of the part of a plan's meaning that is a template's text."""
 ALWAYS = ("DRCTL_RUN", "DRCTL_WORK", "DRCTL_HOST")
 
 
@@ -39,6 +41,13 @@ class Task:
     sources: Mapping[str, str] = field(default_factory=dict)
     seen_of: str = ""  # the step whose first observation answers `seen`; "" = this step
     undo: Task | None = None
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Every template that its scripts, or those of its undo, are made of."""
+        scripts = [script for script in (self.observe, self.act) if script]
+        own = {part for script in scripts for part in script.parts}
+        return frozenset(own) | (self.undo.parts if self.undo else frozenset())
 
 
 @dataclass(frozen=True)

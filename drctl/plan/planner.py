@@ -13,10 +13,10 @@ from typing import Any
 
 from drctl.errors import Fault, InvalidInput
 from drctl.inventory import Inventory, Member, Service
-from drctl.plan.model import Plan, PlannedStep, Role, Task
+from drctl.plan.model import TEMPLATE, Plan, PlannedStep, Role, Task
 from drctl.plan.runbook import Phase, Runbook, Step
 from drctl.plan.secrets import KIND
-from drctl.render import has_template, render_script
+from drctl.render import has_template, render_script, template_digest
 from drctl.transport import Script
 
 # what `upload:` sends -> the action that receives it
@@ -134,6 +134,8 @@ class Planner:
         meaning["steps"] = " ".join(step.id for step in changes)
         for step in changes:
             meaning[f"steps.{step.id}"] = f"{step.action} on {' '.join(step.hosts)}"
+        parts = {part for step in steps for task in step.tasks.values() for part in task.parts}
+        meaning |= {f"{TEMPLATE}{part}": template_digest(part) for part in parts}
         return meaning
 
     def _resolve(self, phase: Phase, step: Step, facts: Mapping[str, Any]) -> Iterator[PlannedStep]:

@@ -7,7 +7,7 @@ import json
 from drctl import __version__
 from drctl.etcd.values import SHOWN
 from drctl.journal.chain import now
-from drctl.journal.runstate import RunState
+from drctl.journal.runstate import FORMAT, RunState
 from drctl.plan.model import Plan
 from drctl.ui.documents import kept_at
 
@@ -17,6 +17,7 @@ def manifest(plan: Plan, state: RunState, who: str) -> str:
     it over. `epoch` and `values_at` tell which of two is newer."""
     return json.dumps(
         {
+            "format": FORMAT,
             "run": state.run,
             "cluster": state.cluster,
             "runbook": state.runbook,
