@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from drctl.drill import claim, proofs, scenario
-from drctl.drill.operator import Answer, Operator
+from drctl.drill.operator import Ended, Operator
 from drctl.drill.record import Command
 from drctl.drill.rehearsal import LATER_KEYS, Rehearsal
 from drctl.drill.witness import differences
@@ -33,11 +33,11 @@ class ByHand(Operator):
     lab: Lab = None  # type: ignore[assignment]  # the base's fields come first, without defaults
     forgotten: str = ""
 
-    def types(self, *arguments: str, **how: Any) -> Answer:
+    def types(self, *arguments: str, **how: Any) -> Ended:
         if arguments[0] != "restore":
             return super().types(*arguments, **how)
         self._restore(Path(arguments[2]))
-        return Answer(Command("by hand", "", 1.0, 0, 0, "", ""), "")
+        return Ended(Command("by hand", "", 1.0, 0, 0, "", ""), "")
 
     def runs(self) -> list[str]:
         return []
