@@ -178,13 +178,13 @@ class _Making:
 
     def done(self, seen: Rehearsal, versions: Versions) -> DrillRecord:
         """What the rehearsal came to."""
-        scene, clock = seen.scene, seen.clock
-        restored = self.scenario.restores and bool(clock.proven)
+        scene, moments = seen.scene, seen.moments
+        restored = self.scenario.restores and bool(moments.proven)
         lost = witness.differences(scene.later.content, scene.before.content)
         typed = [c for c in seen.commands if not c.typed.startswith("drctl backup")]
         figures = {
-            "rto_seconds": clock.proven - clock.damaged,
-            "rpo_seconds": clock.damaged - clock.backed_up,
+            "rto_seconds": moments.proven - moments.damaged,
+            "rpo_seconds": moments.damaged - moments.backed_up,
             "rpo_revisions": scene.later.revision - scene.before.revision,
             "rpo_keys": len(lost),
         }

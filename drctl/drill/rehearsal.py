@@ -31,8 +31,8 @@ TROUBLE = (DrctlError, OSError)
 
 
 @dataclass
-class Clock:
-    """Moments of a drill on the monotonic clock; 0.0: not come yet."""
+class Moments:
+    """When what happened in a drill, on the monotonic clock; 0.0: not come yet."""
 
     backed_up: float = 0.0
     damaged: float = 0.0
@@ -48,7 +48,7 @@ class Rehearsal:
     operator: Operator
     say: Say
     scene: Scene = field(init=False)
-    clock: Clock = field(default_factory=Clock)
+    moments: Moments = field(default_factory=Moments)
     actions: list[Action] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Rehearsal:
             for item in self.scenario.restore:
                 self._item(item, "restore")
             self._prove(self.scenario.prove)
-            self.clock.proven = time.monotonic()
+            self.moments.proven = time.monotonic()
             for item in self.scenario.afterwards:
                 self._item(item, "afterwards")
         except Aborted:
@@ -102,7 +102,7 @@ class Rehearsal:
             self._act(act, "prepare")
         self.say("backing up")
         answer, made = self.operator.backup(self.site.directory / "backup")
-        self.clock.backed_up = time.monotonic()
+        self.moments.backed_up = time.monotonic()
         self.commands.append(answer.command)
         scene, first = self.scene, self.scene.members[0]
         scene.snapshot = Path(str(made["path"]))
@@ -115,7 +115,7 @@ class Rehearsal:
         self._write_later()
         scene.footprints = scene.footprint()
         self.say(f"the disaster: {self.scenario.title}")
-        self.clock.damaged = time.monotonic()
+        self.moments.damaged = time.monotonic()
         for act in self.scenario.damage:
             self._act(act, "damage")
         time.sleep(_NOTICED_SECONDS)
