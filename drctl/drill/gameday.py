@@ -21,9 +21,9 @@ from typing import Any
 
 from drctl import __version__
 from drctl.drill import drivers, kubeworld, record, reporting, witness
-from drctl.drill.drivers import Options
+from drctl.drill.drivers import LabOptions
 from drctl.drill.operator import Operator, Say
-from drctl.drill.record import DrillRecord, Machine, TopologyNode, Versions
+from drctl.drill.record import DrillRecord, HostMachine, TopologyNode, Versions
 from drctl.drill.rehearsal import LATER_KEYS, Rehearsal
 from drctl.drill.scenario import Needs, Scenario
 from drctl.drill.times import utc_now
@@ -56,7 +56,7 @@ class Drill:
     """
 
     driver: str
-    options: Options
+    options: LabOptions
     state_dir: Path
     say: Say
     directory: Path | None = None  # the lab's folder; None: a temporary one
@@ -234,10 +234,10 @@ class _Making:
         return DrillRecord(**fields | known)
 
 
-def _machine() -> Machine:
+def _machine() -> HostMachine:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
-    return Machine(system, os.cpu_count() or 0, memory, platform.python_version())
+    return HostMachine(system, os.cpu_count() or 0, memory, platform.python_version())
 
 
 def _versions(site: Site) -> Versions:

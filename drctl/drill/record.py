@@ -21,7 +21,7 @@ Verdict = Literal["passed", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
-class Machine:
+class HostMachine:
     """The machine on which the lab and the drill ran."""
 
     system: str  # "Linux 6.1.0 x86_64"
@@ -109,7 +109,7 @@ class DrillRecord:
     operator: str  # user@machine
     started: str
     finished: str
-    machine: Machine
+    machine: HostMachine
     versions: Versions
     topology: tuple[TopologyNode, ...]
     actions: tuple[Action, ...]
@@ -173,7 +173,7 @@ def load(path: Path) -> DrillRecord:
 
 def _record(raw: dict[str, Any]) -> DrillRecord:
     made = raw | {
-        "machine": Machine(**raw["machine"]),
+        "machine": HostMachine(**raw["machine"]),
         "versions": Versions(**raw["versions"]),
         "topology": tuple(
             TopologyNode(**node | {"roles": tuple(node["roles"])}) for node in raw["topology"]

@@ -82,7 +82,7 @@ def test_a_drill_that_is_ended_by_a_signal_leaves_nothing(place: Path) -> None:
     directory = place / "lab"
     code = (
         "import sys; from pathlib import Path; from drctl.lab import drill, drivers, scenario;"
-        "place = Path(sys.argv[1]); options = drivers.Options(keys=10);"
+        "place = Path(sys.argv[1]); options = drivers.LabOptions(keys=10);"
         "day = drill.Drill('local', options, place.parent, lambda _: None, directory=place);"
         "day.run([scenario.load('majority-data-lost')])"
     )

@@ -206,7 +206,7 @@ def test_rto_is_split_by_phase() -> None:
 
 def test_a_drill_that_ran_nowhere_has_not_passed(tmp_path: Path) -> None:
     said: list[str] = []
-    game_day = gameday.Drill("local", drivers.Options(), tmp_path, said.append)
+    game_day = gameday.Drill("local", drivers.LabOptions(), tmp_path, said.append)
     made = game_day.run([scenario.load("disk-full"), scenario.load("network-cut")])
     assert [one.verdict for one in made] == ["skipped", "skipped"]
     assert all("docker" in one.reason for one in made)
