@@ -82,7 +82,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Proof:
-    """One claim, whether it holds, and what was seen. `measured` is plain JSON data."""
+    """What was expected, whether it holds, and what was seen. `measured` is plain JSON data."""
 
     what: str
     ok: bool

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from drctl.drill import breaks, kubeworld, proofs, witness
-from drctl.drill.claim import NotHere, judged
 from drctl.drill.context import Scene
+from drctl.drill.expectation import NotHere, judged
 from drctl.drill.operator import Operator, Say
 from drctl.drill.record import Action, Command, Proof
 from drctl.drill.scenario import Act, Item, Scenario, chosen
@@ -222,11 +222,11 @@ class Rehearsal:
 
     def _prove(self, names: tuple[str, ...]) -> None:
         for name in proofs.spelled_out(names):
-            claim = proofs.PROOFS[name]
+            expectation = proofs.PROOFS[name]
             try:
-                proof = judged(name, claim, self.scene)
+                proof = judged(name, expectation, self.scene)
             except NotHere as reason:
-                self.not_tested.append(f"{claim.what}: {reason}")
+                self.not_tested.append(f"{expectation.what}: {reason}")
                 continue
             self.proofs.append(proof)
             self.say(f"{'proven' if proof.ok else 'NOT PROVEN'}: {proof.what}: {proof.detail}")

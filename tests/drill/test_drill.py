@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from drctl.drill import claim, proofs, scenario
+from drctl.drill import expectation, proofs, scenario
 from drctl.drill.operator import Ended, Operator
 from drctl.drill.record import Command
 from drctl.drill.rehearsal import LATER_KEYS, Rehearsal
@@ -95,7 +95,7 @@ def test_drill_tells_a_whole_restore_from_half_a_one(
     by_hand: ByHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = by_hand.forgotten
-    monkeypatch.setattr(claim, "PATIENCE_SECONDS", 5.0 if half else 60.0)
+    monkeypatch.setattr(expectation, "PATIENCE_SECONDS", 5.0 if half else 60.0)
     monkeypatch.setattr(proofs, "CAN_BUMP", (99,))  # this operator does not bump
     site = driver.site(by_hand.lab.directory)
     seen = Rehearsal(site, scenario.load("majority-data-lost"), by_hand, quiet)
