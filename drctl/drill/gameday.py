@@ -22,7 +22,7 @@ from typing import Any
 from drctl import __version__
 from drctl.drill import drivers, kubeworld, record, reporting, witness
 from drctl.drill.drivers import LabOptions
-from drctl.drill.operator import Operator, Say
+from drctl.drill.operator import Operator
 from drctl.drill.record import DrillRecord, HostMachine, TopologyNode, Versions
 from drctl.drill.rehearsal import LATER_KEYS, Rehearsal
 from drctl.drill.scenario import Needs, Scenario
@@ -30,6 +30,7 @@ from drctl.drill.times import utc_now
 from drctl.errors import Aborted, DrctlError, Refused
 from drctl.lab.gateway import GatewayError
 from drctl.lab.kubeapi import KubeError
+from drctl.lab.labs import Say
 from drctl.lab.site import Site
 
 __all__ = ["LATER_KEYS", "Drill", "StepTime", "lines", "split_by_phase"]

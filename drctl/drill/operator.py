@@ -20,8 +20,8 @@ from drctl.drill import pausepoint
 from drctl.drill.record import Command
 from drctl.drill.times import utc_now
 from drctl.errors import StepFailed
+from drctl.lab.labs import Say
 
-Say = Callable[[str], None]
 Meanwhile = Callable[[str], bool]
 """Called with the moment at which the command is held; False: kill it there and then."""
 COMMAND_SECONDS = 900.0

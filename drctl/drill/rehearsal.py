@@ -12,12 +12,13 @@ from typing import Any
 from drctl.drill import breaks, kubeworld, proofs, witness
 from drctl.drill.context import Scene
 from drctl.drill.expectation import NotHere, judged
-from drctl.drill.operator import Operator, Say
+from drctl.drill.operator import Operator
 from drctl.drill.record import Action, Command, Proof
 from drctl.drill.scenario import Act, Item, Scenario, chosen
 from drctl.drill.times import utc_now
 from drctl.errors import Aborted, DrctlError, NotProven
 from drctl.lab import data
+from drctl.lab.labs import Say
 from drctl.lab.site import Site
 from drctl.lab.waiting import until
 

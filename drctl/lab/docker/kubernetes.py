@@ -22,7 +22,7 @@ from pathlib import Path
 
 from drctl.errors import DrctlError, InvalidInput, StepFailed
 from drctl.lab.docker import workshop
-from drctl.lab.docker.workshop import Say
+from drctl.lab.labs import Say
 from drctl.render import render
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
