@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from drctl.answer import Answer, AnswerError, shown
-from drctl.etcd.judges.common import expected_members, read, reports, spelled
+from drctl.etcd.judges.common import Reports, expected_members, read, reports, spelled
 from drctl.verdict import Evidence, Problem, Verdict
 
 DEFAULT_PREFIX = "/registry"
@@ -25,9 +25,6 @@ _WORDS = (
     "account_signing",
     "controller_signing",
 )
-
-Report = Answer
-Reports = Mapping[str, Answer]
 
 
 def settings_fit(evidence: Evidence) -> Verdict:
@@ -55,7 +52,7 @@ def settings_fit(evidence: Evidence) -> Verdict:
     )
 
 
-def _checked(host: str, report: Report) -> str:
+def _checked(host: str, report: Answer) -> str:
     """The digest of the encryption's configuration, or a word for why there is none. Raises
     AnswerError where anything that is read below is not what it must be."""
     for name in _WORDS:
@@ -74,7 +71,7 @@ def _checked(host: str, report: Report) -> str:
 # -- which etcd -----------------------------------------------------------------------------------
 
 
-def _urls(report: Report) -> list[str]:
+def _urls(report: Answer) -> list[str]:
     given = "".join(report.words("etcd_servers")).split(",")
     return [url.rstrip("/").lower() for url in given if url]
 
@@ -135,11 +132,11 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _strangers(evidence: Evidence, host: str, report: Report) -> list[str]:
+def _strangers(evidence: Evidence, host: str, report: Answer) -> list[str]:
     return [url for url in _urls(report) if not _is_known(evidence, host, url)]
 
 
-def _servers(evidence: Evidence, host: str, report: Report) -> Iterator[Problem]:
+def _servers(evidence: Evidence, host: str, report: Answer) -> Iterator[Problem]:
     strangers = [
         url
         for url in _strangers(evidence, host, report)
@@ -185,7 +182,7 @@ _SAME = (
 )
 
 
-def _value(report: Report, name: str) -> str:
+def _value(report: Answer, name: str) -> str:
     text = " ".join(report.words(name))
     return text or (DEFAULT_PREFIX if name == "etcd_prefix" else "none")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from drctl.answer import Answer
-from drctl.etcd.judges.common import expected_members, members_heard, reports
+from drctl.etcd.judges.common import Reports, expected_members, members_heard, reports
 from drctl.etcd.judges.paths import unsafe_paths
 from drctl.etcd.judges.restored import is_the_planned_cluster
 from drctl.verdict import Evidence, Problem, Verdict
@@ -112,7 +112,7 @@ def _findings(found: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
         yield f"{host}: {new} files to install, {len(states) - new} there already"
 
 
-def without_the_lacking(evidence: Evidence, found: Mapping[str, Answer]) -> dict[str, Answer]:
+def without_the_lacking(evidence: Evidence, found: Reports) -> dict[str, Answer]:
     """The reports with what `prepare` will bring taken out of what is missing: EXCUSED names the
     tools."""
     hosts = (evidence.facts.get("prepare") or {"hosts": {}})["hosts"]

@@ -19,6 +19,8 @@ from drctl.etcd.answers import (
 )
 from drctl.verdict import Evidence, Kind, Problem
 
+Reports = Mapping[str, Answer]
+"""What each host answered."""
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -85,9 +87,7 @@ class Voice:
     hash: HashKV | None = None
 
 
-def voices(
-    found: Mapping[str, Answer], kind: Kind = "missing"
-) -> tuple[dict[str, Voice], list[Problem]]:
+def voices(found: Reports, kind: Kind = "missing") -> tuple[dict[str, Voice], list[Problem]]:
     """({host: what its member says}, problems); who says something else than etcdctl prints is not
     among them."""
     return read(found, lambda _, answer: voice(answer), kind)

@@ -12,6 +12,7 @@ from drctl.answer import Answer
 from drctl.etcd.answers import parse_version, version_tuple
 from drctl.etcd.judges.blank import EXCUSED, without_the_lacking
 from drctl.etcd.judges.common import (
+    Reports,
     agreed,
     expected_members,
     forgotten,
@@ -32,8 +33,6 @@ _TOOLS = ("etcd", "etcdctl", "etcdutl")
 _REQUIRED = ("data_kind", "wal_kind", "stage", "data_free", "same_fs", "manager")
 _PLACES = {"directory": ".drctl", "absent": ".drctl", "symlink": "/.drctl", "mount": "/.drctl"}
 """Where the stage is by what the directory is: beside it, or in it."""
-
-Reports = Mapping[str, Answer]
 
 
 def can_restore(evidence: Evidence) -> Verdict:
