@@ -17,7 +17,7 @@ from typing import Any, Literal
 from drctl.errors import InvalidInput
 
 SCHEMA = 1
-Verdict = Literal["passed", "failed", "skipped"]
+DrillVerdict = Literal["passed", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class DrillRecord:
     rpo_objects: Mapping[str, int]  # kind -> number of Kubernetes objects lost; {} without any
     proofs: tuple[Proof, ...]
     not_tested: tuple[str, ...]
-    verdict: Verdict
+    verdict: DrillVerdict
     reason: str  # why it failed or was skipped; "" when it passed
     directory: str = ""  # the lab's folder: gone, unless it was kept
     schema: int = SCHEMA
