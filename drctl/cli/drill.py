@@ -83,7 +83,7 @@ def drill_run(
     chosen = [scenario.load(name) for name in names]
     game_day = gameday.Drill(
         driver=driver,
-        options=drivers.Options(flavour or "", kubernetes or DEFAULT_KUBERNETES[driver], etcd),
+        options=drivers.LabOptions(flavour or "", kubernetes or DEFAULT_KUBERNETES[driver], etcd),
         state_dir=options.state_dir or default_state_dir(),
         say=tell,
         directory=directory.absolute() if directory else None,

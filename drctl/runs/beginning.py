@@ -24,18 +24,8 @@ def new_run_id() -> str:
 def begin(journal: Journal, plan: Plan, *, run: str, runbook: str, inventory: str) -> None:
     """The first event of a run: the whole plan and the new values, in one record, so that no run
     exists without its token."""
-    journal.append(
-        "run-started",
-        run=run,
-        cluster=plan.cluster,
-        runbook=runbook,
-        inventory=inventory,
-        drctl=__version__,
-        format=FORMAT,
-        journal_id=secrets.token_hex(8),
-        plan=plan.record(),
-        values=new_values(plan, run),
-    )
+    began = {"run": run, "cluster": plan.cluster, "values": new_values(plan, run)}
+    _begin(journal, **began, plan=plan.record(), runbook=runbook, inventory=inventory)
 
 
 def begin_adopted(
@@ -57,11 +47,6 @@ def begin_adopted(
         plan={**plan.record(), "meaning": found.meaning, "digest": found.plan},
         runbook=runbook,
         inventory=inventory,
-        drctl=__version__,
-        format=FORMAT,
-        journal_id=secrets.token_hex(8),
-        plan=meant,
-        values=found.values,
         started=found.started,
         digests=found.plans[:-1],
         adopted=adopted,
