@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from drctl.cli import complete
 from drctl.cli.common import (
     FILE,
     Options,
@@ -37,19 +38,34 @@ var_option = click.option(
     metavar="K=V",
     help="A value for the runbook, which everybody may see: it stands in every record.",
 )
-RESUME_HELP = "Go on with an unfinished run (default: the cluster's latest)."
+resume_option = click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Go on with an unfinished run (default: the cluster's latest).",
+    shell_complete=complete.runs,
+)
 
 
 @click.command()
 @click.option("--snapshot", type=FILE, help="The one backup file (etcdctl snapshot save).")
 @inventory_option
 @click.option("--staged", is_flag=True, help="Rebuild while the old cluster serves.")
-@click.option("--runbook", metavar="NAME|FILE", help="Another runbook than the shipped one.")
+@click.option(
+    "--runbook", metavar="NAME|FILE", help="Another runbook.", shell_complete=complete.runbooks
+)
 @click.option("--dry-run", is_flag=True, help="Print what would run; change nothing on any node.")
 @click.option("--offline", is_flag=True, help="With --dry-run: connect to nothing either.")
-@click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help=RESUME_HELP)
+@resume_option
 @click.option("--accept-drift", multiple=True, metavar="FIELD", help="With --resume: may differ.")
-@click.option("--abandon", multiple=True, metavar="HOST", help="Go on without this lost host.")
+@click.option(
+    "--abandon",
+    multiple=True,
+    metavar="HOST",
+    help="Go on without this lost host.",
+    shell_complete=complete.hosts,
+)
 @click.option("--replace-healthy", is_flag=True, help="Replace a cluster that still has a quorum.")
 @var_option
 @secret_option
@@ -104,11 +120,11 @@ def restore(
 
 
 @click.command()
-@click.argument("runbook", metavar="RUNBOOK")
+@click.argument("runbook", metavar="RUNBOOK", shell_complete=complete.runbooks)
 @inventory_option
 @click.option("--snapshot", type=FILE, help="The file of `upload: snapshot` steps.")
 @click.option("--dry-run", is_flag=True, help="Print what would run; change nothing on any node.")
-@click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help=RESUME_HELP)
+@resume_option
 @var_option
 @secret_option
 @yes_option
@@ -140,7 +156,7 @@ def run(
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete.runs)
 @inventory_option
 @click.option("--lose-writes", is_flag=True, help="Lose what was written since, as it was counted.")
 @click.option(
@@ -149,7 +165,13 @@ def run(
     metavar="FIELD",
     help="machine_id.HOST, history.HOST or secret.NAME may differ.",
 )
-@click.option("--without", multiple=True, metavar="HOST", help="Leave this host as it is.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="HOST",
+    help="Leave this host as it is.",
+    shell_complete=complete.hosts,
+)
 @secret_option
 @yes_option
 @state_dir_option
@@ -193,7 +215,7 @@ def rollback(
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete.runs)
 @inventory_option
 @yes_option
 @state_dir_option
