@@ -51,8 +51,10 @@ FORMAT = """\
     }}
     {styles}
     .film {{ transform: translateY(LAST_OFFSETpx); animation: film DURATIONs step-end infinite; }}
+    .cover {{ transform: translateY(SHOWNpx); animation: cover DURATIONs step-end infinite; }}
     @keyframes film {{ FRAMES }}
-    @media print, (prefers-reduced-motion: reduce) {{ .film {{ animation: none; }} }}
+    @keyframes cover {{ COVERED }}
+    @media print, (prefers-reduced-motion: reduce) {{ .film, .cover {{ animation: none; }} }}
   </style>
   <defs>
     <clipPath id="window"><rect x="0" y="0" width="{terminal_width}" height="SHOWN" /></clipPath>
@@ -62,7 +64,7 @@ FORMAT = """\
   <g transform="translate(10, 12)" clip-path="url(#window)"><g class="film">
     {backgrounds}
     <g class="{unique_id}-matrix">{matrix}</g>
-  </g></g>
+  </g><rect class="cover" fill="#292929" width="{terminal_width}" height="SHOWN" /></g>
 </svg>
 """
 
@@ -206,22 +208,31 @@ def drawn(screen: Screen) -> str:
     times = [at - times[0] for at in times]
     step = 20 * 1.22  # Rich's height of a line, in pixels
     duration = times[-1] + LAST
-    frames = [
-        f"{100 * max(times[: number + 1]) / duration:.2f}% "
-        f"{{ transform: translateY({(ROWS - number - 1) * step:.1f}px); }}"
-        for number in range(len(times))
-    ]
+    moments = [100 * max(times[: number + 1]) / duration for number in range(len(times))]
+    frames = {  # rows fill the window from above, then it moves down along them
+        "film": [min(0, ROWS - number - 1) for number in range(len(times))],
+        "cover": [min(ROWS, number + 1) for number in range(len(times))],
+    }
     words = {
         "WINDOW_HEIGHT": f"{ROWS * step + 28:.0f}",
         "SHOWN": f"{ROWS * step:.1f}",
-        "LAST_OFFSET": f"{(ROWS - len(times)) * step:.1f}",
+        "LAST_OFFSET": f"{min(0, ROWS - len(times)) * step:.1f}",
         "DURATION": f"{duration:.1f}",
-        "FRAMES": " ".join(frames),
+        "FRAMES": _keyframes(moments, frames["film"], step),
+        "COVERED": _keyframes(moments, frames["cover"], step),
     }
     svg = console.export_svg(code_format=FORMAT, unique_id="run")
     for word, value in words.items():
         svg = svg.replace(word, value)
     return svg
+
+
+def _keyframes(moments: list[float], rows: list[int], step: float) -> str:
+    """At each of `moments` (percent of the film) it is moved down by so many rows."""
+    return " ".join(
+        f"{moment:.2f}% {{ transform: translateY({row * step:.1f}px); }}"
+        for moment, row in zip(moments, rows, strict=True)
+    )
 
 
 if __name__ == "__main__":
