@@ -12,6 +12,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Iterable
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from jinja2 import (
     Environment,
     FileSystemLoader,
     StrictUndefined,
+    Template,
     TemplateError,
     TemplateRuntimeError,
 )
@@ -71,9 +73,21 @@ def hex_address(address: str) -> str:
     return "".join(f"{int(part):02X}" for part in reversed(parts))
 
 
+class _Noting(Environment):
+    """Notes which templates a text is made of, those that are included among them."""
+
+    def get_template(self, name: Any, *more: Any, **named: Any) -> Template:
+        template = super().get_template(name, *more, **named)
+        _PARTS.get(set()).add(str(template.name))
+        return template
+
+
+_PARTS: ContextVar[set[str]] = ContextVar("parts")
+
+
 @cache
 def environment(folder: Path | None = None) -> Environment:
-    env = Environment(
+    env = _Noting(
         loader=FileSystemLoader(folder or data_folder("templates")),
         undefined=StrictUndefined,
         autoescape=False,  # shell and config files, no HTML
@@ -128,4 +142,20 @@ def render(template: str, folder: Path | None = None, /, **values: Any) -> str:
 
 def render_script(template: str, folder: Path | None = None, /, **values: Any) -> Script:
     """A shell script from `templates/TEMPLATE.sh.j2`, named after its template."""
-    return Script(template, render(f"{template}.sh", folder, **values))
+    parts: set[str] = set()
+    token = _PARTS.set(parts)
+    try:
+        body = render(f"{template}.sh", folder, **values)
+    finally:
+        _PARTS.reset(token)
+    return Script(template, body, tuple(sorted(part.removesuffix(".j2") for part in parts)))
+
+
+def template_digest(part: str, folder: Path | None = None) -> str:
+    """sha256 of the text of `templates/PART.j2`, in hex."""
+    return hashlib.sha256(_source(part, folder)).hexdigest()
+
+
+@cache
+def _source(part: str, folder: Path | None) -> bytes:
+    return ((folder or data_folder("templates")) / f"{part}.j2").read_bytes()

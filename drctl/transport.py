@@ -25,10 +25,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Script:
-    """A rendered template: `name` is the template's path without suffixes, `body` POSIX shell."""
+    """A rendered template: `name` is the template's path without suffixes, `body` POSIX shell,
+    `parts` all templates that it was made of, itself among them."""
 
     name: str
     body: str
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def run_evidence(
     """
     hidden = secret_names(state.plan)
     redact = redactor({name: state.values.get(name) for name in hidden})
-    steps = _steps(state, events)
+    steps = _steps(state)
     found = checks(steps, events, state, hidden)
     shown = run_document(state)
     del shown["values"], shown["findings"]
@@ -67,37 +67,12 @@ def run_evidence(
     return whole
 
 
-def _steps(state: RunState, events: Sequence[Event]) -> list[dict[str, Any]]:
+def _steps(state: RunState) -> list[dict[str, Any]]:
     """The plan's steps, then those that only a session's own plan knows (a rollback's)."""
     known: dict[str, dict[str, Any]] = {
         step["id"]: {**step, "hosts": list(step["tasks"])} for step in state.plan.get("steps", ())
     }
-    for event in events:
-        for step in event.body.get("steps", ()) if event.kind == "session" else ():
-            known.setdefault(step["id"], step)
-    for event in events:
-        if event.kind == "step-started":
-            name = event.body["step"]
-            known.setdefault(name, _unplanned(name, events))
-    return list(known.values())
-
-
-def _unplanned(name: str, events: Sequence[Event]) -> dict[str, Any]:
-    """A step of which only its events tell: an older drctl did not journal a rollback's plan."""
-    own = [event for event in events if event.body.get("step") == name]
-    acted = any(event.kind == "intent" for event in own)
-    confirmed = any(event.kind == "confirmed" for event in own)
-    return {
-        "id": name,
-        "phase": "rollback",
-        "title": name,
-        "kind": "confirm"
-        if confirmed
-        else "act"
-        if acted or name.startswith("undo-")
-        else "gather",
-        "hosts": list(dict.fromkeys(e.body["host"] for e in own if "host" in e.body)),
-    }
+    return [*known.values(), *state.later.values()]
 
 
 def _drctl(events: Sequence[Event]) -> list[str]:
@@ -181,9 +156,7 @@ def _time(
 
 def _stopped(state: RunState, events: Sequence[Event]) -> float | None:
     """From the first change that stops a service to the run's end; None where nothing was."""
-    stopping = {
-        step["id"] for step in state.plan.get("steps", ()) if step["action"].endswith(" fenced")
-    }
+    stopping = {step["id"] for step in state.plan.get("steps", ()) if step["want"] == "fenced"}
     first = next((e for e in events if e.kind == "intent" and e.body["step"] in stopping), None)
     if first is None or not state.finished:
         return None

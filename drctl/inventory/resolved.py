@@ -140,6 +140,11 @@ class Service(Resolved):
     def absent(self) -> bool:
         return not self.hosts
 
+    @property
+    def role(self) -> Literal["store", "client"]:
+        """What it is for the cluster: its data's keeper, or one that writes to it."""
+        return "store" if self.name == "etcd" else "client"
+
 
 class Inventory(Resolved):
     """One cluster. `groups` holds host names in the order written."""

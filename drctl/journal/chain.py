@@ -23,8 +23,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from drctl import __version__
 from drctl.errors import Refused
-from drctl.journal.runstate import Event
+from drctl.journal.runstate import FORMAT, Event
 
 Clock = Callable[[], datetime]
 
@@ -96,6 +97,9 @@ class Journal:
             raise self._damaged(f"its database is in disorder: {verdict}".replace("\n", " "))
         if not self._events:
             raise self._damaged("it holds no event, and none is made without its first one")
+        if other := other_version(self._events[0]):
+            self.close()
+            raise Refused(f"run {path.parent.name}: {other}", hint="use that version for this run")
 
     def _replay(self, seq: int, at: str, kind: str, body: str, digest: str) -> None:
         before = self._hashes[-1]
@@ -189,6 +193,14 @@ def _made(path: Path, row: tuple[int, str, str, str, str]) -> sqlite3.Connection
     return _connect(path)
 
 
+def other_version(first: Event) -> str:
+    """Who can read the journal that begins so, where this drctl cannot; else ""."""
+    if first.kind != "run-started" or first.body.get("format") == FORMAT:
+        return ""
+    written = f"its journal was written by drctl {first.body.get('drctl', '?')}"
+    return f"{written} (format {first.body.get('format', 0)}); drctl {__version__} reads {FORMAT}"
+
+
 def _is_short(code: int) -> bool:
     """The file ends before its content does."""
     return code == sqlite3.SQLITE_IOERR_SHORT_READ
@@ -222,6 +234,8 @@ def read(path: Path) -> Reading:
         problem = str(error)
     if not events:
         problem = problem or "it holds no event"
+    elif other := other_version(events[0]):
+        return Reading((), other)
     return Reading(tuple(events), problem and f"whole up to event {len(events)}, then: {problem}")
 
 

@@ -54,7 +54,9 @@ class _Step:
     """A step that changes something, with the hosts on which it was touched and done."""
 
     id: str
-    action: str
+    service: str
+    want: str
+    role: str
     hosts: tuple[str, ...]
     touched: tuple[str, ...]
     done: tuple[str, ...]
@@ -94,14 +96,15 @@ def _steps(state: RunState) -> list[_Step]:
         known = {h: state.hosts.get((step["id"], h)) for h in step["tasks"]}
         done = tuple(h for h, k in known.items() if k and k.state == "done")
         touched = tuple(h for h, k in known.items() if k and (k.attempts or k.state == "done"))
-        steps.append(_Step(step["id"], step["action"], tuple(known), touched, done))
+        about = {name: step[name] for name in ("id", "service", "want", "role")}
+        steps.append(_Step(**about, hosts=tuple(known), touched=touched, done=done))
     return steps
 
 
 def _word(state: RunState, steps: list[_Step]) -> str:
     if state.state == "rolled-back":
         return "partly-taken-back" if state.left_out else "rolled-back"
-    if any(step_id.startswith("undo-") and k.attempts for (step_id, _), k in state.hosts.items()):
+    if state.taking_back:
         return "taking-back"
     if state.cleaned:
         return "cleaning" if state.direction == "clean" else "cleaned"
@@ -112,7 +115,7 @@ def _word(state: RunState, steps: list[_Step]) -> str:
         return "done"
     if not any(known.attempts for known in state.hosts.values()):
         return "untouched"
-    exchange = [step for step in steps if step.action == "etcd/swap"]
+    exchange = _exchange(steps)
     if not exchange:
         return "own-runbook"
     if any(step.touched for step in exchange):
@@ -123,22 +126,23 @@ def _word(state: RunState, steps: list[_Step]) -> str:
 
 
 def _before_the_exchange(steps: list[_Step]) -> str:
-    fenced = [step for step in steps if step.action.endswith(" fenced") and step.touched]
-    if any(step.action == "etcd fenced" for step in fenced):
+    fenced = [step for step in steps if step.want == "fenced" and step.touched]
+    if any(step.role == "store" for step in fenced):
         return "down-with-old-data"
     if fenced:
         return "services-stopped"
-    preparing = any(step.touched for step in steps if step.action == "prepare/install")
+    preparing = any(step.touched for step in steps if step.role == "install")
     return "preparing" if preparing else "beside"
 
 
 def _after_the_exchange(state: RunState, steps: list[_Step]) -> str:
     ids = [step["id"] for step in state.plan["steps"]]
-    start = next((step for step in steps if step.action == "etcd running"), None)
+    starts = [step for step in steps if step.want in ("running", "restarted")]
+    start = next((step for step in starts if step.role == "store"), None)
     if start is None or not start.touched:
         return "down-with-restored-data"
     # What else is done to etcd before it is proven (an alarm disarmed) lets no client in.
-    clients = [s for s in steps if s.action.endswith((" running", " restarted")) and s != start]
+    clients = [step for step in starts if step.role == "client"]
     later = [step for step in clients if ids.index(step.id) > ids.index(start.id)]
     if any(step.touched for step in later):
         return "starting-kubernetes"
@@ -148,7 +152,8 @@ def _after_the_exchange(state: RunState, steps: list[_Step]) -> str:
         proofs = ids[first : ids.index(later[0].id)]
     else:  # nothing else is started: the proofs are the rest of the phase
         proofs = [ids[n] for n in range(first, len(ids)) if phases[n] == phases[first]]
-    return "verified" if set(proofs) <= state.steps_done else "not-verified"
+    judged = any(step["judges"] for step in state.plan["steps"] if step["id"] in proofs)
+    return "verified" if judged and set(proofs) <= state.steps_done else "not-verified"
 
 
 def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
@@ -166,13 +171,9 @@ def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
         reserved = "the nodes stay reserved for this run until one of the commands below has ended"
         return [reserved] if state.claimed else []
     lines: list[str] = given_up
-    exchange = [step for step in steps if step.action == "etcd/swap"]
-    if word in ("services-stopped", "down-with-old-data"):
-        lines += [
-            f"fenced: {step.action.removesuffix(' fenced')} on {', '.join(step.touched)}"
-            for step in steps
-            if step.action.endswith(" fenced") and step.touched
-        ]
+    exchange = _exchange(steps)
+    if word in ("services-stopped", "down-with-old-data", "own-runbook"):
+        lines += [f"fenced: {name} on {', '.join(hosts)}" for name, hosts in _fenced(steps).items()]
     if word == "mixed":
         untouched = [h for s in exchange for h in s.hosts if h not in s.touched]
         lines += [f"the old data is still in its place on {', '.join(untouched)}"] * bool(untouched)
@@ -189,6 +190,20 @@ def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
         if known.state == "intended"
     ]
     return lines
+
+
+def _exchange(steps: list[_Step]) -> list[_Step]:
+    return [step for step in steps if step.role == "exchange"]
+
+
+def _fenced(steps: list[_Step]) -> dict[str, list[str]]:
+    """Service -> the hosts on which it was fenced, and not started since."""
+    last = {(s.service, host): s.want for s in steps if s.service for host in s.touched}
+    fenced: dict[str, list[str]] = {}
+    for (service, host), want in last.items():
+        if want == "fenced":
+            fenced.setdefault(service, []).append(host)
+    return fenced
 
 
 def _had_data(known: HostState) -> bool:

@@ -10,6 +10,10 @@ from typing import Any, Literal
 
 from drctl.plan.model import meaning_digest
 
+FORMAT = 1
+"""Of a journal's events, and of what nodes keep of a run. It is raised when either is not read as
+before; a run of another format is refused, and named with the drctl that can go on with it."""
+
 State = Literal["running", "failed", "done", "aborted", "rolled-back"]
 UNFINISHED: tuple[State, ...] = ("running", "failed", "aborted")
 
@@ -72,6 +76,7 @@ class RunState:
     before_undo: tuple[State, dict[str, Any] | None, str] = ("running", None, "")
     without: list[str] = field(default_factory=list)  # hosts that this undo does not go to
     left_out: list[str] = field(default_factory=list)  # where a finished undo took nothing back
+    later: dict[str, dict[str, Any]] = field(default_factory=dict)  # a rollback's steps, a clean's
     values: dict[str, Any] = field(default_factory=dict)
     hosts: dict[tuple[str, str], HostState] = field(default_factory=dict)
     steps_done: set[str] = field(default_factory=set)
@@ -103,6 +108,12 @@ class RunState:
         return {} if self.claimed else self.unreleased
 
     @property
+    def taking_back(self) -> bool:
+        """Whether any step's undo was intended on any node."""
+        undoing = {name for name, step in self.later.items() if step["undoes"]}
+        return any(step in undoing and known.attempts for (step, _), known in self.hosts.items())
+
+    @property
     def attempted(self) -> bool:
         """Whether any act on any node was intended."""
         return any(host.attempts for host in self.hosts.values())
@@ -126,7 +137,8 @@ def fold(events: Iterable[Event]) -> RunState:
 
 
 def apply_event(state: RunState, event: Event) -> None:
-    """Add one event to `state`. Unknown kinds are passed over: the run may be a newer drctl's."""
+    """Add one event to `state`. What only a report tells of (an answer, a judge's words) is passed
+    over."""
     change = _CHANGES.get(event.kind)
     if change:
         change(state, event)
@@ -149,6 +161,8 @@ def _session(state: RunState, event: Event) -> None:
         state.before_undo = (state.state, state.error, state.finished)
     state.epoch, state.direction = event.body["epoch"], event.body["direction"]
     state.without = event.body.get("without", [])
+    own = {step["id"] for step in state.plan.get("steps", ())}
+    state.later |= {s["id"]: s for s in event.body["steps"] if s["id"] not in own}
     if state.direction != "clean":  # which leaves the run what it is: done
         state.state, state.error, state.finished = "running", None, ""
 

@@ -125,7 +125,7 @@ def learned(
     with what was seen before them, and steps that must be over because later ones began. `plan`
     is that of `direction`, `manifest` what most nodes keep. An intact journal learns nothing."""
     unknown = unknown_jobs(state, direction, nodes)
-    session = _newer_session(state, direction, nodes, bool(unknown))
+    session = _newer_session(state, plan, direction, nodes, bool(unknown))
     yield from session
     values = _newer_values(state, manifest)
     for name, value in values.items():
@@ -168,7 +168,11 @@ def _jobs(nodes: Mapping[str, NodeRecord], direction: str) -> list[tuple[str, Jo
 
 
 def _newer_session(
-    state: RunState, direction: str, nodes: Mapping[str, NodeRecord], entering: bool
+    state: RunState,
+    plan: Plan,
+    direction: str,
+    nodes: Mapping[str, NodeRecord],
+    entering: bool,
 ) -> list[Fact]:
     """The session that the journal lost, or that began what is to be learned. The largest number
     that any node tells: a smaller one would be turned away there."""
@@ -182,7 +186,7 @@ def _newer_session(
         return []
     who = next((owner.who for owner in owners if owner.who), "")
     body = {"epoch": epoch, "direction": direction, "who": who, "learned": True}
-    return [("session", body)]
+    return [("session", {**body, "steps": plan.outline()})]
 
 
 def _newer_values(state: RunState, manifest: Manifest | None) -> dict[str, Any]:

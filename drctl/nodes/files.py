@@ -141,6 +141,7 @@ class Manifest(BaseModel):
     keep the same."""
 
     model_config = _Closed
+    format: Literal[1]  # drctl.journal.runstate.FORMAT
     run: RunId
     cluster: Words
     runbook: Words

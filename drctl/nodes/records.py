@@ -14,10 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
+from drctl import __version__
 from drctl.answer import is_run_id, parse
 from drctl.errors import ConnectionLost, DrctlError, Refused, StepFailed, Unreachable
+from drctl.journal.runstate import FORMAT
 from drctl.nodes.files import Count, Ending, Manifest, Name, Owner, Started, Text, first_fault
 from drctl.nodes.history import History, read_history
 from drctl.render import render_script
@@ -26,6 +28,15 @@ from drctl.transport import Transport
 ASK_SECONDS = 60.0
 MOST_JOBS = 2000  # of one run on one node: each becomes an event of a journal that does not know it
 _JOB = re.compile(r"(?P<step>[A-Za-z0-9][A-Za-z0-9._-]{0,199})-(?P<attempt>[0-9]{1,6})")
+
+
+class _Version(BaseModel):
+    """Of a manifest, whatever else is in it: who wrote it."""
+
+    format: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    drctl: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+-]{1,40}$")]
+
+
 P = TypeVar("P", Manifest, Ending)
 _SEEN = TypeAdapter[dict[str, str]](dict[Name, Text])
 _STATUS = TypeAdapter[int](Annotated[int, Field(ge=0, le=255)])
@@ -188,10 +199,26 @@ def read_owner(lines: list[str]) -> Owner | None:
 def _document(kind: type[P], run: str, lines: list[str] | None) -> P | None:
     if not lines:
         return None
-    document = kind.model_validate_json("\n".join(lines))
+    text = "\n".join(lines)
+    if kind is Manifest:
+        _refuse_other_version(text)
+    document = kind.model_validate_json(text)
     if document.run != run:
         raise ValueError(f"the {kind.__name__.lower()} of run {run} names run {document.run}")
     return document
+
+
+def _refuse_other_version(text: str) -> None:
+    """Raises ValueError for the manifest of a drctl whose runs this one cannot go on with."""
+    try:
+        found = _Version.model_validate_json(text)
+    except ValidationError:
+        return  # what is wrong with it is said by who reads it whole
+    if found.format != FORMAT:
+        raise ValueError(
+            f"it was written by drctl {found.drctl} (format {found.format}), and drctl "
+            f"{__version__} reads {FORMAT}: use that version for this run"
+        )
 
 
 def _number(shape: TypeAdapter[int], lines: list[str] | None) -> int | None:

@@ -16,7 +16,14 @@ from typing import Any, Literal
 
 from drctl.transport import Script
 
+Verb = Literal["gather", "service", "upload", "run", "confirm"]
 StepKind = Literal["gather", "act", "confirm"]
+Role = Literal["", "store", "client", "exchange", "install"]
+"""What a step is about, for the cluster: the service that holds its data (`store`) or one that
+writes to it (`client`), other data put in the place of the store's (`exchange`), or programs put on
+blank hosts (`install`). How a run has left the cluster is told from these, not from names."""
+TEMPLATE = "template."
+"""So begins the name of the part of a plan's meaning that is a template's text."""
 ALWAYS = ("DRCTL_RUN", "DRCTL_WORK", "DRCTL_HOST")
 
 
@@ -35,17 +42,29 @@ class Task:
     seen_of: str = ""  # the step whose first observation answers `seen`; "" = this step
     undo: Task | None = None
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """Every template that its scripts, or those of its undo, are made of."""
+        scripts = [script for script in (self.observe, self.act) if script]
+        own = {part for script in scripts for part in script.parts}
+        return frozenset(own) | (self.undo.parts if self.undo else frozenset())
+
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """One step, resolved. Seconds for `deadline` and `patience`."""
+    """One step, resolved: the runbook's verb, the template (or folder of templates) that its
+    scripts come from, and what it is about. Seconds for `deadline` and `patience`."""
 
     id: str
     phase: str
     title: str
-    kind: StepKind
-    action: str
+    verb: Verb
+    template: str = ""
     tasks: Mapping[str, Task] = field(default_factory=dict)
+    service: str = ""  # with `want`: the state in which this service shall be
+    want: str = ""
+    role: Role = ""
+    undoes: str = ""  # the id of the step that this one takes back
     resource: str = ""  # steps on one resource supersede each other: the last one describes it
     judges: tuple[str, ...] = ()
     yields: tuple[str, ...] = ()
@@ -60,6 +79,21 @@ class PlannedStep:
     @property
     def hosts(self) -> tuple[str, ...]:
         return tuple(self.tasks)
+
+    @property
+    def kind(self) -> StepKind:
+        """What the engine does with it: look, change, or ask."""
+        match self.verb:
+            case "gather" | "confirm":
+                return self.verb
+            case _:
+                return "act"
+
+    @property
+    def action(self) -> str:
+        """What it does, in two words for people; nothing is told from them."""
+        words = f"{self.service} {self.want}" if self.service else self.template or self.verb
+        return f"undo {words}" if self.undoes else words
 
 
 @dataclass(frozen=True)
@@ -96,12 +130,13 @@ class Plan:
 
     def record(self) -> dict[str, Any]:
         """The whole plan as plain JSON data, for the journal."""
-        return {**asdict(self), "digest": self.digest}
+        steps = [{**asdict(step), "kind": step.kind} for step in self.steps]
+        return {**asdict(replace(self, steps=())), "steps": steps, "digest": self.digest}
 
     def outline(self) -> list[dict[str, Any]]:
         """Its steps by name, without their scripts: what a reader of the journal needs to know of
         a session whose plan is not the run's own, as a rollback's."""
-        names = ("id", "phase", "title", "kind", "judges", "hosts")
+        names = ("id", "phase", "title", "kind", "judges", "hosts", "undoes")
         return [{name: getattr(step, name) for name in names} for step in self.steps]
 
 
@@ -133,7 +168,7 @@ def undo_steps(
                 id=f"undo-{step.id}",
                 phase=phase,
                 title=f"take back: {step.title}",
-                action=f"undo {step.action}",
+                undoes=step.id,
                 resource=f"undo {step.resource}",
                 tasks=tasks,
                 one_by_one=False,

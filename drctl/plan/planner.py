@@ -13,14 +13,16 @@ from typing import Any
 
 from drctl.errors import Fault, InvalidInput
 from drctl.inventory import Inventory, Member, Service
-from drctl.plan.model import Plan, PlannedStep, StepKind, Task
+from drctl.plan.model import TEMPLATE, Plan, PlannedStep, Role, Task
 from drctl.plan.runbook import Phase, Runbook, Step
 from drctl.plan.secrets import KIND
-from drctl.render import has_template, render_script
+from drctl.render import has_template, render_script, template_digest
 from drctl.transport import Script
 
 # what `upload:` sends -> the action that receives it
 UPLOADS = {"snapshot": "stage/snapshot", "installation": "prepare/install"}
+ROLES: Mapping[str, Role] = {"etcd/swap": "exchange", "prepare/install": "install"}
+"""What the shipped actions are for the cluster; a runbook says it of an action of its own."""
 
 
 class _Names:
@@ -132,11 +134,13 @@ class Planner:
         meaning["steps"] = " ".join(step.id for step in changes)
         for step in changes:
             meaning[f"steps.{step.id}"] = f"{step.action} on {' '.join(step.hosts)}"
+        parts = {part for step in steps for task in step.tasks.values() for part in task.parts}
+        meaning |= {f"{TEMPLATE}{part}": template_digest(part) for part in parts}
         return meaning
 
     def _resolve(self, phase: Phase, step: Step, facts: Mapping[str, Any]) -> Iterator[PlannedStep]:
         if step.confirm is not None:
-            yield self._step(phase, step, "confirm", "confirm", {}, text=step.confirm)
+            yield self._step(phase, step, text=step.confirm)
             return
         service = self._service(step)
         hosts = self._hosts(step, service)
@@ -144,34 +148,30 @@ class Planner:
             return
         if not hosts:
             raise InvalidInput("no host to run on", hint="mend `groups`, or say `optional: true`")
-        action = self._action(step, service)
-        kind: StepKind = "gather" if step.gather else "act"
-        tasks = {host: self._task(kind, action, host, service, step, facts) for host in hosts}
-        resource = f"service {service.name}" if service else action.split("/")[0]
-        label = f"{service.name} {step.want}" if service else action
-        yield self._step(
-            phase,
-            step,
-            kind,
-            label,
-            tasks,
-            resource=resource if kind == "act" else "",
-            one_by_one=bool(
-                service and service.start == "one-by-one" and step.want in ("running", "restarted")
-            ),
-        )
+        template = self._template(step, service)
+        tasks = {host: self._task(template, host, service, step, facts) for host in hosts}
+        about: dict[str, Any] = {}
+        if service:
+            about = {
+                "service": service.name,
+                "want": step.want,
+                "role": service.role,
+                "resource": f"service {service.name}",
+                "one_by_one": service.start == "one-by-one"
+                and step.want in ("running", "restarted"),
+            }
+        elif not step.gather:
+            role = step.role or ROLES.get(template, "")
+            about = {"role": role, "resource": template.split("/")[0]}
+        yield self._step(phase, step, template=template, tasks=tasks, **about)
 
     @staticmethod
-    def _step(
-        phase: Phase, step: Step, kind: StepKind, action: str, tasks: dict[str, Task], **more: Any
-    ) -> PlannedStep:
-        return PlannedStep(
+    def _step(phase: Phase, step: Step, **more: Any) -> PlannedStep:
+        planned = PlannedStep(
             id=step.id,
             phase=phase.title,
-            title=step.title or action,
-            kind=kind,
-            action=action,
-            tasks=tasks,
+            title=step.title,
+            verb=step.verb,
             judges=step.judge,
             yields=step.yields,
             tolerate=step.tolerate == "unreachable",
@@ -181,6 +181,7 @@ class Planner:
             deadline=step.deadline,
             **more,
         )
+        return planned if planned.title else replace(planned, title=planned.action)
 
     def _service(self, step: Step) -> Service | None:
         if step.service is None:
@@ -194,15 +195,14 @@ class Planner:
         return tuple(h for h in service.hosts if not step.hosts or h in chosen)
 
     @staticmethod
-    def _action(step: Step, service: Service | None) -> str:
+    def _template(step: Step, service: Service | None) -> str:
         if service:
             return f"service/{step.want}"
         return step.gather or step.run or UPLOADS[str(step.upload)]
 
     def _task(
         self,
-        kind: StepKind,
-        action: str,
+        template: str,
         host: str,
         service: Service | None,
         step: Step,
@@ -212,17 +212,17 @@ class Planner:
         if unknown := set(step.judge) - self.judges:
             known = ", ".join(sorted(self.judges))
             raise InvalidInput(f"no judge {', '.join(unknown)}; there are {known}")
-        if kind == "gather":
+        if step.gather:
             names = _Names(facts.get("tools", {}), self._secrets)
-            return names.task(render_script(action, None, **names.given(), **context))
+            return names.task(render_script(template, None, **names.given(), **context))
         tools = facts.get("tools", {})
-        task = _action_task(action, context, _Names(tools, self._secrets))
+        task = _action_task(template, context, _Names(tools, self._secrets))
         if step.upload:
             sources = self._sources(step.upload, host, facts)
             task = replace(task, sources={**task.sources, **sources})
-        if has_template(f"{action}/undo/act.sh"):
+        if has_template(f"{template}/undo/act.sh"):
             names = _Names(tools, self._secrets)
-            undo = _action_task(f"{action}/undo", context, names)
+            undo = _action_task(f"{template}/undo", context, names)
             task = replace(task, undo=replace(undo, seen_of=step.id))
         return task
 
@@ -262,7 +262,7 @@ class Planner:
                 for source in task.env.values()
                 if source.startswith("value ")
             }
-            if not step.id.startswith("undo-"):  # a run's own steps have their values already
+            if not step.undoes:  # a run's own steps have their values already
                 for name in sorted(wanted - known):
                     yield Fault(
                         f"uses the value {name!r}, which no step before it yields",

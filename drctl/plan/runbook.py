@@ -8,15 +8,16 @@ belongs to the verb (a template folder with an `undo/` beside its `act.sh.j2`).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from drctl.errors import Fault, InvalidInput
+from drctl.plan.model import Verb
 from drctl.render import data_folder
 from drctl.yamlfile import Document, faults_from_validation, read_yaml
 
-VERBS = ("gather", "service", "upload", "run", "confirm")
+VERBS = get_args(Verb)
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=150)]
 """It becomes part of a file's name on each node."""
 ValueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
@@ -51,6 +52,11 @@ class Step(_Model):
     confirm: str | None = Field(
         None, description="a summary known to drctl, or the text of what a person must do by hand"
     )
+    role: Literal["exchange", "install"] | None = Field(
+        None,
+        description="what an action of your own is for the cluster: it puts other data in the "
+        "place of the store's, or programs on blank hosts",
+    )
     optional: bool = Field(False, description="no host at all is not an error")
     tolerate: Literal["unreachable"] | None = Field(
         None, description="go on without unreachable hosts; the hand-over lists them"
@@ -76,12 +82,14 @@ class Step(_Model):
             raise ValueError("`service` and `want` come together")
         if (self.judge or self.yields or self.patience) and self.gather is None:
             raise ValueError("`judge`, `yields` and `patience` need `gather`")
+        if self.role and self.run is None:
+            raise ValueError("`role` needs `run`")
         if not self.hosts and self.service is None and self.confirm is None:
             raise ValueError("which hosts? give a group or host names")
         return self
 
     @property
-    def verb(self) -> str:
+    def verb(self) -> Verb:
         return next(name for name in VERBS if getattr(self, name) is not None)
 
 

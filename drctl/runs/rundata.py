@@ -27,7 +27,7 @@ from drctl.etcd.values import SHOWN
 from drctl.inventory import Inventory
 from drctl.journal.chain import Journal, now
 from drctl.journal.diagnosis import situation
-from drctl.journal.runstate import RunState
+from drctl.journal.runstate import FORMAT, RunState
 from drctl.nodes.comparison import ABOUT_A_HOST
 from drctl.nodes.files import Manifest
 from drctl.plan.model import Plan, drift
@@ -92,7 +92,7 @@ def prepare_facts_again(inventory: Inventory, book: Runbook, state: RunState) ->
     """The same for an unfinished run. Files that were installed everywhere may be gone or expired
     by now: then they are what they were."""
     recorded: dict[str, Any] = state.plan["facts"].get("prepare", {})
-    installing = [s["id"] for s in state.plan["steps"] if s["action"] == "prepare/install"]
+    installing = [s["id"] for s in state.plan["steps"] if s["role"] == "install"]
     try:
         return prepare_facts(inventory, book)
     except InvalidInput:
@@ -224,6 +224,7 @@ def begin(journal: Journal, plan: Plan, *, run: str, runbook: str, inventory: st
         runbook=runbook,
         inventory=inventory,
         drctl=__version__,
+        format=FORMAT,
         journal_id=secrets.token_hex(8),
         plan=plan.record(),
         values=new_values(plan, run),
@@ -248,6 +249,7 @@ def begin_adopted(
         runbook=runbook,
         inventory=inventory,
         drctl=__version__,
+        format=FORMAT,
         journal_id=secrets.token_hex(8),
         plan=meant,
         values=found.values,
@@ -287,6 +289,7 @@ def manifest(plan: Plan, state: RunState, who: str) -> str:
     it over (`drctl.nodes.records` reads it). `epoch` and `values_at` tell which of two is newer."""
     return json.dumps(
         {
+            "format": FORMAT,
             "run": state.run,
             "cluster": state.cluster,
             "runbook": state.runbook,

@@ -13,6 +13,9 @@ from drctl.plan.model import Plan, Task, undo_steps
 from drctl.plan.planner import Planner
 from drctl.plan.runbook import load_runbook
 
+START = ("running", "restarted")
+"""What a client of the data is wanted to be when it is let in."""
+
 
 def rollback_plan(planner: Planner, forward: Plan, state: RunState, **options: Any) -> Plan:
     """The shipped rollback runbook around the undo of every step that `state` began.
@@ -21,14 +24,12 @@ def rollback_plan(planner: Planner, forward: Plan, state: RunState, **options: A
     `without`: hosts that are not gone to at all."""
     begun = begun_steps(state, forward)
     before = state.before_undo[0] if state.direction == "undo" else state.state
-    actions = [step.action for step in forward.steps if step.id in begun]
+    let_in = [s for s in forward.steps if s.id in begun and s.role == "client" and s.want in START]
     facts = {
         **planner.facts,
-        "begun": actions,
+        "let_in": [step.action for step in let_in],
         "ended": before == "done",
-        "taken_back": any(
-            s.startswith("undo-") and h.attempts for (s, _), h in state.hosts.items()
-        ),
+        "taken_back": state.taking_back,
         "proven_revision": state.values.get("proven_revision"),
         "without": sorted(options.get("without", ())),
     }
@@ -37,8 +38,8 @@ def rollback_plan(planner: Planner, forward: Plan, state: RunState, **options: A
     )
     # Revisions go backwards here. A kubelet that has seen the restored cluster's would wait for
     # those above them, for ever; one that has not is left alone.
-    seen = any(action == "apiserver running" for action in actions)
-    steps = tuple(s for s in plan.steps if seen or s.kind != "act" or s.id.startswith("undo-"))
+    seen = any(step.service == "apiserver" for step in let_in)
+    steps = tuple(s for s in plan.steps if seen or s.kind != "act" or s.undoes)
     return left_alone(replace(plan, owns=forward.owns, steps=steps), facts["without"])
 
 

@@ -131,7 +131,7 @@ def restore_summary(plan: Plan, state: RunState) -> str:
     members = plan.facts["members"]
     snapshot = plan.facts.get("snapshot")
     stops = dict.fromkeys(
-        f"{step.action.split()[0]} on {', '.join(step.hosts)}" for step in fencing(plan)
+        f"{step.service} on {', '.join(step.hosts)}" for step in plan.steps if step.want == "fenced"
     )
     lines = [
         f"cluster    {plan.cluster}",
@@ -235,10 +235,6 @@ def _addresses(members: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {','.join(urls)}" for name, urls in sorted(members.items()))
 
 
-def fencing(plan: Plan) -> list[PlannedStep]:
-    return [step for step in plan.steps if step.action.endswith(" fenced")]
-
-
 def kept_at(plan: Plan, state: RunState) -> list[str]:
     """Where each member's old data is or will be."""
     return kept_places(plan.facts, state)
@@ -319,7 +315,7 @@ def taken_back(state: RunState) -> str:
     lines += [
         f"NOT REACHED: {host}: {known.detail}"
         for (step, host), known in state.hosts.items()
-        if known.state == "unreachable" and step.startswith(("rb-", "undo-"))
+        if known.state == "unreachable" and step in state.later
     ]
     lines += left_out(state)
     lines += reserved(state)

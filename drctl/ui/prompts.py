@@ -23,9 +23,7 @@ def question(plan: Plan, step: PlannedStep, state: RunState) -> tuple[str, str]:
 
 def rollback_summary(plan: Plan, state: RunState) -> str:
     """What the operator sees before a rollback."""
-    taken_back = [
-        f"  {s.title} ({', '.join(s.hosts)})" for s in plan.steps if s.id.startswith("undo-")
-    ]
+    taken_back = [f"  {s.title} ({', '.join(s.hosts)})" for s in plan.steps if s.undoes]
     gone = abandoned(state.plan.get("facts", {}))
     lines = [f"run {state.run} of {plan.cluster} is taken back:", *taken_back, *gone]
     lines += [f"LEFT OUT   {host} stays as it is" for host in plan.facts.get("without", ())]

@@ -41,7 +41,7 @@ Answer = Callable[[str, Env], CommandResult | str]
 def act(step: str, hosts: tuple[str, ...] = HOSTS, **more: Any) -> PlannedStep:
     task = Task(Script(f"{step}/observe", "look"), Script(f"{step}/act", "do"))
     tasks = dict.fromkeys(hosts, task)
-    return PlannedStep(step, "phase", step, "act", step, tasks, resource=step, **more)
+    return PlannedStep(step, "phase", step, "run", step, tasks, resource=step, **more)
 
 
 def gather(step: str, hosts: tuple[str, ...] = HOSTS, **more: Any) -> PlannedStep:
@@ -49,7 +49,7 @@ def gather(step: str, hosts: tuple[str, ...] = HOSTS, **more: Any) -> PlannedSte
     return PlannedStep(step, "phase", step, "gather", step, tasks, **{"judges": ("fine",), **more})
 
 
-QUESTION = PlannedStep("agree", "phase", "agree", "confirm", "confirm", text="go on?")
+QUESTION = PlannedStep("agree", "phase", "agree", "confirm", text="go on?")
 
 
 @dataclass
@@ -124,7 +124,7 @@ class Stage:
             if step.kind == "act" and f"{step.id}/observe" not in self.transport.handlers:
                 self._observable(step.id)
         state = fold(self.journal.events)
-        self.journal.append("session", epoch=state.epoch + 1, direction="forward")
+        self.journal.append("session", epoch=state.epoch + 1, direction="forward", steps=[])
         work = dict.fromkeys(HOSTS, "/w")
         session = Session(
             plan=Plan("b", "c", steps, work_dirs=work, owns=owns, **plan),

@@ -221,7 +221,7 @@ class World:
         state = fold(self.journal.events)
         plan = self.plan if direction == "forward" else self._plan_of(direction, state)
         epoch = state.epoch + 1
-        self.journal.append("session", epoch=epoch, direction=direction)
+        self.journal.append("session", epoch=epoch, direction=direction, steps=plan.outline())
         jobs = Jobs(
             self.cluster,
             run=self.run,

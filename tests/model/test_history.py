@@ -192,9 +192,10 @@ class Runs(RuleBasedStateMachine):
         return any(run in there and there[-1] != run for there in self.cluster.stands.values())
 
     def run(self, journal: MortalJournal, direction: str) -> RunState:
-        state, clock = fold(journal.events), Clock()
-        journal.append("session", epoch=state.epoch + 1, direction=direction)
-        state, plan = fold(journal.events), self.plan_of(direction)
+        state, clock, plan = fold(journal.events), Clock(), self.plan_of(direction)
+        known = {"direction": direction, "steps": plan.outline()}
+        journal.append("session", epoch=state.epoch + 1, **known)
+        state = fold(journal.events)
         jobs = Jobs(
             self.cluster,
             run=state.run,

@@ -202,7 +202,8 @@ class Story(RuleBasedStateMachine):
         if direction == "undo":
             plan = rollback_plan(self.world.planner, plan, state)
         journal = self.world.journal
-        journal.append("session", epoch=state.epoch + 1, direction=direction)
+        known = {"direction": direction, "steps": plan.outline()}
+        journal.append("session", epoch=state.epoch + 1, **known)
         self.cluster.weather = Weather(weather.looks, weather.jobs, weather.uploads)
         journal.moments = self.cluster.moments = moments or Moments(fatal)
         try:

@@ -17,6 +17,7 @@ RUN = "20261127-000000-abcdef"
 MANIFEST: dict[str, Any] = {
     "run": RUN,
     "cluster": "prod",
+    "format": 1,
     "runbook": "restore",
     "journal": "0123456789abcdef",
     "epoch": 1,

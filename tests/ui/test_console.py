@@ -13,7 +13,7 @@ from drctl.plan.model import Plan, PlannedStep, Task
 from drctl.ui.console import Watch, print_table
 
 HOSTS = tuple(f"h{number}" for number in range(6))
-STEP = PlannedStep("a", "1 look", "look around", "act", "x", tasks={host: Task() for host in HOSTS})
+STEP = PlannedStep("a", "1 look", "look around", "run", "x", tasks={host: Task() for host in HOSTS})
 
 
 def event(kind: str, **body: str) -> Event:

@@ -18,11 +18,11 @@ def what_would_be_lost(gathered: Gathered) -> Verdict:
     """Counts what going back to the old data would lose, and refuses where that is anything and
     nobody agreed to lose it (options["lose_writes"]).
 
-    Before a service other than etcd was started (facts["begun"], `service state` words), and while
-    the run has not ended (facts["ended"]), nobody was told that the cluster may be used. Afterwards
-    a majority must still be at the proven revision; no answer is no proof. A rollback that has
-    taken something back (facts["taken_back"]) was agreed to then: half-way there is no cluster left
-    to ask, and what it said then holds.
+    Before a client of the data was let in (facts["let_in"], in words), and while the run has not
+    ended (facts["ended"]), nobody was told that the cluster may be used. Afterwards a majority must
+    still be at the proven revision; no answer is no proof. A rollback that has taken something back
+    (facts["taken_back"]) was agreed to then: half-way there is no cluster left to ask, and what it
+    said then holds.
 
     Yields would_be_lost, empty where that is nothing, and keep_restored (yes|no): whether the
     restored data may hold something that exists nowhere else, by the time that it is taken away.
@@ -59,15 +59,9 @@ def _nothing(finding: str, *, keep: str) -> Verdict:
 
 def _since(facts: Mapping[str, Any]) -> str:
     """From when on somebody may have written; "" where nobody was let in."""
-    begun = [action for action in facts.get("begun", ()) if _lets_clients_write(action)]
-    if begun:
-        return f"Kubernetes was started ({begun[0]})"
+    if let_in := facts.get("let_in"):
+        return f"Kubernetes was started ({let_in[0]})"
     return "the restore ended" if facts.get("ended") else ""
-
-
-def _lets_clients_write(action: str) -> bool:
-    service, _, state = action.partition(" ")
-    return service != "etcd" and state in ("running", "restarted")
 
 
 def _lost(gathered: Gathered, since: str) -> dict[str, Any]:
