@@ -20,7 +20,7 @@ from drctl.errors import StepFailed
 
 CHARACTERS, LINES, VALUE = 1 << 20, 10_000, 1 << 18
 """The most that an answer may have: characters, lines, and characters of one value."""
-RUN_ID = r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"  # as rundata.new_run_id makes it
+RUN_ID = r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"  # as beginning.new_run_id makes it
 INT64, UINT64 = (1 << 63) - 1, (1 << 64) - 1
 LOOK = "look at that host: drctl's own scripts do not answer such a thing by themselves"
 SHOWN = 80  # characters of a value that a message shows
@@ -47,7 +47,7 @@ def shown(text: str, most: int = SHOWN) -> str:
 
 
 def is_run_id(text: str) -> bool:
-    """Whether `text` is a run's id, as `rundata.new_run_id` makes them."""
+    """Whether `text` is a run's id, as `beginning.new_run_id` makes them."""
     return re.fullmatch(RUN_ID, text) is not None
 
 

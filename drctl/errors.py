@@ -93,6 +93,11 @@ class Refused(DrctlError):
     code = "refused"
 
 
+class OtherVersion(Refused):
+    """A run of another drctl, whose journal this one does not read. Use the version that the
+    message names for that run; others are not affected."""
+
+
 class StepFailed(DrctlError):
     """A step failed, or its end was not seen, after something was changed. Nothing is lost: `now:`
     says how the cluster is. Mend the cause, then resume, or roll back."""

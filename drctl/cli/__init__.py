@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import traceback
+from collections.abc import Callable
 
 import click
 
@@ -13,10 +14,17 @@ from drctl.cli.common import Options
 from drctl.cli.drill import drill_group
 from drctl.cli.files import inventory_group, runbook_group
 from drctl.cli.lab import lab_group
-from drctl.cli.look import backup, preflight, status, trust, verify
-from drctl.cli.restore import clean, restore, rollback, run
+from drctl.cli.look import (
+    backup_command,
+    preflight_command,
+    status_command,
+    trust_command,
+    verify_command,
+)
+from drctl.cli.restore import clean_command, restore_command, rollback_command, run_command
 from drctl.cli.runs import runs_group
 from drctl.errors import DrctlError, UsageError
+from drctl.runs.controller import Controller
 from drctl.ui.console import indented, print_json, tell
 
 
@@ -31,7 +39,17 @@ def cli(context: click.Context, verbose: int) -> None:
     context.obj.verbose = verbose
 
 
-for command in (restore, rollback, clean, run, preflight, status, verify, backup, trust):
+for command in (
+    restore_command,
+    rollback_command,
+    clean_command,
+    run_command,
+    preflight_command,
+    status_command,
+    verify_command,
+    backup_command,
+    trust_command,
+):
     cli.add_command(command)
 for group in (runs_group, inventory_group, runbook_group, lab_group, drill_group):
     cli.add_command(group)
@@ -55,9 +73,10 @@ def show_error(error: DrctlError, options: Options) -> None:
             tell(f"hint: {line}" if number == 0 else f"      {line.strip()}")
 
 
-def main() -> None:
-    """Run the command line and exit with the documented status."""
-    options = Options()
+def main(make: Callable[..., Controller] = Controller) -> None:
+    """Run the command line and exit with the documented status. `make` makes the controller: with
+    another way to the hosts, or another clock, where a test says so."""
+    options = Options(make=make)
     try:
         with cli.make_context("drctl", sys.argv[1:], obj=options) as context:
             cli.invoke(context)

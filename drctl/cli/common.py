@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import click
 
 from drctl.errors import Aborted, UsageError
+from drctl.journal.store import Store
 from drctl.plan.secrets import Secrets
 from drctl.printable import printable
-from drctl.runs.app import App, Ask
+from drctl.runs.controller import Ask, Controller
 from drctl.ui.console import tell
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,12 +33,20 @@ class Options:
     json: bool = False
     state_dir: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    make: Callable[..., Controller] = Controller
 
-    def app(self, *, yes: bool = False, meant: str = "", secrets: Secrets | None = None) -> App:
+    @property
+    def store(self) -> Store:
+        return Store(self.state_dir or default_state_dir())
+
+    def controller(
+        self, *, yes: bool = False, meant: str = "", secrets: Secrets | None = None
+    ) -> Controller:
         """`meant` is the option that goes beyond --yes, for the journal."""
-        return App(
-            state_dir=self.state_dir or default_state_dir(),
+        return self.make(
+            state_dir=self.store.folder,
             ask=agree(f"--yes {meant}".rstrip()) if yes else ask,
+            confirm=(lambda _: True) if yes else confirmed,
             quiet=self.json,
             secrets=secrets or Secrets(),
             stop=self.stop,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,65 +16,48 @@ from drctl.cli.common import (
     tidy_on_signals,
     yes_option,
 )
-from drctl.errors import HostUnavailable
+from drctl.commands.backup import backup
+from drctl.commands.preflight import preflight
+from drctl.commands.status import status
+from drctl.commands.trust import trust
+from drctl.commands.verify import verify
 from drctl.inventory import load_inventory
-from drctl.journal.runstate import RunState
-from drctl.plan.runbook import load_runbook
-from drctl.runs.rundata import snapshot_facts
+from drctl.ssh import ScannedKey
 from drctl.ui.console import print_json, print_table, print_text, tell
-from drctl.ui.documents import human_bytes, snapshot_lines
+from drctl.ui.documents import human_bytes
 
 
-def _check(options: Options, inventory: Path, runbook: str, snapshot: Path | None) -> RunState:
-    app = options.app()
-    loaded = load_inventory(inventory)
-    facts = snapshot_facts(snapshot) if snapshot else None
-    if facts and not options.json:
-        tell("\n".join(snapshot_lines(facts)))
-    return app.check(loaded, app.plan(loaded, load_runbook(runbook), snapshot=facts))
-
-
-def _findings(options: Options, state: RunState) -> None:
-    if options.json:
-        snapshot = state.plan["facts"].get("snapshot")
-        found = {"findings": state.findings, "warnings": state.warnings, "snapshot": snapshot}
-        print_json({"ok": True, **found})
-
-
-@click.command()
+@click.command("preflight")
 @inventory_option
 @click.option("--snapshot", type=FILE, help="Check it against the hosts too.")
 @output_option
 @click.pass_obj
-def preflight(options: Options, inventory: Path, snapshot: Path | None) -> None:
+def preflight_command(options: Options, inventory: Path, snapshot: Path | None) -> None:
     """Everything that can be checked before a restore; changes nothing."""
-    _findings(options, _check(options, inventory, "preflight", snapshot))
+    document = preflight(options.controller(), load_inventory(inventory), snapshot)
+    if options.json:
+        print_json(document)
 
 
-@click.command()
+@click.command("verify")
 @inventory_option
 @click.option("--snapshot", type=FILE, help="Show its facts beside the cluster's.")
 @output_option
 @click.pass_obj
-def verify(options: Options, inventory: Path, snapshot: Path | None) -> None:
+def verify_command(options: Options, inventory: Path, snapshot: Path | None) -> None:
     """One healthy cluster with equal data, and every service answers? Changes nothing."""
-    _findings(options, _check(options, inventory, "verify", snapshot))
+    document = verify(options.controller(), load_inventory(inventory), snapshot)
+    if options.json:
+        print_json(document)
 
 
-@click.command()
+@click.command("status")
 @inventory_option
 @output_option
 @click.pass_obj
-def status(options: Options, inventory: Path) -> None:
+def status_command(options: Options, inventory: Path) -> None:
     """Members and endpoints, each asked through its own endpoint."""
-    quiet = Options(json=True, state_dir=options.state_dir)
-    state = _check(quiet, inventory, "status", None)
-    document = {name: state.values[name] for name in ("cluster_id", "members", "alarms")}
-    unreached = [f"{host}: {why}" for host, why in state.unreached.items()]
-    if len(unreached) == len(document["members"]):
-        raise HostUnavailable("\n  ".join(["no member's host could be asked", *unreached]))
-    for line in unreached:
-        tell(f"warning: {line}")
+    document = status(options.controller(), load_inventory(inventory))
     if options.json:
         print_json(document)
         return
@@ -95,19 +79,17 @@ def status(options: Options, inventory: Path) -> None:
         print_text(f"ALARM {alarm['alarm']} on member {alarm['member_id']}")
 
 
-@click.command()
+@click.command("backup")
 @inventory_option
 @click.option("--to", "folder", type=FOLDER, required=True, help="Folder for the backup.")
 @output_option
 @click.pass_obj
-def backup(options: Options, inventory: Path, folder: Path) -> None:
+def backup_command(options: Options, inventory: Path, folder: Path) -> None:
     """Save a snapshot on one healthy member, verify it there and here, name it last.
 
     What a killed backup left, on a node or in that folder, is removed first."""
-    from drctl.commands.backup import take_backup
-
     tidy_on_signals()
-    made = take_backup(options.app(), load_inventory(inventory), folder)
+    made = backup(options.controller(), load_inventory(inventory), folder)
     for warning in made["warnings"]:
         tell(f"warning: {warning}")
     if options.json:
@@ -116,13 +98,27 @@ def backup(options: Options, inventory: Path, folder: Path) -> None:
         print_text(f"{made['path']}  {human_bytes(made['size'])}  revision {made['revision']}")
 
 
-@click.command()
+@click.command("trust")
 @inventory_option
 @yes_option
 @output_option
 @click.pass_obj
-def trust(options: Options, inventory: Path, yes: bool) -> None:
+def trust_command(options: Options, inventory: Path, yes: bool) -> None:
     """Show the hosts' key fingerprints and record them, once confirmed: before the disaster."""
-    from drctl.cli.trust import show_and_record
+    controller = options.controller(yes=yes)
+    show = (lambda _: None) if options.json else _show_keys
+    done = trust(controller, load_inventory(inventory), show=show)
+    if options.json:
+        print_json([{**vars(key), "recorded": key in done.recorded} for key in done.keys])
+    elif done.recorded:
+        tell(f"{len(done.recorded)} keys recorded in {done.known_hosts}")
+    else:
+        tell("nothing new")
 
-    show_and_record(options, load_inventory(inventory), yes=yes)
+
+def _show_keys(keys: Sequence[ScannedKey]) -> None:
+    columns = ("host", "address", "port", "key", "fingerprint (SHA256)", "known")
+    print_table(
+        columns,
+        ((k.host, k.address, k.port, k.key_type, k.fingerprint_sha256, k.known) for k in keys),
+    )

@@ -18,15 +18,17 @@ from drctl.cli.common import (
     yes_option,
 )
 from drctl.cli.secret import WAYS, read_secrets, secret_option
-from drctl.commands.clean import clean as remove_old_data
+from drctl.commands.clean import clean
+from drctl.commands.dry_run import dry_run
+from drctl.commands.restore import restore
+from drctl.commands.resume import resume
+from drctl.commands.rollback import rollback
 from drctl.errors import UsageError
 from drctl.inventory import load_inventory
-from drctl.nodes.comparison import ABOUT_A_HOST
+from drctl.journal.runstate import RunState
 from drctl.plan.model import Plan
-from drctl.plan.runbook import load_runbook
-from drctl.runs.app import App
-from drctl.runs.readback import refuse_given_twice
-from drctl.runs.rundata import snapshot_facts
+from drctl.runs.controller import Controller
+from drctl.runs.drift import ACCEPTABLE
 from drctl.ui.console import print_json, print_text, tell
 from drctl.ui.documents import hand_over, plan_document, plan_text, run_document, taken_back
 
@@ -37,17 +39,27 @@ var_option = click.option(
     metavar="K=V",
     help="A value for the runbook, which everybody may see: it stands in every record.",
 )
-RESUME_HELP = "Go on with an unfinished run (default: the cluster's latest)."
+dry_run_option = click.option(
+    "--dry-run", "dry_only", is_flag=True, help="Print what would run; change nothing on any node."
+)
+resume_option = click.option(
+    "--resume",
+    "unfinished",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Go on with an unfinished run (default: the cluster's latest).",
+)
 
 
-@click.command()
+@click.command("restore")
 @click.option("--snapshot", type=FILE, help="The one backup file (etcdctl snapshot save).")
 @inventory_option
 @click.option("--staged", is_flag=True, help="Rebuild while the old cluster serves.")
 @click.option("--runbook", metavar="NAME|FILE", help="Another runbook than the shipped one.")
-@click.option("--dry-run", is_flag=True, help="Print what would run; change nothing on any node.")
+@dry_run_option
 @click.option("--offline", is_flag=True, help="With --dry-run: connect to nothing either.")
-@click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help=RESUME_HELP)
+@resume_option
 @click.option("--accept-drift", multiple=True, metavar="FIELD", help="With --resume: may differ.")
 @click.option("--abandon", multiple=True, metavar="HOST", help="Go on without this lost host.")
 @click.option("--replace-healthy", is_flag=True, help="Replace a cluster that still has a quorum.")
@@ -57,15 +69,15 @@ RESUME_HELP = "Go on with an unfinished run (default: the cluster's latest)."
 @state_dir_option
 @output_option
 @click.pass_obj
-def restore(
+def restore_command(
     options: Options,
     snapshot: Path | None,
     inventory: Path,
     staged: bool,
     runbook: str | None,
-    dry_run: bool,
+    dry_only: bool,
     offline: bool,
-    resume: str | None,
+    unfinished: str | None,
     accept_drift: tuple[str, ...],
     replace_healthy: bool,
     abandon: tuple[str, ...],
@@ -76,70 +88,75 @@ def restore(
     """Restore one snapshot on every member, by the documented eight steps."""
     if staged and runbook:
         raise UsageError("--staged and --runbook exclude each other")
-    if offline and not dry_run:
+    if offline and not dry_only:
         raise UsageError("--offline is part of --dry-run", hint="add --dry-run")
-    if accept_drift and resume is None:
+    if accept_drift and unfinished is None:
         raise UsageError("--accept-drift is part of --resume", hint="add --resume")
-    if dry_run and resume is not None:
+    if dry_only and unfinished is not None:
         raise UsageError("--dry-run shows a new run", hint="drctl runs show says what is left")
-    if resume is None and snapshot is None:
+    if unfinished is None and snapshot is None:
         raise UsageError("which snapshot?", hint="add --snapshot FILE")
     chosen = runbook or ("restore-staged" if staged else "restore")
     asked: dict[str, Any] = {"replace_healthy": replace_healthy, "vars": parse_vars(variables)}
-    if abandon and resume is not None:
+    if abandon and unfinished is not None:
         raise UsageError(
             "--abandon is part of a new run", hint="a resume goes on without the same hosts"
         )
     if abandon:
         asked["abandon"] = list(abandon)
-    app = options.app(yes=yes, secrets=read_secrets(secret, tuple(asked["vars"])))
-    if dry_run:
-        rehearse(options, app, inventory, chosen, snapshot, asked, offline=offline)
+    controller = options.controller(yes=yes, secrets=read_secrets(secret, tuple(asked["vars"])))
+    if dry_only:
+        _dry_run(options, controller, inventory, chosen, snapshot, asked, offline=offline)
         return
     stop_on_signals(options.stop)
-    plan, state = app.restore(
-        inventory, chosen, snapshot, resume=resume, options=asked, accept_drift=accept_drift
-    )
-    finish(options, plan, state)
+    loaded = load_inventory(inventory)
+    if unfinished is None:
+        _finish(options, *restore(controller, loaded, chosen, snapshot, asked))
+    else:
+        done = resume(controller, loaded, unfinished, snapshot, accept_drift=accept_drift)
+        _finish(options, *done)
 
 
-@click.command()
+@click.command("run")
 @click.argument("runbook", metavar="RUNBOOK")
 @inventory_option
 @click.option("--snapshot", type=FILE, help="The file of `upload: snapshot` steps.")
-@click.option("--dry-run", is_flag=True, help="Print what would run; change nothing on any node.")
-@click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help=RESUME_HELP)
+@dry_run_option
+@resume_option
 @var_option
 @secret_option
 @yes_option
 @state_dir_option
 @output_option
 @click.pass_obj
-def run(
+def run_command(
     options: Options,
     runbook: str,
     inventory: Path,
     snapshot: Path | None,
-    dry_run: bool,
-    resume: str | None,
+    dry_only: bool,
+    unfinished: str | None,
     variables: tuple[str, ...],
     secret: tuple[str, ...],
     yes: bool,
 ) -> None:
     """Run a runbook of your own (a file) or a shipped one (its name)."""
     asked: dict[str, Any] = {"vars": parse_vars(variables)}
-    if dry_run and resume is not None:
+    if dry_only and unfinished is not None:
         raise UsageError("--dry-run shows a new run", hint="drctl runs show says what is left")
-    app = options.app(yes=yes, secrets=read_secrets(secret, tuple(asked["vars"])))
-    if dry_run:
-        rehearse(options, app, inventory, runbook, snapshot, asked, offline=False)
+    controller = options.controller(yes=yes, secrets=read_secrets(secret, tuple(asked["vars"])))
+    if dry_only:
+        _dry_run(options, controller, inventory, runbook, snapshot, asked, offline=False)
         return
     stop_on_signals(options.stop)
-    plan, state = app.restore(inventory, runbook, snapshot, resume=resume, options=asked)
-    finish(options, plan, state)
+    loaded = load_inventory(inventory)
+    if unfinished is None:
+        _finish(options, *restore(controller, loaded, runbook, snapshot, asked))
+    else:
+        _finish(options, *resume(controller, loaded, unfinished, snapshot))
 
 
-@click.command()
+@click.command("rollback")
 @click.argument("run", required=False)
 @inventory_option
 @click.option("--lose-writes", is_flag=True, help="Lose what was written since, as it was counted.")
@@ -147,7 +164,7 @@ def run(
     "--accept-drift",
     multiple=True,
     metavar="FIELD",
-    help="machine_id.HOST, history.HOST or secret.NAME may differ.",
+    help="May differ: machine_id.HOST, history.HOST, secret.NAME, templates, steps.STEP.",
 )
 @click.option("--without", multiple=True, metavar="HOST", help="Leave this host as it is.")
 @secret_option
@@ -155,7 +172,7 @@ def run(
 @state_dir_option
 @output_option
 @click.pass_obj
-def rollback(
+def rollback_command(
     options: Options,
     run: str | None,
     inventory: Path,
@@ -171,20 +188,23 @@ def rollback(
     that host is mended. Where Kubernetes has written to the restored cluster it says by count what
     would be lost, and asks. --yes does not answer that: it may have been typed by who knew of no
     loss."""
-    acceptable = (*ABOUT_A_HOST, "secret.")
-    if other := [name for name in accept_drift if not name.startswith(acceptable)]:
+    if other := [name for name in accept_drift if not name.startswith(ACCEPTABLE["undo"])]:
         raise UsageError(
             f"a rollback cannot accept {', '.join(other)}",
-            hint="give it the run's own inventory and runbook; machine_id.HOST, history.HOST and "
-            "secret.NAME may be accepted",
+            hint="give it the run's own inventory; machine_id.HOST, history.HOST, secret.NAME and "
+            "what came with another drctl (templates, steps.STEP) may be accepted",
         )
     stop_on_signals(options.stop)
     meant = "--lose-writes" if lose_writes else ""
-    app = options.app(yes=yes, meant=meant, secrets=read_secrets(secret))
+    controller = options.controller(yes=yes, meant=meant, secrets=read_secrets(secret))
     asked = not yes and can_ask()
-    lose = lose_writes or asked
-    _, state = app.rollback(
-        inventory, run, lose_writes=lose, accept_drift=accept_drift, without=without
+    _, state = rollback(
+        controller,
+        load_inventory(inventory),
+        run,
+        lose_writes=lose_writes or asked,
+        accept_drift=accept_drift,
+        without=without,
     )
     if options.json:
         print_json(run_document(state))
@@ -192,20 +212,20 @@ def rollback(
         tell(taken_back(state))
 
 
-@click.command()
+@click.command("clean")
 @click.argument("run", required=False)
 @inventory_option
 @yes_option
 @state_dir_option
 @output_option
 @click.pass_obj
-def clean(options: Options, run: str | None, inventory: Path, yes: bool) -> None:
+def clean_command(options: Options, run: str | None, inventory: Path, yes: bool) -> None:
     """Remove the old data that a finished run keeps, after showing what and how large.
 
     That ends the possibility to roll this run back. Default: the latest finished run that keeps
     any."""
     stop_on_signals(options.stop)
-    _, state = remove_old_data(options.app(yes=yes), inventory, run)
+    _, state = clean(options.controller(yes=yes), load_inventory(inventory), run)
     if options.json:
         print_json(run_document(state))
     else:
@@ -223,33 +243,27 @@ def parse_vars(pairs: tuple[str, ...]) -> dict[str, str]:
     return values
 
 
-def rehearse(
+def _dry_run(
     options: Options,
-    app: App,
-    inventory_path: Path,
+    controller: Controller,
+    inventory: Path,
     runbook: str,
     snapshot: Path | None,
     asked: dict[str, Any],
     *,
     offline: bool,
 ) -> None:
-    """Print the plan; unless offline, run its checks too and end as they would end the run."""
-    inventory = load_inventory(inventory_path)
-    asked = {**asked, "secrets": dict.fromkeys(app.secrets.given, "given")}
-    facts = snapshot_facts(snapshot) if snapshot else None
-    plan = app.plan(inventory, load_runbook(runbook), snapshot=facts, options=asked)
-    refuse_given_twice(plan)
+    def show(plan: Plan) -> None:
+        if not options.json:
+            print_text(plan_text(plan))
+
+    loaded = load_inventory(inventory)
+    plan = dry_run(controller, loaded, runbook, snapshot, asked, offline=offline, show=show)
     if options.json:
-        if not offline:
-            app.check(inventory, plan.checks())
         print_json(plan_document(plan))
-        return
-    print_text(plan_text(plan))
-    if not offline:
-        app.check(inventory, plan.checks())
 
 
-def finish(options: Options, plan: Plan, state: Any) -> None:
+def _finish(options: Options, plan: Plan, state: RunState) -> None:
     if options.json:
         print_json(run_document(state))
     elif "snapshot" in plan.facts:

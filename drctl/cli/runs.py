@@ -39,7 +39,7 @@ def runs_group() -> None:
 @click.pass_obj
 def list_runs(options: Options) -> None:
     """All runs, oldest first."""
-    store = options.app().store
+    store = options.store
     states = [readable(store, cluster, run) for cluster, run in store.runs()]
     if options.json:
         keys = ("run", "cluster", "state", "runbook", "started", "finished", "next")
@@ -82,7 +82,7 @@ _inventory_option = click.option(
 @click.pass_obj
 def show(options: Options, run: str | None, inventory: Path | None) -> None:
     """One run, by default the latest: every step on every host, and what to type next."""
-    store = options.app().store
+    store = options.store
     state = store.state(*chosen(store, run, inventory))
     document = run_document(state)
     if options.json:
@@ -117,7 +117,7 @@ def report(options: Options, run: str | None, inventory: Path | None, html: Path
     It reads the journal and nothing else, also of a run that failed, still runs, or whose journal
     is damaged. Values that the operator gave are not shown.
     """
-    store = options.app().store
+    store = options.store
     cluster, run = chosen(store, run, inventory)
     reading = store.read(cluster, run)
     state = fold(reading.events)
@@ -161,8 +161,8 @@ def adopt_run(
     Changes no node. The resume or rollback after it claims them anew, and from then on the old
     machine is turned away."""
     adopted = adopt(
-        options.app(),
-        inventory,
+        options.controller(),
+        load_inventory(inventory),
         run,
         snapshot=snapshot,
         runbook=str(runbook) if runbook else None,

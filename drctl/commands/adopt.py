@@ -13,11 +13,11 @@ from typing import Any
 
 from drctl.errors import HostUnavailable, InvalidInput, LockHeld, Refused, UsageError
 from drctl.etcd.snapshot import inspect_snapshot
-from drctl.inventory import Inventory, load_inventory
+from drctl.inventory import Inventory
 from drctl.journal.chain import Journal, now
 from drctl.journal.diagnosis import commands
 from drctl.journal.runstate import RunState, fold
-from drctl.journal.store import operator
+from drctl.journal.store import Store
 from drctl.nodes.agreement import (
     agreed_manifest,
     leaping,
@@ -38,11 +38,15 @@ from drctl.nodes.records import (
     read_owner,
     run_ids,
 )
-from drctl.plan.model import Plan, drift
+from drctl.plan.model import drift
 from drctl.plan.runbook import load_runbook, shipped_runbooks
-from drctl.runs.app import App
-from drctl.runs.rundata import begin_adopted, drifted, without_sources
+from drctl.runs.basis import Basis
+from drctl.runs.beginning import begin_adopted
+from drctl.runs.controller import Controller
+from drctl.runs.drift import drifted
+from drctl.runs.facts import prepare_facts_of_nodes
 from drctl.runs.stray_copies import sweep
+from drctl.runs.undo import plans_after
 from drctl.transport import Transport
 from drctl.ui.console import tell
 
@@ -64,8 +68,8 @@ class Adopted:
 
 
 def adopt(
-    app: App,
-    inventory_path: Path,
+    controller: Controller,
+    inventory: Inventory,
     run: str | None,
     *,
     snapshot: Path | None = None,
@@ -76,18 +80,16 @@ def adopt(
     """Rebuild the journal of `run`, by default of the run that the nodes belong to.
 
     `gone`: the operator says that the machine which controlled it is gone for good. `without`:
-    hosts that are not asked, as one of them could bar it. Raises Refused
-    where there is no such run, where the nodes disagree or where it is known here; LockHeld where
-    its controller may be alive; Drifted for another snapshot.
+    hosts that are not asked, as one of them could bar it.
+
+    Raises Refused where there is no such run, where the nodes disagree or where it is known here;
+    LockHeld where its controller may be alive; Drifted for another snapshot; InvalidInput where the
+    run's runbook must be given.
     """
-    inventory = load_inventory(inventory_path)
     work_dirs = _work_dirs(inventory, without)
-    with (
-        app.store.lock(inventory.cluster, operator()),
-        closing(app.transport(inventory)) as transport,
-    ):
-        chosen = run or _the_run(transport, work_dirs, app.parallel)
-        found = read_nodes(transport, work_dirs, chosen, parallel=app.parallel)
+    with controller.alone(inventory) as transport:
+        chosen = run or _the_run(transport, work_dirs, controller.parallel)
+        found = read_nodes(transport, work_dirs, chosen, parallel=controller.parallel)
         manifest = _manifest(inventory, chosen, found)
         found = found.but(
             leaping(found.nodes, manifest.epoch, {}), dict.fromkeys(without, LEFT_OUT)
@@ -96,19 +98,20 @@ def adopt(
         for line in sweep(transport, {host: work_dirs[host] for host in nodes}, remove=False):
             tell(line)
         _refuse_a_living_controller(chosen, nodes, manifest, gone)
-        facts = _snapshot(manifest, snapshot)
-        plan = _plan(app, inventory, manifest, facts, runbook)
+        basis = _basis(manifest, snapshot, runbook)
+        plan = basis.plan(inventory)
         histories = {host: node.history for host, node in nodes.items()}
-        with closing(_free_journal(app, inventory, chosen, manifest, histories)) as journal:
+        known = (inventory.cluster, chosen)
+        with closing(_free_journal(controller.store, known, manifest, histories)) as journal:
             begin_adopted(
                 journal,
                 plan,
                 manifest,
                 runbook=str(Path(runbook).absolute()) if runbook else manifest.runbook,
                 inventory=str(inventory.path),
-                adopted=_origin(manifest, found),
+                adopted=_origin(controller.who, manifest, found),
             )
-            take_over(journal, nodes, plan, app.plan_of(inventory, plan))
+            take_over(journal, nodes, plan, plans_after(basis.planner(inventory), plan))
             compare(journal, histories, found.silent)
             state = fold(journal.events)
     changed = drift(manifest.meaning, plan.meaning)
@@ -124,11 +127,11 @@ def _work_dirs(inventory: Inventory, without: Collection[str]) -> dict[str, str]
     return {name: inventory.hosts[name].work_dir for name in hosts if name not in without}
 
 
-def _origin(manifest: Manifest, found: Found) -> dict[str, Any]:
+def _origin(who: str, manifest: Manifest, found: Found) -> dict[str, Any]:
     """From what the journal is rebuilt: for it to keep."""
     nodes = found.nodes
     return {
-        "by": operator(),
+        "by": who,
         "at": now().isoformat(timespec="seconds"),
         "journal": manifest.journal,
         "epoch": newest_epoch(nodes),
@@ -210,11 +213,27 @@ def _refuse_a_living_controller(
     )
 
 
-def _snapshot(manifest: Manifest, given: Path | None) -> dict[str, Any] | None:
+def _basis(manifest: Manifest, snapshot: Path | None, runbook: str | None) -> Basis:
+    """As the nodes keep it; the local files are this machine's."""
+    # A path on this machine that a node names is not opened: it decides what root does everywhere.
+    if runbook is None and manifest.runbook not in shipped_runbooks():
+        raise InvalidInput(
+            f"the run used a runbook of its own: {manifest.runbook}",
+            hint="give that file with --runbook",
+        )
+    return Basis(
+        load_runbook(runbook or manifest.runbook),
+        _snapshot(manifest, snapshot),
+        manifest.options.model_dump(exclude_defaults=True),
+        prepare_facts_of_nodes(manifest.prepare),
+    )
+
+
+def _snapshot(manifest: Manifest, given: Path | None) -> dict[str, Any]:
     """The snapshot's facts as the run knew them, at the path where it is on this machine."""
     facts: dict[str, Any] = dict(manifest.snapshot)
     if given is None:
-        return facts or None
+        return facts
     found = inspect_snapshot(given)
     if found.sha256 != manifest.sha256:
         changed = {"snapshot.sha256": (manifest.sha256, found.sha256)}
@@ -222,41 +241,16 @@ def _snapshot(manifest: Manifest, given: Path | None) -> dict[str, Any] | None:
     return {**facts, "path": str(given.absolute())}
 
 
-def _plan(
-    app: App,
-    inventory: Inventory,
-    manifest: Manifest,
-    facts: dict[str, Any] | None,
-    runbook: str | None,
-) -> Plan:
-    # A path on this machine that a node names is not opened: it decides what root does everywhere.
-    if runbook is None and manifest.runbook not in shipped_runbooks():
-        raise InvalidInput(
-            f"the run used a runbook of its own: {manifest.runbook}",
-            hint="give that file with --runbook",
-        )
-    return app.plan(
-        inventory,
-        load_runbook(runbook or manifest.runbook),
-        snapshot=facts,
-        options=manifest.options.model_dump(exclude_defaults=True),
-        prepare=without_sources(manifest.prepare),
-    )
-
-
 def _free_journal(
-    app: App,
-    inventory: Inventory,
-    run: str,
-    manifest: Manifest,
-    histories: Mapping[str, History],
+    store: Store, known: tuple[str, str], manifest: Manifest, histories: Mapping[str, History]
 ) -> Journal:
     """A new journal of the run. One that does not count any more (damaged, empty, not the one that
     the nodes saw, or of a session before somebody took over) is kept beside it; raises Refused
     where it does count."""
-    if (inventory.cluster, run) in app.store.runs(inventory.cluster):
+    cluster, run = known
+    if known in store.runs(cluster):
         state = RunState()
-        with suppress(Refused), closing(app.store.open(inventory.cluster, run)) as journal:
+        with suppress(Refused), closing(store.open(cluster, run)) as journal:
             if not is_anothers(journal, histories):
                 state = fold(journal.events)
         ours = (state.journal, state.adopted.get("journal"))
@@ -265,9 +259,9 @@ def _free_journal(
                 f"run {run} is known on this machine ({state.state})",
                 hint=", or ".join(commands(state)),
             )
-        app.store.set_aside(inventory.cluster, run)
-        return app.store.open_new(inventory.cluster, run)
-    return app.store.create(inventory.cluster, run)
+        store.set_aside(cluster, run)
+        return store.open_new(cluster, run)
+    return store.create(cluster, run)
 
 
 def describe(node: NodeRecord) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from drctl.errors import DrctlError, Refused, StepFailed
 from drctl.etcd.sidecar import write_sidecar
 from drctl.etcd.snapshot import inspect_snapshot, sidecar_of
 from drctl.inventory import Inventory
-from drctl.journal.store import operator
 from drctl.plan.planner import host_context
-from drctl.plan.runbook import load_runbook
 from drctl.render import render_script
-from drctl.runs.app import App
+from drctl.runs.basis import Basis
+from drctl.runs.controller import Controller
+from drctl.runs.look import look
 from drctl.runs.stray_copies import BACKUP_SECONDS, HELD_SECONDS, clear, workplace
 from drctl.transport import MOST, Transport
 from drctl.ui.console import tell
@@ -30,7 +30,7 @@ class _Unsafe(Refused):
     """A place on the node that somebody else can change: there is no copy to remove."""
 
 
-def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
+def backup(controller: Controller, inventory: Inventory, folder: Path) -> dict[str, Any]:
     """Back up into `folder` (made 0700 if absent); returns path, size, sha256, revision, and what
     there is to say.
 
@@ -41,8 +41,8 @@ def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
     gone, said = clear(folder)
     for line in said:
         tell(line)
-    plan = app.plan(inventory, load_runbook("status"))
-    status = app.check(inventory, plan, remove=True, gone=gone).values
+    plan = Basis.new(inventory, "status").plan(inventory)
+    status = look(controller, inventory, plan, remove=True, gone=gone).values
     healthy = [m for m in status["members"] if m["healthy"]]
     if not healthy:
         raise Refused("no healthy member to back up", hint=f"drctl status -i {inventory.path}")
@@ -52,9 +52,10 @@ def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
         workplace(folder) as (run, part),
-        closing(app.transport(inventory)) as transport,
+        closing(controller.connect(inventory)) as transport,
     ):
-        saved, warnings = _save_and_fetch(transport, inventory, member.host, run, part)
+        env = {"DRCTL_RUN": run, "DRCTL_WHO": controller.who, **_place(inventory, member.host)}
+        saved, warnings = _save_and_fetch(transport, inventory, env, part)
         found = inspect_snapshot(part)
         there = saved.hexadecimal("sha256", 64)
         if found.sha256 != there:
@@ -85,16 +86,15 @@ def take_backup(app: App, inventory: Inventory, folder: Path) -> dict[str, Any]:
     }
 
 
+def _place(inventory: Inventory, host: str) -> dict[str, str]:
+    return {"DRCTL_HOST": host, "DRCTL_WORK": inventory.hosts[host].work_dir}
+
+
 def _save_and_fetch(
-    transport: Transport, inventory: Inventory, host: str, run: str, part: Path
+    transport: Transport, inventory: Inventory, env: Mapping[str, str], part: Path
 ) -> tuple[Answer, list[str]]:
     """(what the node said of the file that `part` is a copy of, what went wrong all the same)."""
-    env = {
-        "DRCTL_RUN": run,
-        "DRCTL_WORK": inventory.hosts[host].work_dir,
-        "DRCTL_HOST": host,
-        "DRCTL_WHO": operator(),
-    }
+    host, run = env["DRCTL_HOST"], env["DRCTL_RUN"]
     context = host_context(inventory, host)
     save = render_script("backup/save", None, held_seconds=HELD_SECONDS, **context)
     try:

@@ -3,87 +3,59 @@ run that kept it."""
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
-from drctl.errors import Refused, UsageError
-from drctl.inventory import Inventory, load_inventory
+from drctl.errors import UsageError
+from drctl.inventory import Inventory
 from drctl.journal.runstate import RunState, fold
-from drctl.journal.store import operator
-from drctl.plan.model import Plan, drift
-from drctl.plan.runbook import load_runbook
-from drctl.runs.app import App
+from drctl.journal.store import Store
+from drctl.nodes.catch_up import learn
+from drctl.plan.model import Plan
+from drctl.runs.basis import Basis
+from drctl.runs.controller import Controller
+from drctl.runs.drift import plan_again
+from drctl.runs.execute import execute
+from drctl.runs.explained import explained
 from drctl.runs.leftovers import give_back
-from drctl.runs.rundata import drifted, explained
+from drctl.runs.refusals import refuse_unless_cleanable
+from drctl.runs.undo import plans_after
 
 
-def clean(app: App, inventory_path: Path, run: str | None) -> tuple[Plan, RunState]:
+def clean(controller: Controller, inventory: Inventory, run: str | None) -> tuple[Plan, RunState]:
     """Remove the old data that `run` keeps, by default the latest finished run that keeps any.
 
-    Raises Refused where that run is not finished, UsageError where nothing is kept.
+    Raises Refused where that run is not finished, UsageError where nothing is kept, Drifted where
+    the members' data lies elsewhere than then, and what else ended it.
     """
-    inventory = load_inventory(inventory_path)
-    with (
-        app.store.lock(inventory.cluster, operator()),
-        closing(app.transport(inventory)) as transport,
-    ):
-        chosen = _choose(app, inventory, run)
-        with (
-            closing(app.store.open(inventory.cluster, chosen)) as journal,
-            explained(lambda: fold(journal.events)),
-        ):
-            _refuse_unless_done(fold(journal.events))
-            forward = _forward(app, inventory, fold(journal.events))
-            give_back(app.store, inventory, transport, operator(), but=chosen)
-            app.learn(transport, inventory, journal, forward)
+    with controller.alone(inventory) as transport:
+        run = run or _latest(controller.store, inventory.cluster)
+        with explained(controller.store.open(inventory.cluster, run)) as journal:
             state = fold(journal.events)
-            _refuse_unless_done(state)
-            plan = app.plan_of(inventory, forward)("clean", state)
+            refuse_unless_cleanable(state)
+            basis = Basis.recorded(state)
+            forward = plan_again(
+                inventory,
+                basis,
+                state,
+                "clean",
+                hint="clean with the inventory of that time, or by hand: drctl runs show",
+            )
+            plan_of = plans_after(basis.planner(inventory), forward)
+            give_back(controller, inventory, transport, but=run)
+            learn(transport, journal, forward, plan_of, parallel=controller.parallel)
+            state = fold(journal.events)
+            refuse_unless_cleanable(state)
+            plan = plan_of("clean", state)
             later = {"followed_by": ", ".join(sorted({f["run"] for f in state.followers.values()}))}
             plan = replace(plan, facts={**plan.facts, **later})
-            return plan, app.execute(transport, plan, journal, "clean", "cleaned")
+            return plan, execute(controller, transport, plan, journal, "clean")
 
 
-def _choose(app: App, inventory: Inventory, run: str | None) -> str:
-    """The run that was asked for, else the latest that is done and not wholly cleaned."""
-    if run:
-        return run
-    for cluster, name in reversed(app.store.runs(inventory.cluster)):
-        state = app.store.state(cluster, name)
+def _latest(store: Store, cluster: str) -> str:
+    """The latest run that is done and not wholly cleaned."""
+    for _, run in reversed(store.runs(cluster)):
+        state = store.state(cluster, run)
         half = state.unfinished or state.direction == "clean"
         if state.changed and state.state != "rolled-back" and (half or not state.cleaned):
-            return name
-    raise UsageError(f"no run of {inventory.cluster} keeps old data", hint="drctl runs list")
-
-
-def _refuse_unless_done(state: RunState) -> None:
-    if state.state == "rolled-back" or not state.changed:
-        raise UsageError(f"run {state.run} keeps no old data: it is {state.state}")
-    if state.unfinished:
-        raise Refused(
-            f"run {state.run} is not finished ({state.state}): its old data is what a resume or a "
-            "rollback needs"
-        )
-
-
-def _forward(app: App, inventory: Inventory, state: RunState) -> Plan:
-    """The run's plan, made anew. What else the inventory says may have changed since; where the
-    members' data lies may not. Raises Drifted."""
-    plan = app.plan(
-        inventory,
-        load_runbook(state.runbook),
-        snapshot=state.plan["facts"].get("snapshot"),
-        options=state.plan["options"],
-        prepare=state.plan["facts"].get("prepare", {}),
-    )
-    paths = ("data_dir", "wal_dir", "work_dir")
-    then, now = (
-        {n: v for n, v in meaning.items() if n.rpartition(".")[2] in paths or n == "members"}
-        for meaning in (state.plan["meaning"], plan.meaning)
-    )
-    if changed := drift(then, now):
-        raise drifted(
-            state.run, changed, "clean with the inventory of that time, or by hand: drctl runs show"
-        )
-    return plan
+            return run
+    raise UsageError(f"no run of {cluster} keeps old data", hint="drctl runs list")

@@ -231,8 +231,8 @@ class Acting:
         if kind == "seen":
             known = self._session.state.hosts.get((step_id, host))
             return known.seen.get(name, "") if known else ""
-        # Planning saw to it that a step yields it; but a session that an older drctl began may have
-        # passed that step. Scripts end where they cannot do without.
+        # Planning saw to it that a step yields it. What takes a step back may have to do without:
+        # its scripts end where they cannot.
         value = self._session.state.values.get(name, "")
         if isinstance(value, Mapping):
             if host not in value:  # a journal rebuilt from nodes has what they told

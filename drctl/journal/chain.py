@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from drctl import __version__
-from drctl.errors import Refused
+from drctl.errors import OtherVersion, Refused
 from drctl.journal.runstate import FORMAT, Event
 
 Clock = Callable[[], datetime]
@@ -99,7 +99,9 @@ class Journal:
             raise self._damaged("it holds no event, and none is made without its first one")
         if other := other_version(self._events[0]):
             self.close()
-            raise Refused(f"run {path.parent.name}: {other}", hint="use that version for this run")
+            raise OtherVersion(
+                f"run {path.parent.name}: {other}", hint="use that version for this run"
+            )
 
     def _replay(self, seq: int, at: str, kind: str, body: str, digest: str) -> None:
         before = self._hashes[-1]

@@ -12,15 +12,15 @@ import getpass
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TextIO
 
-from drctl.errors import LockHeld, Refused
-from drctl.journal.chain import Clock, Journal, Reading, now, read, unwritable
+from drctl.errors import LockHeld, OtherVersion, Refused
+from drctl.journal.chain import Journal, Reading, now, read, unwritable
 from drctl.journal.runstate import RunState, fold
 
 
@@ -85,17 +85,17 @@ class Store:
             file.flush()
             yield
 
-    def create(self, cluster: str, run: str, clock: Clock = now) -> Journal:
+    def create(self, cluster: str, run: str) -> Journal:
         folder = self.cluster_folder(cluster) / run
         try:
             folder.mkdir(mode=0o700)
         except OSError as error:
             raise unwritable(folder, error) from error
-        return Journal(folder / "journal.sqlite", clock)
+        return Journal(folder / "journal.sqlite")
 
-    def open_new(self, cluster: str, run: str, clock: Clock = now) -> Journal:
+    def open_new(self, cluster: str, run: str) -> Journal:
         """A new journal in the folder of a run whose own was set aside."""
-        return Journal(self.folder / cluster / run / "journal.sqlite", clock)
+        return Journal(self.folder / cluster / run / "journal.sqlite")
 
     def set_aside(self, cluster: str, run: str) -> Path:
         """Rename a run's journal that counts no more; returns where it is kept."""
@@ -114,7 +114,7 @@ class Store:
         names = [(path.parent.parent.name, path.parent.name) for path in found]
         return sorted(names, key=lambda pair: pair[1])
 
-    def open(self, cluster: str, run: str, clock: Clock = now) -> Journal:
+    def open(self, cluster: str, run: str) -> Journal:
         path = self.folder / cluster / run / "journal.sqlite"
         if not path.is_file():
             raise Refused(
@@ -122,7 +122,7 @@ class Store:
                 hint=f"drctl runs list; one of another machine: drctl runs adopt {run} --inventory "
                 "INVENTORY, then the same again",
             )
-        return Journal(path, clock)
+        return Journal(path)
 
     def read(self, cluster: str, run: str) -> Reading:
         """The run's events as far as they can be believed; it writes nothing."""
@@ -143,3 +143,24 @@ class Store:
     def state(self, cluster: str, run: str) -> RunState:
         with closing(self.open(cluster, run)) as journal:
             return fold(journal.events)
+
+    def latest(
+        self,
+        cluster: str,
+        *,
+        changed: bool = False,
+        pass_over: Callable[[OtherVersion], None] | None = None,
+    ) -> RunState | None:
+        """The latest run, or with `changed` the latest that meant to change any node. Raises
+        OtherVersion for one that another drctl wrote, unless `pass_over` takes note of it."""
+        for pair in reversed(self.runs(cluster)):
+            try:
+                state = self.state(*pair)
+            except OtherVersion as error:
+                if pass_over is None:
+                    raise
+                pass_over(error)
+            else:
+                if state.changed or not changed:
+                    return state
+        return None

@@ -7,7 +7,7 @@ values of a manifest, that a step is over) needs most of them (`drctl.nodes.agre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from drctl.errors import LockHeld
@@ -32,18 +32,18 @@ def learn(
     journal: Journal,
     forward: Plan,
     plan_of: PlanOf,
-    options: Mapping[str, Any] | None = None,
     *,
+    without: Collection[str] = (),
+    accept_drift: Collection[str] = (),
     parallel: int = 8,
 ) -> dict[str, str]:
     """Ask the run's nodes, but those `without`, what they know beyond the journal, and journal it;
-    returns the silent hosts. `options`: `without` and `accept_drift`, as in a rollback.
+    returns the silent hosts. `accept_drift` names the hosts whose memory does not count.
 
     Raises LockHeld where another journal of this run has gone on since, Refused where what a node
     keeps is not believed, the nodes disagree, or this is not the journal that they saw. A host that
     is silent now is asked again at the next session; it cannot be acted on before.
     """
-    without, accepted = ((options or {}).get(name, ()) for name in ("without", "accept_drift"))
     run = fold(journal.events).run
     work_dirs = {host: forward.work_dirs[host] for host in forward.owns if host not in without}
     found = read_nodes(transport, work_dirs, run, parallel=parallel)
@@ -55,7 +55,7 @@ def learn(
         raise not_believed(run, leaps, state.inventory)
     refuse_if_taken_over(state, found.nodes)
     histories = {host: node.history for host, node in found.nodes.items()}
-    compare(journal, histories, found.silent, excused(accepted))
+    compare(journal, histories, found.silent, excused(accept_drift))
     take_over(journal, found.nodes, forward, plan_of)
     return dict(found.silent)
 

@@ -24,7 +24,7 @@ from drctl.etcd.values import LARGEST, VALUES, HostName, Path, Revision, Words
 MOST_SESSIONS = 1_000_000  # an epoch beyond that was not counted by any controller
 _SHAPES = {name: TypeAdapter[Any](shape) for name, shape in VALUES.items()}
 RunId = Annotated[str, StringConstraints(pattern=rf"^{RUN_ID}$")]
-"""As `rundata.new_run_id` makes it: it becomes the name of a folder, here and on the nodes."""
+"""As `beginning.new_run_id` makes it: it becomes the name of a folder, here and on the nodes."""
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 Text = Annotated[str, StringConstraints(max_length=65_536, pattern=r"^[^\x00]*$")]
 """What becomes a shell variable: anything but a NUL."""

@@ -10,12 +10,12 @@ from drctl.engine.jobs import Jobs
 from drctl.errors import HostUnavailable, Refused, StepFailed
 from drctl.inventory import Inventory
 from drctl.journal.runstate import RunState
-from drctl.journal.store import Store
+from drctl.runs.controller import Controller
 from drctl.transport import Transport
 
 
 def give_back(
-    store: Store, inventory: Inventory, transport: Transport, who: str, *, but: str = ""
+    controller: Controller, inventory: Inventory, transport: Transport, *, but: str
 ) -> None:
     """Give back what ended runs of this cluster could not; the run `but` is at hand and does that
     itself.
@@ -23,28 +23,31 @@ def give_back(
     A node that still does not answer stays as it is, and so does what a journal that cannot be read
     knows: the checks of whoever comes next tell of it.
     """
+    store = controller.store
     for cluster, run in store.runs(inventory.cluster):
         if run == but:
             continue
         with suppress(Refused):
             state = store.state(cluster, run)
             if state.left_over:
-                _give_back(store, inventory, transport, who, state)
+                _give_back(controller, inventory, transport, state)
 
 
 def _give_back(
-    store: Store, inventory: Inventory, transport: Transport, who: str, state: RunState
+    controller: Controller, inventory: Inventory, transport: Transport, state: RunState
 ) -> None:
     records = {h: record for h, record in state.left_over.items() if h in inventory.hosts}
-    with closing(store.open(state.cluster, state.run)) as journal:
+    with closing(controller.store.open(state.cluster, state.run)) as journal:
         jobs = Jobs(
             transport,
             run=state.run,
             epoch=state.epoch,
-            who=who,
+            who=controller.who,
             journal=state.journal,
             head=lambda: journal.head,
             work_dirs={host: inventory.hosts[host].work_dir for host in records},
+            sleep=controller.sleep,
+            clock=controller.clock,
         )
         for host, record in records.items():
             machine = state.values.get("machine_id", {}).get(host, "")

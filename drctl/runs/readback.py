@@ -14,7 +14,8 @@ from drctl.journal.chain import Journal
 from drctl.journal.runstate import RunState, fold
 from drctl.nodes.files import Manifest, first_fault
 from drctl.plan.model import Plan
-from drctl.runs.rundata import begin, manifest
+from drctl.runs.beginning import begin
+from drctl.runs.left_on_nodes import manifest
 
 
 def refuse_given_twice(plan: Plan) -> None:

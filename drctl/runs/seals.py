@@ -8,33 +8,31 @@ from typing import Any
 
 from drctl.errors import UsageError
 from drctl.journal.runstate import RunState
-from drctl.journal.store import Store
-from drctl.plan.secrets import Secrets, seal, sealed_again, used
+from drctl.plan.secrets import seal, sealed_again, used
+from drctl.runs.controller import Controller
 from drctl.ui.console import tell
 
 
-def sealed(store: Store, secrets: Secrets, options: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(controller: Controller, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a new plan, with the seals of what was given."""
-    if not secrets.given:
+    if not controller.secrets.given:
         return dict(options)
-    key = store.key()
-    seals = {name: seal(key, value) for name, value in secrets.given.items()}
+    key = controller.store.key()
+    seals = {name: seal(key, value) for name, value in controller.secrets.given.items()}
     return {**options, "secrets": seals}
 
 
-def sealed_anew(
-    store: Store, secrets: Secrets, state: RunState, *, undo: bool = False
-) -> dict[str, Any]:
+def sealed_anew(controller: Controller, state: RunState, *, undo: bool = False) -> dict[str, Any]:
     """The options of a recorded plan. The secrets that its scripts need again (with `undo`, to take
     it back) are demanded, and what is given is sealed as it was then, so that another one shows as
     drift. Raises UsageError for one that nobody can give, or that the run does not know."""
     options: dict[str, Any] = dict(state.plan["options"])
-    known = _seals(state)
+    secrets, known = controller.secrets, _seals(state)
     if unknown := sorted(secrets.given.keys() - known.keys()):
         raise UsageError(f"run {state.run} knows no secret {', '.join(unknown)}")
     if not known:
         return options
-    key = store.key()
+    key = controller.store.key()
     now = dict(known)
     for name in sorted(used(state.plan, undo=undo) | secrets.given.keys()):
         found = sealed_again(key, secrets.demand(name, state.run), known[name])

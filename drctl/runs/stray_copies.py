@@ -43,7 +43,7 @@ def swept(
     plan: Plan,
     journal: Journal,
     *,
-    remove: bool = True,
+    remove: bool,
     gone: Iterable[str] = (),
 ) -> Iterator[None]:
     """Afterwards, be it after an error, those hosts are swept that answered so far: one that is
@@ -151,21 +151,16 @@ def clear(folder: Path) -> tuple[list[str], list[str]]:
     for place in sorted(folder.glob(".drctl-*.part")):
         with suppress(OSError):
             if place.lstat().st_uid == os.geteuid() and _is_dead(place):
-                if place.is_dir():
-                    shutil.rmtree(place)
-                else:
-                    place.unlink()
+                shutil.rmtree(place)
                 names.append(f"backup-{place.name.removeprefix('.drctl-').removesuffix('.part')}")
                 said.append(f"removed what a backup that was killed left: {place}")
     return names, said
 
 
 def _is_dead(place: Path) -> bool:
-    """Whether no backup works there. A file is one that an older drctl fetched into."""
-    if place.is_symlink():
+    """Whether this is a backup's folder, and no backup works there."""
+    if place.is_symlink() or not place.is_dir():
         return False
-    if not place.is_dir():
-        return time.time() - place.stat().st_mtime > HELD_SECONDS
     try:
         lock = os.open(place / "lock", os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:  # killed before it was made, or at the end of a removal

@@ -3,12 +3,13 @@ No connection here."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from drctl.errors import UsageError
+from drctl.errors import Drifted, UsageError
 from drctl.journal.runstate import RunState
+from drctl.nodes.catch_up import PlanOf
 from drctl.plan.model import Plan, Task, undo_steps
 from drctl.plan.planner import Planner
 from drctl.plan.runbook import load_runbook
@@ -17,12 +18,33 @@ START = ("running", "restarted")
 """What a client of the data is wanted to be when it is let in."""
 
 
-def rollback_plan(planner: Planner, forward: Plan, state: RunState, **options: Any) -> Plan:
+def plans_after(planner: Planner, forward: Plan, **options: Any) -> PlanOf:
+    """Makes the plan that takes `forward` back, with the options of `rollback_plan`, or the one
+    that removes what it kept; by the planner that made `forward`."""
+
+    def plan(direction: str, state: RunState) -> Plan:
+        if direction == "clean":
+            return clean_plan(planner, state)
+        return rollback_plan(planner, forward, state, **options)
+
+    return plan
+
+
+def rollback_plan(
+    planner: Planner,
+    forward: Plan,
+    state: RunState,
+    *,
+    lose_writes: bool = False,
+    accept_drift: Collection[str] = (),
+    without: Collection[str] = (),
+) -> Plan:
     """The shipped rollback runbook around the undo of every step that `state` began.
     `lose_writes`: the operator agreed to lose what was written since, or is there to be asked.
     `accept_drift`: machine_id.HOST of each host that may be another machine than the run's.
     `without`: hosts that are not gone to at all."""
     begun = begun_steps(state, forward)
+    _refuse_unknown_steps(begun, forward, state)
     before = state.before_undo[0] if state.direction == "undo" else state.state
     let_in = [s for s in forward.steps if s.id in begun and s.role == "client" and s.want in START]
     facts = {
@@ -31,9 +53,10 @@ def rollback_plan(planner: Planner, forward: Plan, state: RunState, **options: A
         "ended": before == "done",
         "taken_back": state.taking_back,
         "proven_revision": state.values.get("proven_revision"),
-        "without": sorted(options.get("without", ())),
+        "without": sorted(without),
     }
-    plan = replace(planner, facts=facts, options={**planner.options, **options}).plan(
+    asked = {"lose_writes": lose_writes, "accept_drift": [*accept_drift], "without": [*without]}
+    plan = replace(planner, facts=facts, options={**planner.options, **asked}).plan(
         load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
     )
     # Revisions go backwards here. A kubelet that has seen the restored cluster's would wait for
@@ -41,6 +64,20 @@ def rollback_plan(planner: Planner, forward: Plan, state: RunState, **options: A
     seen = any(step.service == "apiserver" for step in let_in)
     steps = tuple(s for s in plan.steps if seen or s.kind != "act" or s.undoes)
     return left_alone(replace(plan, owns=forward.owns, steps=steps), facts["without"])
+
+
+def _refuse_unknown_steps(
+    begun: Mapping[str, frozenset[str]], forward: Plan, state: RunState
+) -> None:
+    """Raises Drifted for a step that was begun and that this drctl's plan does not take back."""
+    hosts = {step.id: {*step.hosts} for step in forward.steps}
+    for step, ours in begun.items():
+        if step not in state.later and not ours <= hosts.get(step, set()):
+            raise Drifted(
+                f"{step} was begun on {', '.join(sorted(ours))}, and the runbook has it there no "
+                "longer",
+                hint=f"put the runbook back, or use drctl {state.drctl}, which began this run",
+            )
 
 
 def left_alone(plan: Plan, hosts: Collection[str]) -> Plan:

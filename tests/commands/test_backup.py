@@ -207,14 +207,23 @@ def test_a_backup_under_way_is_left_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_an_older_drctl_fetched_into_goes_by_its_age(tmp_path: Path) -> None:
-    part = tmp_path / ".drctl-00ff00ff.part"
-    part.write_text("all Secrets")
+def test_one_without_a_lock_yet_goes_by_its_age(tmp_path: Path) -> None:
+    place = killed(tmp_path)
+    (place / "lock").unlink()
     assert clear(tmp_path) == ([], [])
     then = time.time() - HELD_SECONDS - 5
-    os.utime(part, (then, then))
-    assert clear(tmp_path)[0] == ["backup-00ff00ff"]
+    os.utime(place, (then, then))
+    assert clear(tmp_path)[0] == ["backup-0123abcd"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_not_a_backups_and_is_left_alone(tmp_path: Path) -> None:
+    part = tmp_path / ".drctl-00ff00ff.part"
+    part.write_text("somebody's")
+    then = time.time() - HELD_SECONDS - 5
+    os.utime(part, (then, then))
+    assert clear(tmp_path) == ([], [])
+    assert part.exists()
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drctl.answer import CHARACTERS, LINES, VALUE, Answer, AnswerError, is_run_id, parse, shown
-from drctl.runs.rundata import new_run_id
+from drctl.runs.beginning import new_run_id
 
 READERS: dict[str, Callable[[Answer], object]] = {
     "number": lambda a: a.number("x"),

@@ -72,7 +72,7 @@ def test_a_good_house_has_no_violations(house: Path) -> None:
         ),
         (
             "etcd/bolt.py",
-            "importlib.import_module('drctl.runs.app')",
+            "importlib.import_module('drctl.runs.execute')",
             "etcd imports runs",
         ),
         ("etcd/bolt.py", "import subprocess", "etcd is pure and imports subprocess"),

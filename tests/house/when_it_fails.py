@@ -24,12 +24,14 @@ ELSEWHERE = (
     "cli/",
     "inventory/",
     "commands/backup.py",
+    "commands/status.py",
+    "commands/trust.py",
     "runs/stray_copies.py",
     "ssh/trust.py",
     "yamlfile.py",
 )
 """Not said during a restore: practice, the command line itself (which says it at once), the
-mistakes in an inventory (each with its line), backups, trust."""
+mistakes in an inventory (each with its line), backups, status, trust."""
 THEN = "see `then:`"
 WITHOUT_HINT = {
     "bug": "report it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,9 @@ from drctl.plan.model import Plan, PlannedStep, Task
 HOSTS = ("a", "b")
 
 
-def step(name: str, **about: str) -> PlannedStep:
+def step(name: str, **about: Any) -> PlannedStep:
     tasks = {host: Task() for host in HOSTS}
-    return PlannedStep(name, "one", name, "service", "x", tasks, **about)  # type: ignore[arg-type]
+    return PlannedStep(name, "one", name, "service", "x", tasks, **about)
 
 
 DOWN = step("down", service="k3s", want="fenced", role="client")

@@ -20,8 +20,9 @@ from drctl.nodes.records import NodeRecord, read_nodes
 from drctl.plan.model import Plan
 from drctl.plan.planner import Planner
 from drctl.plan.runbook import load_runbook
-from drctl.runs.app import JUDGES
-from drctl.runs.rundata import begin, begin_adopted, manifest, record
+from drctl.runs.beginning import begin, begin_adopted
+from drctl.runs.judges import JUDGES
+from drctl.runs.left_on_nodes import manifest, record
 from drctl.runs.undo import clean_plan, rollback_plan
 from drctl.transport import CommandResult, Script
 from tests.model.installation import NAMES, made_up_installation

@@ -32,8 +32,9 @@ from drctl.nodes.comparison import compare, refuse_if_followed
 from drctl.nodes.history import History, read_history
 from drctl.nodes.records import ask
 from drctl.plan.model import Plan
-from drctl.runs.app import JUDGES
-from drctl.runs.rundata import begin, refuse_unless_resumable
+from drctl.runs.beginning import begin
+from drctl.runs.judges import JUDGES
+from drctl.runs.refusals import refuse_unless_resumable
 from drctl.transport import CommandResult, Script
 from tests.model.harness import (
     ENDS,
@@ -147,7 +148,7 @@ class Runs(RuleBasedStateMachine):
     def live(
         self, journal: MortalJournal, direction: str, fatal: int | None, anew: bool = False
     ) -> None:
-        """One session as `drctl.runs.app` begins it."""
+        """One session as `drctl.runs.execute` begins it."""
         before = fold(journal.events)
         journal.moments = self.cluster.moments = Moments(fatal)
         self.cluster.direction = direction

@@ -34,7 +34,8 @@ from drctl.inventory import load_inventory
 from drctl.journal.diagnosis import situation
 from drctl.journal.runstate import RunState, fold
 from drctl.plan.model import Plan
-from drctl.runs.rundata import begin, manifest, record
+from drctl.runs.beginning import begin
+from drctl.runs.left_on_nodes import manifest, record
 from drctl.runs.undo import rollback_plan
 from tests.model.harness import INVENTORY, RUN, Clock, Killed, Moments, MortalJournal, World
 from tests.model.rough import JOB_FAULTS, LOOK_FAULTS, UPLOAD_FAULTS, RoughCluster, Weather
@@ -332,7 +333,7 @@ _cache: dict[str, Any] = {}
 
 
 def _judges() -> Any:
-    from drctl.runs.app import JUDGES
+    from drctl.runs.judges import JUDGES
 
     return JUDGES
 

@@ -11,7 +11,7 @@ from drctl.errors import Refused
 from drctl.nodes.agreement import agreed_manifest
 from drctl.nodes.files import Manifest
 from drctl.nodes.records import NodeRecord, read_record, run_ids
-from drctl.runs.rundata import without_sources
+from drctl.runs.facts import prepare_facts_of_nodes
 
 RUN = "20261127-000000-abcdef"
 MANIFEST: dict[str, Any] = {
@@ -98,6 +98,11 @@ def test_no_other_file_of_a_run_is_read_either(text: str) -> None:
         read_record(RUN, text)
 
 
+def test_a_manifest_of_another_drctl_is_named_with_the_version_that_reads_it() -> None:
+    with pytest.raises(ValueError, match=r"written by drctl 3\.1\.4 \(format 9\)"):
+        read_record(RUN, told(format=9, drctl="3.1.4", something="new"))
+
+
 def test_a_manifest_of_another_run_is_none_of_this() -> None:
     with pytest.raises(ValueError, match="names run 20261127-000000-ffffff"):
         read_record(RUN, told(run="20261127-000000-ffffff"))
@@ -151,6 +156,6 @@ def test_two_that_cannot_be_of_one_run_are_told_by_name(
 
 def test_no_local_file_that_a_node_names_is_sent() -> None:
     file = {"name": "key", "source": "/root/.ssh/id", "path": "/k", "sha256": "a" * 64}
-    kept = without_sources({"hosts": {"m1": {"files": [file]}}, "flags": {}})
+    kept = prepare_facts_of_nodes({"hosts": {"m1": {"files": [file]}}, "flags": {}})
     assert kept["hosts"]["m1"]["files"] == [{**file, "source": ""}]
-    assert without_sources({}) == {}
+    assert prepare_facts_of_nodes({}) == {}

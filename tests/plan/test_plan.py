@@ -15,7 +15,7 @@ from drctl.plan.model import Plan, drift
 from drctl.plan.planner import UPLOADS, Planner
 from drctl.plan.runbook import VERBS, load_runbook, shipped_runbooks
 from drctl.render import data_folder
-from drctl.runs.app import JUDGES
+from drctl.runs.judges import JUDGES
 from tests.model.harness import INVENTORY
 from tests.model.installation import made_up_installation
 

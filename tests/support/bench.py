@@ -10,19 +10,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from drctl.cli import main
-from drctl.engine.jobs import Jobs
-from drctl.engine.session import Session
 from drctl.inventory import load_inventory
 from drctl.journal.runstate import RunState
 from drctl.journal.store import Store
-from drctl.runs.app import App
+from drctl.runs.controller import Controller
 from tests.etcd.samples import snapshot_bytes, write_snapshot
 from tests.model.harness import INVENTORY, Clock
 from tests.support.rig import Rig
@@ -59,6 +56,13 @@ class Bench:
     monkeypatch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture[str]
 
+    def controller(self, **given: Any) -> Controller:
+        """One that reaches the simulated hosts, one by one, and waits for nothing."""
+        clock = self.rig.clock
+        return Controller(
+            **given, connect=lambda _: self.rig, parallel=1, sleep=clock.sleep, clock=clock
+        )
+
     @property
     def state_dir(self) -> Path:
         return self.folder / "state"
@@ -68,7 +72,7 @@ class Bench:
         self.monkeypatch.setattr(sys, "argv", ["drctl", *map(str, arguments)])
         self.capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main()
+            main(self.controller)
         said = self.capsys.readouterr()
         assert isinstance(ended.value.code, int)
         return Ended(ended.value.code, said.out, said.err)
@@ -109,12 +113,9 @@ class Bench:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock() -> Clock:
     """No engine and no job waits for real time."""
-    clock = Clock()
-    monkeypatch.setattr("drctl.runs.app.Session", partial(Session, clock=clock))
-    monkeypatch.setattr("drctl.runs.app.Jobs", partial(Jobs, clock=clock))
-    return clock
+    return Clock()
 
 
 @pytest.fixture
@@ -152,8 +153,6 @@ def bench(
     inventory = folder / "inventory.yaml"
     inventory.write_text(INVENTORY.read_text())
     rig = Rig(load_inventory(inventory), hashlib.sha256(snapshot_bytes()).hexdigest(), clock)
-    app = partial(App, transport=lambda _: rig, parallel=1, sleep=clock.sleep)
-    monkeypatch.setattr("drctl.cli.common.App", app)
     return Bench(rig, folder, inventory, write_snapshot(folder), monkeypatch, capsys)
 
 

@@ -12,7 +12,7 @@ from drctl.inventory import Inventory, load_inventory
 from drctl.plan.model import Plan, Task
 from drctl.plan.planner import Planner
 from drctl.plan.runbook import load_runbook
-from drctl.runs.rundata import tool_facts
+from drctl.runs.facts import tool_facts
 from drctl.transport import Script
 from tests.templates.shells import Ran, Shell
 

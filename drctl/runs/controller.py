@@ -1,0 +1,60 @@
+"""The controller: this machine's end of every command."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drctl.inventory import Inventory
+from drctl.journal.store import Store, operator
+from drctl.plan.secrets import Secrets
+from drctl.ssh import SshTransport
+from drctl.transport import Transport
+
+Ask = Callable[[str, str], str | None]
+"""Show a text and ask for the words that mean yes; how it was answered, or None for no."""
+
+
+def over_ssh(inventory: Inventory) -> Transport:
+    return SshTransport(inventory.hosts, known_hosts=inventory.known_hosts)
+
+
+@dataclass(frozen=True)
+class Controller:
+    """What is the same for all commands of one invocation: where its runs are kept, whom it asks,
+    how it reaches hosts. `sleep` and `clock` are in seconds; `stop` asks for an end at the next
+    safe point."""
+
+    state_dir: Path
+    ask: Ask
+    confirm: Callable[[str], bool]  # a question that yes or no answers
+    quiet: bool = False
+    secrets: Secrets = field(default_factory=Secrets)
+    connect: Callable[[Inventory], Transport] = over_ssh
+    parallel: int = 8
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.state_dir)
+
+    @property
+    def who(self) -> str:
+        """user@machine, as journals and nodes keep it."""
+        return operator()
+
+    @contextmanager
+    def alone(self, inventory: Inventory) -> Iterator[Transport]:
+        """The way to the cluster's hosts, while no other command of this machine works on it.
+        Raises LockHeld."""
+        with (
+            self.store.lock(inventory.cluster, self.who),
+            closing(self.connect(inventory)) as transport,
+        ):
+            yield transport

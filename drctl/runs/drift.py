@@ -1,0 +1,168 @@
+"""A run's plan made again, and held to what it meant when the run began: as far as the command that
+asks still depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Literal
+
+from drctl.errors import Drifted, UsageError
+from drctl.inventory import Inventory
+from drctl.journal.chain import Journal
+from drctl.journal.runstate import RunState
+from drctl.nodes.comparison import ABOUT_A_HOST
+from drctl.plan.model import TEMPLATE, Plan, drift
+from drctl.runs.basis import Basis
+from drctl.runs.undo import begun_steps
+
+TEMPLATES = "templates"
+"""The name that accepts every template's new text."""
+
+ACCEPTABLE: Mapping[str, tuple[str, ...]] = {
+    "forward": ("",),
+    "undo": (*ABOUT_A_HOST, "secret.", "template", "steps"),
+    "clean": (),
+}
+"""Direction -> how the names begin that may be accepted: a rollback has to find the run's data
+where the run put it, and an upgrade of drctl must never bar it."""
+
+Direction = Literal["forward", "undo", "clean"]
+Counts = Callable[[str], bool]
+"""Whether a field of a plan's meaning matters for what is left to do."""
+
+
+def plan_again(
+    inventory: Inventory,
+    basis: Basis,
+    state: RunState,
+    direction: Direction,
+    *,
+    hint: str,
+    accepted: Collection[str] = (),
+) -> Plan:
+    """The plan of `state`'s run, made again. Raises Drifted where a field of its meaning is another
+    one than then: one that counts for what is left in that `direction`, and that was not `accepted`
+    by name. `hint` is the first way out; the second is to accept what may be accepted."""
+    plan = basis.plan(inventory)
+    counts = _COUNTS[direction](state, plan)
+    changed = drift(state.plan["meaning"], plan.meaning)
+    refused = {n: pair for n, pair in changed.items() if counts(n) and not accepts(accepted, n)}
+    if refused:
+        names = dict.fromkeys(TEMPLATES if _is_template(name) else name for name in refused)
+        if all(name.startswith(ACCEPTABLE[direction]) for name in names):
+            options = " ".join(f"--accept-drift {name}" for name in names)
+            hint = f"{hint}, or accept it by name: {options}"
+        raise drifted(state.run, refused, hint)
+    return plan
+
+
+def accepts(accepted: Collection[str], field: str) -> bool:
+    """Whether `field` is among the names that the operator accepted."""
+    return field in accepted or (TEMPLATES in accepted and _is_template(field))
+
+
+def journal_accepted(
+    journal: Journal, state: RunState, plan: Plan, accepted: Collection[str]
+) -> None:
+    """What the operator accepted is from now on what the run means. Raises UsageError for a field
+    that did not change."""
+    changed = drift(state.plan["meaning"], plan.meaning)
+    fields = {name: list(pair) for name, pair in changed.items() if accepts(accepted, name)}
+    for name in accepted:
+        if not any(accepts([name], field) for field in fields) and not name.startswith(
+            ABOUT_A_HOST
+        ):
+            raise UsageError(f"nothing to accept: {name} did not change")
+    if fields:
+        meaning = {**state.plan["meaning"], **{name: plan.meaning.get(name) for name in fields}}
+        meaning = {name: value for name, value in meaning.items() if value is not None}
+        journal.append("drift-accepted", fields=fields, meaning=meaning)
+
+
+def drifted(run: str, changed: Mapping[str, tuple[str, str]], hint: str) -> Drifted:
+    """The refusal that names every field with its old and its new value; of a template's text, that
+    it is another one."""
+    lines = [
+        f"{name}: its text is another one" if _is_template(name) else f"{name}: was {a!r}, is {b!r}"
+        for name, (a, b) in changed.items()
+    ]
+    return Drifted("\n  ".join([f"since run {run} began, this changed:", *lines]), hint=hint)
+
+
+def _is_template(field: str) -> bool:
+    return field.startswith(TEMPLATE)
+
+
+# -- what counts for what is left to do ---------------------------------------------------------
+
+
+def _forward(state: RunState, plan: Plan) -> Counts:
+    """All that the inventory and the runbook say, and the scripts that are still to run: those of
+    steps that are not done, and a look at the last finished step on each resource."""
+    last = {s.resource: s.id for s in plan.steps if s.kind == "act" and s.id in state.steps_done}
+    looked_at = {*last.values()}
+
+    def parts(step: Mapping[str, Any], task: Mapping[str, Any]) -> Iterator[str]:
+        done = step["id"] in state.steps_done and not step["each_session"]
+        if not done or step["id"] in looked_at:
+            yield from _parts(task, "observe")
+        if not done:
+            yield from _parts(task, "act")
+
+    left = _templates(state, plan, parts)
+    return lambda field: field.removeprefix(TEMPLATE) in left if _is_template(field) else True
+
+
+def _undo(state: RunState, plan: Plan) -> Counts:
+    """All that the inventory says, and of the runbook the steps that were begun, their order and
+    the scripts that take them back: what else an upgrade brought is no reason to stay as it is."""
+    begun = begun_steps(state, plan).keys()
+    back = {s["undoes"] for s in state.later.values() if s["id"] in state.steps_done}
+
+    def parts(step: Mapping[str, Any], task: Mapping[str, Any]) -> Iterator[str]:
+        if step["id"] in begun and step["id"] not in back and task["undo"]:
+            yield from _parts(task["undo"], "observe")
+            yield from _parts(task["undo"], "act")
+
+    left = _templates(state, plan, parts)
+    then, now = ([s for s in m["steps"].split() if s in begun] for m in _meanings(state, plan))
+
+    def counts(field: str) -> bool:
+        if _is_template(field):
+            return field.removeprefix(TEMPLATE) in left
+        if field == "steps":
+            return then != now
+        return field.removeprefix("steps.") in begun if field.startswith("steps.") else True
+
+    return counts
+
+
+def _clean(_state: RunState, _plan: Plan) -> Counts:
+    """Where the members' data lies. What else the inventory says may have changed since."""
+    paths = ("data_dir", "wal_dir", "work_dir")
+    return lambda field: field == "members" or field.rpartition(".")[2] in paths
+
+
+_COUNTS: Mapping[Direction, Callable[[RunState, Plan], Counts]] = {
+    "forward": _forward,
+    "undo": _undo,
+    "clean": _clean,
+}
+
+
+def _meanings(state: RunState, plan: Plan) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    return state.plan["meaning"], plan.meaning
+
+
+def _templates(
+    state: RunState,
+    plan: Plan,
+    parts: Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[str]],
+) -> set[str]:
+    """What `parts` finds in the tasks of both plans: a template may have gone, or come."""
+    steps = [*state.plan["steps"], *plan.record()["steps"]]
+    return {part for step in steps for task in step["tasks"].values() for part in parts(step, task)}
+
+
+def _parts(task: Mapping[str, Any], which: Literal["observe", "act"]) -> Collection[str]:
+    return task[which]["parts"] if task[which] else ()

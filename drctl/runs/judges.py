@@ -1,0 +1,8 @@
+"""Every judge that a runbook may name."""
+
+from __future__ import annotations
+
+from drctl import etcd, kube
+from drctl.verdict import Judge
+
+JUDGES: dict[str, Judge] = {**etcd.JUDGES, **kube.JUDGES}
