@@ -2,7 +2,7 @@
 
 Nothing that a node says is believed. The whole answer is bounded, and has no control characters but
 newline and tab; a name stands in it once (twice means that two scripts' outputs were mixed, or
-that somebody wants two readers to read two things); a value that is to go anywhere is asked for by
+that someone wants two readers to read two things); a value that is to go anywhere is asked for by
 what it must be, and is else an `AnswerError` that names the host and what it said. It is believed
 for that host only: what is made of several hosts' answers stands in a table (`etcd.values`).
 
@@ -22,7 +22,7 @@ CHARACTERS, LINES, VALUE = 1 << 20, 10_000, 1 << 18
 """The most that an answer may have: characters, lines, and characters of one value."""
 RUN_ID = r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"  # as beginning.new_run_id makes it
 INT64, UINT64 = (1 << 63) - 1, (1 << 64) - 1
-LOOK = "look at that host: drctl's own scripts do not answer such a thing by themselves"
+LOOK = "check that host: drctl's own scripts never answer like this"
 SHOWN = 80  # characters of a value that a message shows
 
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=(.*)")
@@ -36,7 +36,7 @@ class AnswerError(StepFailed, ValueError):
     """An answer that does not mean what it should."""
 
     def __init__(self, message: str, *, host: str | None = None) -> None:
-        super().__init__(f"its answer cannot be used: {message}", host=host, hint=LOOK)
+        super().__init__(f"invalid answer: {message}", host=host, hint=LOOK)
         self.reason = message
 
 
@@ -54,7 +54,7 @@ def is_run_id(text: str) -> bool:
 def parse_number(text: str, *, most: int = INT64) -> int:
     """Decimal digits, 0 to `most`. Raises AnswerError."""
     if not _DIGITS.fullmatch(text) or int(text) > most:
-        raise AnswerError(f"{shown(text)!r} is no number up to {most}")
+        raise AnswerError(f"{shown(text)!r} is not a number up to {most}")
     return int(text)
 
 
@@ -126,7 +126,7 @@ class Answer(Mapping[str, str]):
         """`uid:gid`; "" for none."""
         said = self.said.get(name, "")
         if said and not re.fullmatch(f"{_ID}:{_ID}", said):
-            raise self._wrong(name, "the numbers of a user and a group")
+            raise self._wrong(name, "a numeric user and group")
         return said
 
     def mode(self, name: str) -> str:
@@ -140,7 +140,7 @@ class Answer(Mapping[str, str]):
         """Words of printable ASCII, parted by spaces; none where it is missing."""
         found = tuple(self.said.get(name, "").split())
         if len(found) > most or not all(map(_WORD.fullmatch, found)):
-            raise self._wrong(name, f"up to {most} plain words")
+            raise self._wrong(name, f"at most {most} plain words")
         return found
 
 
@@ -165,6 +165,6 @@ def parse(text: str, host: str = "") -> Answer:
         if len(value) > VALUE:
             raise AnswerError(f"{shown(name)} has {len(value)} characters", host=host or None)
         if name in fields:
-            raise AnswerError(f"{shown(name)} is said twice", host=host or None)
+            raise AnswerError(f"{shown(name)} is given twice", host=host or None)
         fields[name] = value
     return Answer(host, fields)

@@ -1,19 +1,19 @@
-"""Every way in which drctl says no, and the exit code that scripts may count on.
+"""Every error that drctl raises, and the exit code that scripts can rely on.
 
     DrctlError                      1   a bug, unless a subclass says otherwise
-    ├── UsageError                  2   the command line cannot mean anything
-    ├── InvalidInput                3   inventory, runbook or snapshot is not usable
-    ├── Refused                     4   a check said no before anything was changed
+    ├── UsageError                  2   invalid command line
+    ├── InvalidInput                3   invalid inventory, runbook or snapshot
+    ├── Refused                     4   refused by a check before anything was changed
     ├── StepFailed                  5   something was changed, then a step failed
     ├── Drifted                     6   something differs from what the run began with
     ├── LockHeld                    7   another run holds the lock
-    ├── HostUnavailable             8   unreachable, refused us, or shows another host key
+    ├── HostUnavailable             8   unreachable, refused the login, or has another host key
     │   ├── Unreachable                 no connection; nothing was sent
-    │   ├── AuthRefused                 the host answered and did not let us in
+    │   ├── AuthRefused                 the host answered but refused the login
     │   ├── HostKeyChanged              the host key is not the one in known_hosts
-    │   └── ConnectionLost              sent, no answer: the outcome is UNKNOWN, never "failed"
+    │   └── ConnectionLost              sent, no answer: the result is UNKNOWN, never "failed"
     ├── NotProven                   9   verification failed after the start
-    └── Aborted                    10   the operator ended it
+    └── Aborted                    10   stopped by the operator
 
 A message says what happened and where, in lower case and without a full stop; the hint says what
 to type next. Only `drctl.cli` turns an error into an exit status.
@@ -27,8 +27,8 @@ from typing import Any
 
 
 class DrctlError(Exception):
-    """A bug in drctl. Nothing more was done after it; keep the text and `drctl runs show`, and
-    report it. A run that it ended goes on with a resume, or back with a rollback."""
+    """A bug in drctl. Report it with this text and the output of `drctl runs show`; nothing more
+    was done after it. Resume the run that it stopped, or roll it back."""
 
     exit_code = 1  # this and `code`, a stable word for JSON, belong to the class
     code = "bug"
@@ -45,7 +45,7 @@ class DrctlError(Exception):
 
 
 class UsageError(DrctlError):
-    """The command as typed cannot mean anything. Nothing was done: correct it and type it again."""
+    """Invalid command line. Correct it and run it again; nothing was done."""
 
     exit_code = 2
     code = "usage"
@@ -53,7 +53,7 @@ class UsageError(DrctlError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One mistake in a file: where it stands and what is wrong with it."""
+    """One error in a file: where it is and what is wrong."""
 
     message: str
     file: str = ""
@@ -66,8 +66,8 @@ class Fault:
 
 
 class InvalidInput(DrctlError):
-    """An input file that cannot be used; carries every mistake at once, each with file and line.
-    Nothing was done: correct the file, or take another snapshot, and type the command again."""
+    """Invalid input file; lists every error at once, each with file and line. Fix the file, or use
+    another snapshot, and run the command again; nothing was done."""
 
     exit_code = 3
     code = "invalid"
@@ -85,29 +85,28 @@ class InvalidInput(DrctlError):
 
 
 class Refused(DrctlError):
-    """A check said no, and this command changed nothing on any node. The message names what stands
-    in the way. Mend that and type the command again; while a run is unfinished, go on with that
-    one."""
+    """Refused by a check; this command changed nothing on any node. Fix what the message names and
+    run the command again; if a run is unfinished, resume that one or roll it back."""
 
     exit_code = 4
     code = "refused"
 
 
 class OtherVersion(Refused):
-    """A run of another drctl, whose journal this one does not read. Use the version that the
-    message names for that run; others are not affected."""
+    """A run of another drctl version, whose journal this one cannot read. Use the version that the
+    message names for that run; other runs are not affected."""
 
 
 class StepFailed(DrctlError):
-    """A step failed, or its end was not seen, after something was changed. Nothing is lost: `now:`
-    says how the cluster is. Mend the cause, then resume, or roll back."""
+    """A step failed, or its result is unknown, after something was changed. `now:` says how the
+    cluster is; no old data is lost. Fix the cause, then resume or roll back."""
 
     exit_code = 5
     code = "step-failed"
 
 
 class Drifted(DrctlError):
-    """Something is not what it was when the run began: the message has the old and the new value of
+    """Drift: something changed since the run began. The message shows the old and the new value of
     each field. Put it back, or accept it by name with --accept-drift. Nothing more was changed."""
 
     exit_code = 6
@@ -115,42 +114,42 @@ class Drifted(DrctlError):
 
 
 def another_machine(host: str, was: str, now: str) -> Drifted:
-    """The refusal of a host where not the run's own machine answers, by machine-id."""
+    """The refusal of a host where another machine answers than the run's, by machine-id."""
     return Drifted(
         f"another machine answers here: machine-id was {was}, is {now}",
         host=host,
-        hint=f"find out which machine this is; accept it by name: --accept-drift machine_id.{host}",
+        hint=f"find out which machine this is; to accept it: --accept-drift machine_id.{host}",
     )
 
 
 class LockHeld(DrctlError):
-    """Somebody else is at work on this cluster: the message says who, on which machine, since when.
-    This command changed nothing. Talk to them; do not remove a lock by hand."""
+    """Another run holds the lock on this cluster: the message says whose, on which machine, since
+    when. Talk to them, and do not remove a lock by hand. This command changed nothing."""
 
     exit_code = 7
     code = "lock-held"
 
 
 class HostUnavailable(DrctlError):
-    """A host could not be reached as the inventory says, before anything was changed. Afterwards
-    the same is a failed step (5), and the run goes on with a resume when the host answers."""
+    """A host could not be reached as the inventory says, before anything was changed. After a
+    change this is a failed step (5): resume when the host answers."""
 
     exit_code = 8
     code = "host-unavailable"
 
     def __init__(self, message: str, *, host: str | None = None, hint: str | None = None) -> None:
-        fallback = "see that the host is up, and reachable as the inventory says; then try again"
+        fallback = "make sure the host is up and reachable as the inventory says, then try again"
         super().__init__(message, host=host, hint=hint or fallback)
 
 
 class Unreachable(HostUnavailable):
-    """There was no connection: nothing was sent to that host."""
+    """No connection: nothing was sent to that host."""
 
     code = "unreachable"
 
 
 class AuthRefused(HostUnavailable):
-    """The host answered and did not let us in, or not do what we must: see user, key and sudo."""
+    """The host refused the login or a command: check user, key and sudo."""
 
     code = "auth-refused"
 
@@ -163,23 +162,23 @@ class HostKeyChanged(HostUnavailable):
 
 
 class ConnectionLost(HostUnavailable):
-    """A command was sent and no answer came: the outcome is UNKNOWN, never "failed". What was begun
-    on the node goes on there; a resume attaches to it, or looks before it does anything again."""
+    """A command was sent and no answer came: the result is UNKNOWN, never "failed". A job started
+    on the node keeps running; resume attaches to it, or checks before it repeats anything."""
 
     code = "connection-lost"
 
 
 class NotProven(DrctlError):
-    """The data is in its place and etcd was started, but a proof is missing. It may only be slow.
-    Look at what the message names, then resume: the proofs are asked for again. Or roll back."""
+    """The data is in place and etcd was started, but verification failed. It may only be slow.
+    Check what the message names, then resume (it verifies again) or roll back."""
 
     exit_code = 9
     code = "not-proven"
 
 
 class Aborted(DrctlError):
-    """The operator ended the run, or did not agree to it. It ended at a safe point; resume or roll
-    back, or do nothing where nothing was changed."""
+    """The operator stopped the run at a safe point, or did not confirm it. Resume or roll back; if
+    nothing was changed, nothing needs doing."""
 
     exit_code = 10
     code = "aborted"

@@ -105,7 +105,7 @@ def environment(folder: Path | None = None) -> Environment:
 
 @cache
 def html_environment() -> Environment:
-    """For pages: every value is escaped, whoever it came from."""
+    """For pages: every value is escaped, wherever it came from."""
     return Environment(
         loader=FileSystemLoader(data_folder("templates")),
         undefined=StrictUndefined,
@@ -136,7 +136,7 @@ def render(template: str, folder: Path | None = None, /, **values: Any) -> str:
     except TemplateError as error:
         raise InvalidInput(
             f"template {template}: {type(error).__name__}: {error}",
-            hint="compare the name with the folders under templates/",
+            hint="compare the name with the directories under templates/",
         ) from error
 
 

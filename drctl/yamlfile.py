@@ -62,7 +62,7 @@ def read_yaml(path: str | Path) -> Document:
     """Read a file whose top level is a mapping. Raises InvalidInput with every mistake found."""
     document, faults = scan_yaml(path)
     if faults:
-        raise InvalidInput(f"{path} cannot be used", faults=tuple(faults))
+        raise InvalidInput(f"{path}: invalid YAML", faults=tuple(faults))
     return document
 
 
@@ -80,7 +80,7 @@ def scan_yaml(path: str | Path) -> tuple[Document, list[Fault]]:
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise _syntax_error(error, text, path) from None
     if not isinstance(node, yaml.MappingNode):
-        what = "is empty" if node is None else "must be a mapping of keys at the top level"
+        what = "is empty" if node is None else "must be a mapping at the top level"
         raise _unusable(path, 1, f"the file {what}")
     builder = _Builder(str(path))
     data = builder.mapping(node, ())
@@ -105,7 +105,7 @@ def _text(path: Path) -> str:
 
 
 def _unusable(path: Path, line: int, message: str) -> InvalidInput:
-    return InvalidInput(f"{path} cannot be used", faults=(Fault(message, str(path), line),))
+    return InvalidInput(f"{path}: invalid YAML", faults=(Fault(message, str(path), line),))
 
 
 def _syntax_error(error: Exception, text: str, path: Path) -> InvalidInput:
@@ -113,9 +113,9 @@ def _syntax_error(error: Exception, text: str, path: Path) -> InvalidInput:
         mark = error.problem_mark or error.context_mark
         problem = error.problem or error.context or "cannot be parsed"
         return _unusable(path, mark.line + 1 if mark else 1, f"not valid YAML: {problem}")
-    line, what = 1, "an escape or a directive that means nothing"
+    line, what = 1, "a meaningless escape or directive"
     if isinstance(error, yaml.reader.ReaderError):
-        line, what = text.count("\n", 0, error.position) + 1, "a character it does not allow"
+        line, what = text.count("\n", 0, error.position) + 1, "a character that YAML does not allow"
     return _unusable(path, line, f"not valid YAML: {what}")
 
 
@@ -148,10 +148,10 @@ def _refuse_unsupported(text: str, path: Path) -> None:
 
 def _unsupported(event: yaml.Event, documents: int, depth: int) -> str | None:
     if isinstance(event, yaml.AliasEvent):
-        return f"the alias '*{event.anchor}' is not supported here: write the value out"
+        return f"the alias '*{event.anchor}' is not supported: write the value out"
     tag = getattr(event, "tag", None)
     if tag is not None:
-        return f"the tag {tag!r} is not supported here: leave it out"
+        return f"the tag {tag!r} is not supported: leave it out"
     if documents > 1:
         return "a second document ('---') in one file is not supported"
     return f"nested more than {DEPTH_LIMIT} levels deep" if depth > DEPTH_LIMIT else None
@@ -174,7 +174,7 @@ class _Builder:
             here = (*path, key)
             if key in result:
                 first = self.lines[here]
-                self._fault(key_node, here, f"duplicate key {key!r}, first given in line {first}")
+                self._fault(key_node, here, f"duplicate key {key!r}, first given on line {first}")
                 continue
             self.lines[here] = key_node.start_mark.line + 1
             result[key] = self._value(value_node, here)
@@ -185,7 +185,7 @@ class _Builder:
             self._fault(node, path, "a key must be plain text")
             return None
         if node.value == "<<" and node.style is None:
-            self._fault(node, path, "the merge key '<<' is not supported here: write the keys out")
+            self._fault(node, path, "the merge key '<<' is not supported: write the keys out")
             return None
         return self._clean(node, path)
 
@@ -207,7 +207,7 @@ class _Builder:
         controls = {char for char in text if unicodedata.category(char) in {"Cc", "Cs"}} - {*"\n\t"}
         clean = "".join(char for char in text if char not in controls)
         if clean != text:
-            self._fault(node, path, "holds a control character")
+            self._fault(node, path, "contains a control character")
         return clean
 
     def _fault(self, node: yaml.Node, path: KeyPath, message: str) -> None:
@@ -294,9 +294,9 @@ _WANTED = {
     "bool": "true or false",
     "list": "a list",
     "tuple": "a list",
-    "dict": "a mapping of keys",
-    "model": "a mapping of keys",
-    "model_attributes": "a mapping of keys",
+    "dict": "a mapping",
+    "model": "a mapping",
+    "model_attributes": "a mapping",
     "none_required": "empty",
     "greater_than_equal": "at least {ge:g}",
     "greater_than": "more than {gt:g}",

@@ -22,7 +22,7 @@ def strike(site: Site, name: str, *, say: Say, node: str | None = None) -> list[
     for act in _acts(name):
         kind = breaks.KINDS[act.do]
         if not kind.by_hand:
-            raise UsageError(f"{act.do} makes sense within a drill only", hint="drctl drill run")
+            raise UsageError(f"{act.do} works only within a drill", hint="drctl drill run")
         for victim in _victims(site, act, node):
             for deed in kind.deeds:
                 deed(scene, victim)
@@ -37,7 +37,7 @@ def _acts(name: str) -> tuple[Act, ...]:
     if name in scenario.shipped() and (damage := scenario.load(name).damage):
         return damage
     known = sorted({*breaks.KINDS, *scenario.shipped()})
-    raise UsageError(f"no such way to break a lab: {name!r}", hint=f"there are {', '.join(known)}")
+    raise UsageError(f"no such way to break a lab: {name!r}", hint=f"known: {', '.join(known)}")
 
 
 def _victims(site: Site, act: Act, node: str | None) -> tuple[SiteNode, ...]:
@@ -45,5 +45,5 @@ def _victims(site: Site, act: Act, node: str | None) -> tuple[SiteNode, ...]:
         return scenario.chosen(act.on or breaks.KINDS[act.do].on, site.nodes)
     members = {one.name: one for one in witness.members(site)}
     if node not in members:
-        raise UsageError(f"the lab has no member {node!r}", hint=f"there are {', '.join(members)}")
+        raise UsageError(f"the lab has no member {node!r}", hint=f"known: {', '.join(members)}")
     return (members[node],)

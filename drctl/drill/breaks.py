@@ -27,7 +27,7 @@ On = Literal["first", "second", "last", "majority", "all", "spares", "nobody"]
 
 @dataclass(frozen=True)
 class ActKind:
-    """One kind of damage, or its mending: `deeds` strike one host, in order."""
+    """One kind of damage, or its repair: `deeds` strike one host, in order."""
 
     summary: str
     on: On
@@ -173,17 +173,17 @@ def answering(scene: Scene, node: SiteNode) -> None:
 
 KINDS: Mapping[str, ActKind] = {
     "lose-data": ActKind(
-        "the data is gone and etcd died of it, as when a disk fails",
+        "the data is gone and etcd died, as when a disk fails",
         "first",
         (shell("lose-data"), killed("etcd"), shell("forget-data")),
     ),
     "lose-data-only": ActKind(
-        "the data directory is gone, the WAL directory on its other disk is not",
+        "the data directory is gone, the WAL directory on its own disk is not",
         "first",
         (shell("lose-data-only"), killed("etcd"), shell("forget-data-only")),
     ),
     "corrupt-data": ActKind(
-        "random bytes in the member's database, and its etcd died of them",
+        "random bytes in the member's database, and its etcd died",
         "last",
         (shell("corrupt-data"), killed("etcd")),
     ),
@@ -193,32 +193,32 @@ KINDS: Mapping[str, ActKind] = {
         (delete_namespace,),
     ),
     "damage-snapshot": ActKind(
-        "one bit of the snapshot file is wrong", "first", (damage_snapshot,), by_hand=False
+        "one bit of the snapshot file is flipped", "first", (damage_snapshot,), by_hand=False
     ),
-    "power-off": ActKind("the host is off, at once", "last", (power_off,)),
-    "power-on": ActKind("the host is switched on again", "last", (power_on,)),
+    "power-off": ActKind("the host loses power", "last", (power_off,)),
+    "power-on": ActKind("the host is powered on again", "last", (power_on,)),
     "lose-machine": ActKind("the machine is gone for good", "all", (power_off, retired)),
     "new-machine": ActKind(
-        "a new, blank machine with another address is to be a member", "spares", (enlisted,)
+        "a new, blank machine with another address becomes a member", "spares", (enlisted,)
     ),
-    "cut-network": ActKind("no packet passes to the other members", "last", (cut,)),
-    "mend-network": ActKind("all packets pass again", "last", (mend,)),
+    "cut-network": ActKind("no packet reaches the other members", "last", (cut,)),
+    "mend-network": ActKind("the network is back", "last", (mend,)),
     "fill-disk": ActKind("the disk that holds the data is full", "last", (shell("fill-disk"),)),
-    "empty-disk": ActKind("somebody made room again", "last", (shell("empty-disk"),)),
+    "empty-disk": ActKind("someone freed space", "last", (shell("empty-disk"),)),
     "raise-nospace": ActKind("the alarm NOSPACE is raised", "first", (raise_nospace,)),
-    "disarm": ActKind("an operator typed etcdctl defrag and alarm disarm", "first", (disarm,)),
-    "enable-auth": ActKind("etcd asks everybody for a user", "first", (enable_auth,)),
-    "expire-certificate": ActKind("etcd's certificate ran out", "last", (expire_certificate,)),
+    "disarm": ActKind("an operator ran etcdctl defrag and alarm disarm", "first", (disarm,)),
+    "enable-auth": ActKind("etcd requires authentication", "first", (enable_auth,)),
+    "expire-certificate": ActKind("etcd's certificate expired", "last", (expire_certificate,)),
     "renew-certificate": ActKind(
         "etcd's certificate is renewed", "last", (shell("renew-certificate"), answering)
     ),
     "note-manifest": ActKind(
-        "a configuration management knows the apiserver's manifest",
+        "configuration management manages the apiserver's manifest",
         "last",
         (shell("note-manifest"),),
     ),
     "manifest-returns": ActKind(
-        "the configuration management puts the apiserver's manifest back: it is started",
+        "configuration management restores the apiserver's manifest: it starts",
         "last",
         (shell("manifest-returns"),),
     ),
@@ -234,7 +234,7 @@ KINDS: Mapping[str, ActKind] = {
         (stopped("etcd"), shell("old-data-leaves"), started("etcd"), answering),
     ),
     "cut-off-kubelet": ActKind(
-        "the apiserver is dead, and the kubelet was restarted since",
+        "the apiserver is down, and the kubelet was restarted since",
         "all",
         (
             stopped("kubelet"),

@@ -59,12 +59,12 @@ class Local:
     def why_not(self, needs: Needs, options: LabOptions) -> str:
         lacks = {
             "blank machines": needs.spares,
-            "disks of their own": needs.disk_mb,
+            "separate disks": needs.disk_mb,
             "real Kubernetes": needs.kubernetes or options.kubernetes != "none",
             f"flavour {options.flavour}": options.flavour not in ("", "local"),
         }
         missing = [what for what, wanted in lacks.items() if wanted]
-        return f"a lab on loopback has no {', no '.join(missing)}" if missing else ""
+        return f"a loopback lab has no {', no '.join(missing)}" if missing else ""
 
     def arguments(self, needs: Needs, options: LabOptions) -> dict[str, Any]:
         return _common(needs, options)
@@ -121,7 +121,7 @@ PRACTICES: Mapping[str, Practice] = {"local": Local(), "docker": Docker()}
 def practice(name: str) -> Practice:
     """The driver of that name; UsageError where there is none."""
     if name not in PRACTICES:
-        raise UsageError(f"no such lab driver: {name!r}", hint=f"there are {', '.join(PRACTICES)}")
+        raise UsageError(f"no such lab driver: {name!r}", hint=f"known: {', '.join(PRACTICES)}")
     return PRACTICES[name]
 
 
@@ -130,7 +130,7 @@ def why_not(of: Practice, needs: Needs, options: LabOptions) -> str:
     if of.name not in needs.drivers:
         return f"it needs the driver {' or '.join(needs.drivers)}"
     if (flavour := of.flavour(options)) not in needs.flavours:
-        return f"it is about {', '.join(needs.flavours)}, not about {flavour}"
+        return f"it is for {', '.join(needs.flavours)}, not for {flavour}"
     return of.why_not(needs, options)
 
 

@@ -87,7 +87,7 @@ class Drill:
             for one in scenarios
             if (one.scenario, as_asked(one, staged=self.staged).staged) not in passed
         ]
-        self.say(f"{len(scenarios) - len(left)} of {len(scenarios)} have passed before")
+        self.say(f"{len(scenarios) - len(left)} of {len(scenarios)} passed before")
         return left
 
     def run(self, scenarios: Sequence[Scenario]) -> list[DrillRecord]:
@@ -272,7 +272,7 @@ def _signals_as_errors() -> Iterator[None]:
     """SIGTERM and SIGHUP would end Python without its `finally`, and leave the lab running."""
 
     def stop(number: int, _frame: object) -> None:
-        raise Aborted(f"the drill was ended by {signal.Signals(number).name}")
+        raise Aborted(f"the drill was stopped by {signal.Signals(number).name}")
 
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers, and only it is interrupted
@@ -313,8 +313,8 @@ def lines(made: DrillRecord) -> list[str]:
             f"RTO {made.rto_seconds:.1f} s from the damage to the last proof, "
             f"of which the restore took {made.restore_seconds:.1f} s:",
             *(f"{seconds:10.1f}  {phase}" for phase, seconds in made.phases.items()),
-            f"RPO {made.rpo_seconds:.1f} s: {made.rpo_revisions} revisions and "
-            f"{made.rpo_keys} keys as written after the backup are lost",
+            f"RPO {made.rpo_seconds:.1f} s: {made.rpo_revisions} revisions and {made.rpo_keys} "
+            "keys written after the backup are lost",
         ]
     return [*rows, f"{made.scenario}: {made.verdict}{f': {made.reason}' if made.reason else ''}"]
 

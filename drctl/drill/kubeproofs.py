@@ -23,7 +23,7 @@ def _real(ask: Callable[[Scene], Seen]) -> Callable[[Scene], Seen]:
     @wraps(ask)
     def only_there(scene: Scene) -> Seen:
         if not _doors(scene):
-            raise NotHere("no real Kubernetes stands in front of this etcd")
+            raise NotHere("no real Kubernetes uses this etcd")
         return ask(scene)
 
     return only_there
@@ -137,7 +137,7 @@ def controllers_act(scene: Scene) -> Seen:
         pods = bool(sets) and sets[0]["status"].get("replicas", 0) == 2
         return pods and bool(kubeworld.endpoint_slices(door, name))
 
-    until(acted, _ACT_SECONDS, "what the controllers make of a deployment and a service")
+    until(acted, _ACT_SECONDS, "what the controllers create for a deployment and a service")
     renewed = _renewed(door, "kube-system", first)
     door.delete(f"/apis/apps/v1{place}/deployments/{name}")
     door.delete(f"/api/v1{place}/services/{name}")
@@ -182,14 +182,14 @@ def _renewed(door: KubeApi, namespace: str, first: Mapping[str, str]) -> list[st
 
 KUBE_PROOFS: Mapping[str, Expectation] = {
     "apiservers-ready": Expectation("every apiserver is ready", apiservers_ready),
-    "same-objects": Expectation("every Kubernetes object is there with its UID", same_objects),
-    "sentinels": Expectation("sentinels of before are there, later ones gone", sentinels),
+    "same-objects": Expectation("every Kubernetes object is back with its UID", same_objects),
+    "sentinels": Expectation("sentinels from before are back, later ones gone", sentinels),
     "secrets-readable": Expectation(
         "an encrypted Secret reads through every apiserver", secrets_readable
     ),
     "watch-is-gone": Expectation(
-        "a Kubernetes watch from before is told to start anew", watch_is_gone
+        "a Kubernetes watch from before is told to restart", watch_is_gone
     ),
-    "controllers-act": Expectation("controllers act again", controllers_act),
+    "controllers-act": Expectation("controllers work again", controllers_act),
     "nodes-renewed": Expectation("kubelets renew their nodes' leases", nodes_renewed),
 }

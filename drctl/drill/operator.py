@@ -69,9 +69,9 @@ class Operator:
             said, stdout = listener.finish()
         if passed < len(holds) and not killed_at:
             raise StepFailed(
-                f"drctl {arguments[0]} never passed the moment {holds[passed]!r}; it ended with "
+                f"drctl {arguments[0]} never reached the moment {holds[passed]!r}; it ended with "
                 f"{process.returncode}",
-                hint="`drctl runs show` tells which steps it has",
+                hint="see its steps: drctl runs show",
             )
         command = Command(
             typed=shlex.join(["drctl", *arguments]),
@@ -91,7 +91,7 @@ class Operator:
             raise StepFailed(
                 f"{answer.command.typed} ended with {answer.command.exit_code}: "
                 f"{answer.command.said[-500:]} {answer.stdout[-500:]}",
-                hint="--keep leaves the lab for a look",
+                hint="to look at the lab, add --keep",
             )
         return json.loads(answer.stdout)
 
@@ -102,7 +102,7 @@ class Operator:
         if not answer.command.as_expected:
             raise StepFailed(
                 f"drctl backup ended with exit code {answer.command.exit_code}: {answer.stdout}",
-                hint="what it said stands above; --keep leaves the lab for a look",
+                hint="its output is above; to look at the lab, add --keep",
             )
         made: Mapping[str, Any] = json.loads(answer.stdout)
         return answer, made

@@ -2,7 +2,7 @@
 
     DRCTL_DRILL_HOLD='["result swap node-2"]' python -m drctl.drill.pausepoint restore ...
 
-Whoever started it does something to the hosts meanwhile, and lets it go on (SIGCONT) or kills it:
+Its starter does something to the hosts meanwhile, then continues it (SIGCONT) or kills it:
 so a disaster strikes at one exact moment and not some time around it. A moment is a record that
 has just reached the journal's disk ("intent swap", "result swap node-2", "step-done identity"), or
 "effect swap": the job has ended on a node, and nothing of that is in the journal yet. Where the

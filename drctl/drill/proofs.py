@@ -88,7 +88,7 @@ def _can_bump(scene: Scene) -> str:
     with witness.gateway(scene.site, scene.members[0]) as door:
         version = str(door.status().get("version", ""))
     found = version_tuple(version) or (0, 0, 0)
-    return "" if found >= CAN_BUMP else f"etcd {version} cannot raise revisions, 3.5.10 can"
+    return "" if found >= CAN_BUMP else f"etcd {version} cannot bump revisions (needs 3.5.10)"
 
 
 def revision_ahead(scene: Scene) -> Seen:
@@ -134,7 +134,7 @@ def old_data_kept(scene: Scene) -> Seen:
 def old_wal_kept(scene: Scene) -> Seen:
     """The leftovers in the WAL directory were put aside, not read and not deleted."""
     if not scene.members[0].wal_dir:
-        raise NotHere("these members have no WAL directory of their own")
+        raise NotHere("these members have no separate WAL directory")
     return _kept(scene, "wal_stage")
 
 
@@ -214,8 +214,8 @@ def old_member_shut_out(scene: Scene) -> Seen:
     ok = len(ids) == 1 and scene.before.cluster_id not in ids and not lost
     return Seen(
         ok,
-        f"{returned.name} answers nobody; {len(others)} others serve at {revisions}, "
-        f"{len(lost)} keys lost",
+        f"{returned.name} serves nobody; {len(others)} others serve at {revisions}, {len(lost)} "
+        "keys lost",
     )
 
 
@@ -223,7 +223,7 @@ def stand_ins_serve(scene: Scene) -> Seen:
     """Each stand-in serves a value that had changed, as it was; none serves a key that is gone;
     and a value written now arrives."""
     if scene.site.flavour != "local":
-        raise NotHere("stand-ins for the apiserver are in labs on loopback only")
+        raise NotHere("only loopback labs have stand-ins for the apiserver")
     stale = [answer for node in scene.members if (answer := _stale(scene, node))]
     if stale:
         return Seen(False, "; ".join(stale))
@@ -274,16 +274,16 @@ PROOFS: Mapping[str, Expectation] = {
     "new-cluster": Expectation("a new cluster", new_cluster),
     "old-data-back": Expectation("data from before the backup is back", old_data_back),
     "later-data-gone": Expectation("data from after the backup is gone", later_data_gone),
-    "same-hash": Expectation("all members hold the same", same_hash),
+    "same-hash": Expectation("all members have the same data", same_hash),
     "revision-ahead": Expectation("revisions do not go back", revision_ahead),
-    "watch-compacted": Expectation("a watch from before is told to start anew", watch_compacted),
+    "watch-compacted": Expectation("a watch from before is told to restart", watch_compacted),
     "stand-ins-serve": Expectation("every apiserver stand-in serves it", stand_ins_serve),
     "nothing-staged": Expectation("no copy of the snapshot is left on a host", nothing_staged),
     "old-data-kept": Expectation("the old data is kept", old_data_kept),
-    "old-wal-kept": Expectation("what lay in the WAL directory is put aside", old_wal_kept),
+    "old-wal-kept": Expectation("the old WAL is set aside", old_wal_kept),
     "untouched": Expectation("the old cluster is untouched", untouched),
-    "no-alarm": Expectation("no alarm is in force", no_alarm),
-    "auth-still-on": Expectation("etcd still asks for a user", auth_still_on),
+    "no-alarm": Expectation("no alarm is raised", no_alarm),
+    "auth-still-on": Expectation("etcd still requires authentication", auth_still_on),
     "old-member-shut-out": Expectation("an old member does no harm", old_member_shut_out),
 }
 

@@ -167,7 +167,7 @@ def load(path: Path) -> DrillRecord:
         return _record(raw)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidInput(
-            f"{path} is no record of a drill: {error}", hint="drctl drill run writes such files"
+            f"{path} is not a drill record: {error}", hint="drctl drill run writes such files"
         ) from error
 
 

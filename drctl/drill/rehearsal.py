@@ -62,7 +62,7 @@ class Rehearsal:
         self._old_runs = set(self.operator.runs())
 
     def run(self) -> None:
-        """Live through the scenario. What goes wrong is in `trouble`; Aborted goes on up."""
+        """Run the scenario. What goes wrong is in `trouble`; Aborted goes on up."""
         try:
             self._before()
             self._disaster()
@@ -76,7 +76,7 @@ class Rehearsal:
             raise
         except TROUBLE as error:
             self.trouble = str(error)
-            self.say(f"the drill ends here: {error}")
+            self.say(f"the drill stops here: {error}")
         self._report()
 
     def _report(self) -> None:
@@ -123,7 +123,7 @@ class Rehearsal:
         until(
             lambda: not self._has_stale_leader(),
             _NOTICED_AT_LAST_SECONDS,
-            "a rest without a leader",
+            "a pause without a leader",
         )
 
     def _has_stale_leader(self) -> bool:
@@ -183,7 +183,7 @@ class Rehearsal:
         if item.kill_at:
             holds = (*holds, item.kill_at)
         arguments = self._arguments(item)
-        self.say(f"typing: drctl {' '.join(arguments)}")
+        self.say(f"running: drctl {' '.join(arguments)}")
         answer = self.operator.types(
             *arguments,
             expected=None if item.kill_at else item.exit_code,

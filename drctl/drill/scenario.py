@@ -33,10 +33,12 @@ class Needs(_Model):
     flavours: tuple[Flavour, ...] = ("local", "systemd", "static-pod")
     members: int = Field(3, ge=1, le=7)
     spares: int = Field(0, ge=0, le=7, description="blank machines beside the members")
-    wal_dir: bool = Field(False, description="a WAL directory of its own")
-    disk_mb: int = Field(0, ge=0, description="0, or the size of the data's own filesystem")
-    kubernetes: bool = Field(False, description="only with real Kubernetes in front")
-    lab_of_its_own: bool = Field(False, description="it leaves a lab that no other should use")
+    wal_dir: bool = Field(False, description="a separate WAL directory")
+    disk_mb: int = Field(
+        0, ge=0, description="0, or the size of a separate filesystem for the data"
+    )
+    kubernetes: bool = Field(False, description="needs real Kubernetes")
+    lab_of_its_own: bool = Field(False, description="the lab must not be reused afterwards")
 
     @property
     def lab(self) -> tuple[object, ...]:
@@ -55,7 +57,7 @@ class Act(_Model):
     """One thing done to the lab's hosts."""
 
     do: str
-    on: Selector | None = Field(None, description="which hosts; the kind's own where empty")
+    on: Selector | None = Field(None, description="which hosts; default: depends on the kind")
 
 
 class Held(Act):
@@ -74,10 +76,10 @@ class Item(_Model):
     type: Literal["restore", "resume", "rollback", "preflight", "verify"] | None = None
     staged: bool = False
     replace_healthy: bool = False
-    abandon: Selector | None = Field(None, description="the hosts that the restore gives up")
-    during: tuple[Held, ...] = Field((), description="done while the command is held")
-    kill_at: str = Field("", description="the moment at which drctl is killed (SIGKILL)")
-    exit_code: int = Field(0, ge=0, le=10, description="how the command must end")
+    abandon: Selector | None = Field(None, description="the hosts that the restore abandons")
+    during: tuple[Held, ...] = Field((), description="done while the command is paused")
+    kill_at: str = Field("", description="the moment when drctl is killed (SIGKILL)")
+    exit_code: int = Field(0, ge=0, le=10, description="expected exit code")
     prove: tuple[str, ...] = ()
 
     @field_validator("prove", mode="before")
@@ -90,7 +92,7 @@ class Item(_Model):
         verbs = [name for name in VERBS if getattr(self, name)]
         if len(verbs) != 1:
             raise ValueError(
-                f"exactly one of {', '.join(VERBS)} is wanted; found {verbs or 'none'}"
+                f"exactly one of {', '.join(VERBS)} is expected; found {verbs or 'none'}"
             )
         typed = {
             "staged",
@@ -116,14 +118,14 @@ class Scenario(_Model):
 
     scenario: Slug
     title: str
-    story: str = Field(description="what an operator lives through, in two or three sentences")
+    story: str = Field(description="what the operator goes through, in two or three sentences")
     needs: Needs = Needs()
     prepare: tuple[Act, ...] = Field((), description="done before the backup")
     meanwhile: tuple[Act, ...] = Field((), description="done right after the backup")
     damage: tuple[Act, ...] = Field((), description="done after the backup: the disaster")
     restore: tuple[Item, ...] = Field(min_length=1)
-    prove: tuple[str, ...] = Field(min_length=1, description="what must hold then")
-    afterwards: tuple[Item, ...] = Field((), description="more, outside of the RTO")
+    prove: tuple[str, ...] = Field(min_length=1, description="what must hold afterwards")
+    afterwards: tuple[Item, ...] = Field((), description="more acts, not counted in the RTO")
     not_tested: tuple[str, ...] = ()
 
     @property
@@ -186,14 +188,14 @@ def load(name_or_file: str) -> Scenario:
 
 
 def _invalid(document: Document, faults: tuple[Fault, ...]) -> InvalidInput:
-    return InvalidInput(f"the scenario {document.path} is not valid", faults=faults)
+    return InvalidInput(f"{document.path}: invalid scenario", faults=faults)
 
 
 def _unknown_words(scenario: Scenario, document: Document) -> list[Fault]:
     """Kinds and proofs that drctl does not know, each where it stands."""
     faults = []
     if scenario.scenario != document.path.stem:
-        message = f"a scenario is named like its file, {document.path.stem!r}"
+        message = f"a scenario must have its file's name, {document.path.stem!r}"
         faults.append(document.fault(("scenario",), message))
     for part in ("prepare", "meanwhile", "damage", "restore", "afterwards"):
         for number, item in enumerate(getattr(scenario, part)):

@@ -102,10 +102,10 @@ class Acting:
             after = self._observe(step, host, task)
             if after["state"] != "after":
                 raise StepFailed(
-                    f"{step.id} ran, but its effect is not there: "
+                    f"{step.id} ran but had no effect: "
                     + after.text("why", f"state {after['state']}"),
                     host=host,
-                    hint="look at that node, then resume",
+                    hint="check that node, then resume",
                 )
         self._session.note(
             "result",
@@ -137,9 +137,9 @@ class Acting:
             if target.startswith(f"{place}/") and target == posixpath.normpath(target):
                 return
         raise StepFailed(
-            f"it wants {name} at {shown(target)!r}, which is not below this run's own places",
+            f"it wants {name} at {shown(target)!r}, which is outside this run's directories",
             host=host,
-            hint="nothing was sent; find out why that host answers so before you resume",
+            hint="find out why that host answers like this before you resume; nothing was sent",
         )
 
     def _upload(self, step: PlannedStep, host: str, source: str, target: str) -> None:
@@ -157,7 +157,7 @@ class Acting:
             raise StepFailed(
                 f"cannot tell whether {step.id} is done: {seen.text('why', 'no answer')}",
                 host=host,
-                hint="look at that node; drctl changes nothing while this is unclear",
+                hint="check that node; drctl changes nothing until this is clear",
             )
         return seen
 
@@ -236,7 +236,7 @@ class Acting:
         value = self._session.state.values.get(name, "")
         if isinstance(value, Mapping):
             if host not in value:  # a journal rebuilt from nodes has what they told
-                raise StepFailed(f"{step_id}: its {name} is not known", host=host)
+                raise StepFailed(f"{step_id}: its {name} is unknown", host=host)
             value = value[host]
         return str(value)
 
@@ -247,7 +247,7 @@ def _is_value(source: str) -> bool:
 
 def _why(retry: RetryCallState) -> str:
     error = retry.outcome.exception() if retry.outcome else None
-    return f"asks again: {error}"
+    return f"retrying: {error}"
 
 
 def _failed(step: PlannedStep, host: str, output: str, status: int) -> StepFailed:
@@ -255,7 +255,7 @@ def _failed(step: PlannedStep, host: str, output: str, status: int) -> StepFaile
     return StepFailed(
         f"{step.id} ({step.title}) failed with status {status}: " + "\n  ".join(lines[-6:]),
         host=host,
-        hint="mend the cause on that node, then resume; or roll back",
+        hint="fix the cause on that node, then resume; or roll back",
     )
 
 

@@ -1,7 +1,7 @@
 """Jobs: mutating scripts that outlive the connection which started them.
 
 The node keeps `WORK_DIR/RUN/jobs/JOB/` with the script, its output and, written by rename, its
-exit status. Starting is idempotent: whoever starts a job that was started before attaches to it.
+exit status. Starting is idempotent: starting a job that was started before attaches to it.
 A node belongs to one run at a time (`owner`), and within a run to the newest controller
 (`epoch`), so a second operator and an old controller that comes back are both turned away.
 """
@@ -35,7 +35,7 @@ from drctl.transport import CommandResult, Script, Transport
 
 JobState = Literal["done", "running", "never", "lost"]
 NOT_OWNER = 75  # sysexits EX_TEMPFAIL, from templates/job
-UNSAFE = 77  # sysexits EX_NOPERM, from templates/node/safe: somebody else could change a path
+UNSAFE = 77  # sysexits EX_NOPERM, from templates/node/safe: another user could change a path
 POLL_SECONDS = 10  # how long a node is asked to wait before it answers "running"
 ANSWER_SECONDS = 30.0  # grace on top of that for the answer to arrive
 SILENCE_SECONDS = 90.0  # how long a node may be out of reach before its job's end is left unknown
@@ -127,9 +127,9 @@ class Jobs:
     def _made(self, host: str, answer: CommandResult) -> None:
         if not answer.ok:
             raise StepFailed(
-                f"no folder of drctl's own: {answer.complaint[-500:]}",
+                f"no safe drctl directory: {answer.complaint[-500:]}",
                 host=host,
-                hint=f"look at {self._work_dirs[host]} there",
+                hint=f"check {self._work_dirs[host]} there",
             )
 
     def _line(self, kind: str) -> str:
@@ -175,9 +175,9 @@ class Jobs:
                 return
             if answer.status != NOT_OWNER:
                 raise StepFailed(
-                    f"cannot claim the node: {answer.complaint}",
+                    f"cannot lock the node: {answer.complaint}",
                     host=host,
-                    hint=f"look at {self._work_dirs[host]} there, then resume",
+                    hint=f"check {self._work_dirs[host]} there, then resume",
                 )
             owner = parse(answer.stdout, host)
             if "machine" in owner:
@@ -193,24 +193,24 @@ class Jobs:
     @staticmethod
     def _passed_by(last: Answer) -> Drifted:
         return Drifted(
-            f"run {last.text('run', 'of an unknown name')} of {last.text('who', 'somebody')} came "
-            "and went after this one had looked at the node: what it saw is no longer so",
+            f"run {last.text('run', '(unknown)')} of {last.text('who', 'someone')} finished here "
+            "after our checks: they are stale",
             host=last.host,
-            hint="talk to them; `drctl status` tells what there is now; a new restore looks anew",
+            hint="talk to them and look at the cluster: drctl status; a new restore checks again",
         )
 
     def _held(self, owner: Answer) -> LockHeld:
-        run = owner.text("run", "an unknown run")
+        run = owner.text("run", "(unknown)")
         which = (
             f"this run, from a newer session (epoch {owner.text('epoch', 'unknown')})"
             if run == self._run
-            else run
+            else f"run {run}"
         )
         return LockHeld(
-            f"the node belongs to {which}, claimed by {owner.text('who', 'somebody')}"
-            f" since {owner.text('since', 'an unknown time')}",
+            f"the node is locked by {which} of {owner.text('who', 'someone')} since "
+            f"{owner.text('since', 'an unknown time')}",
             host=owner.host,
-            hint="let it finish, or roll it back from the machine where it was started",
+            hint="let that run finish, or roll it back on the machine where it was started",
         )
 
     def perform(
@@ -246,7 +246,7 @@ class Jobs:
             raise StepFailed(
                 f"the job {job} ended without a status: {report.detail or report.state}",
                 host=host,
-                hint="resume: the step observes the node before it does anything again",
+                hint="resume: it checks the node before it repeats the step",
             )
         return report.result
 
@@ -277,9 +277,9 @@ class Jobs:
                 return report
             if self._clock() >= ends:
                 raise StepFailed(
-                    f"the job {env['DRCTL_JOB']} still runs after {deadline:.0f} s",
+                    f"the job {env['DRCTL_JOB']} is still running after {deadline:.0f} s",
                     host=host,
-                    hint="resume attaches to it",
+                    hint="resume: it attaches to the running job",
                 )
             name = "wait"
 
@@ -290,16 +290,16 @@ class Jobs:
             raise StepFailed(
                 f"cannot start a job: {answer.complaint}",
                 host=host,
-                hint=f"look at {self._work_dirs[host]} there, then resume",
+                hint=f"check {self._work_dirs[host]} there, then resume",
             )
         return parse_report(answer)
 
     @staticmethod
     def _unknown(host: str, error: HostUnavailable) -> ConnectionLost:
         return ConnectionLost(
-            f"the outcome is unknown: {error.message}",
+            f"result unknown: {error.message}",
             host=host,
-            hint="resume when the host answers: it attaches to what still runs there",
+            hint="resume when the host answers: it attaches to what is still running there",
         )
 
     def still_ours(self, host: str) -> None:
@@ -312,9 +312,9 @@ class Jobs:
             raise self._held(parse(answer.stdout, host))
         if not answer.ok:
             raise StepFailed(
-                f"nothing is sent there: {answer.complaint}",
+                f"not sent: {answer.complaint}",
                 host=host,
-                hint=f"look at {self._work_dirs[host]} there, then resume",
+                hint=f"check {self._work_dirs[host]} there, then resume",
             )
 
     def release(self, host: str, record: str, *, deadline: float, machine: str = "") -> None:
@@ -331,5 +331,5 @@ class Jobs:
         }
         answer = self._call(host, "release", env, deadline)
         if not answer.ok:
-            why = answer.complaint or "a job there holds its lock"
-            raise StepFailed(f"cannot give the node back: {why}", host=host)
+            why = answer.complaint or "a job on it is still running"
+            raise StepFailed(f"could not be released: {why}", host=host)

@@ -48,7 +48,7 @@ class Session:
     transport: Transport
     journal: Journal
     jobs: Jobs
-    manifest: Callable[[RunState], str]  # what each node keeps of the run while it goes on
+    manifest: Callable[[RunState], str]  # what each node keeps of the run while it is under way
     record: Callable[[RunState, str], str]  # and, given how it ended, what it keeps afterwards
     listener: Listener = field(default_factory=Silent)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -69,7 +69,7 @@ class Session:
     def check_stop(self) -> None:
         """A safe point: raises Aborted where the operator asked for an end."""
         if self.stop.is_set():
-            raise Aborted("ended by the operator at a safe point", hint="resume or roll back")
+            raise Aborted("stopped by the operator at a safe point", hint="resume or roll back")
 
     def begun(self, step_id: str) -> bool:
         """Whether this step was meant to change any host."""

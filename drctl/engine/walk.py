@@ -92,7 +92,7 @@ class Engine:
 
     def _is_over(self, step: PlannedStep) -> bool:
         """Done before, and still to be relied on. While nothing was changed, every look at the
-        nodes is taken anew: what a refused run saw may be days old."""
+        nodes is checked again: what a refused run saw may be days old."""
         if step.id not in self._session.state.steps_done or step.each_session:
             return False
         if step.kind == "act" and not all(self._has_ended(step, host) for host in step.hosts):
@@ -115,6 +115,6 @@ class Engine:
     def _confirm(self, step: PlannedStep) -> None:
         how = self._confirm_with(step, self._session.state)
         if how is None:
-            raise Aborted("not confirmed", hint="nothing was done after the question")
+            raise Aborted("not confirmed", hint="nothing was changed after the question")
         self._session.note("confirmed", step=step.id, how=how)
         self._session.note("step-done", step=step.id)

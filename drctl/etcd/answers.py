@@ -83,17 +83,17 @@ def _load(text: str) -> Any:
     except AnswerError:
         raise
     except (ValueError, RecursionError) as error:
-        raise AnswerError(f"no JSON: {shown(text)!r}") from error
+        raise AnswerError(f"not JSON: {shown(text)!r}") from error
 
 
 def _no_number(name: str) -> NoReturn:
-    raise AnswerError(f"{name} is no number")
+    raise AnswerError(f"{name} is not a number")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise AnswerError(f"a name is said twice in {shown(', '.join(name for name, _ in pairs))}")
+        raise AnswerError(f"a name is given twice in {shown(', '.join(name for name, _ in pairs))}")
     return fields
 
 
@@ -121,20 +121,20 @@ def _id(fields: Mapping[str, Any], name: str) -> int:
 def _flag(fields: Mapping[str, Any], name: str) -> bool:
     value = fields.get(name, False)
     if not isinstance(value, bool):
-        raise AnswerError(f"{name} is neither true nor false")
+        raise AnswerError(f"{name} is not true or false")
     return value
 
 
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str) or len(value) > TEXT or not value.isprintable():
-        raise AnswerError(f"{name} is {_spelled(value)}, not a short and printable text")
+        raise AnswerError(f"{name} is {_spelled(value)}, not short printable text")
     return value
 
 
 def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
     value = fields.get(name) or []
     if not isinstance(value, list) or len(value) > ENTRIES:
-        raise AnswerError(f"{name} is no list of up to {ENTRIES}")
+        raise AnswerError(f"{name} is not a list of at most {ENTRIES}")
     return value
 
 

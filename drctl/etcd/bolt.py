@@ -91,12 +91,12 @@ class _Page:
         """(offset of element `index`, its fields)."""
         offset = _PAGE.size + index * layout.size
         if offset + layout.size > len(self.data):
-            raise BoltError(f"element {index} lies outside its page")
+            raise BoltError(f"element {index} is outside its page")
         return offset, layout.unpack_from(self.data, offset)
 
     def slice(self, start: int, size: int) -> bytes:
         if start + size > len(self.data):
-            raise BoltError("a key or value lies outside its page")
+            raise BoltError("a key or value is outside its page")
         return self.data[start : start + size]
 
 
@@ -130,7 +130,7 @@ class Bucket:
         while waiting:
             budget -= 1
             if budget < 0:
-                raise BoltError("the tree of pages holds a loop")
+                raise BoltError("the page tree has a loop")
             page = self._page(waiting.pop())
             if page.flags & _LEAF_PAGE:
                 yield page
@@ -140,7 +140,7 @@ class Bucket:
     def _children(self, page: _Page, last_only: bool) -> Iterator[int]:
         """A branch page's children, last first (they go on a stack)."""
         if self._inline is not None:
-            raise BoltError("an inline bucket holds a branch page")
+            raise BoltError("an inline bucket contains a branch page")
         first = max(page.count - 1, 0) if last_only else 0
         for index in reversed(range(first, page.count)):
             _, (_pos, _ksize, child) = page.element(_BRANCH, index)
@@ -220,7 +220,7 @@ class Database:
     def _page(self, number: int) -> _Page:
         size, pages = self.meta.page_size, self.meta.pages
         if not 2 <= number < pages:
-            raise BoltError(f"page {number} lies outside the file")
+            raise BoltError(f"page {number} is outside the file")
         stored, _flags, _count, overflow = _PAGE.unpack(self._exactly(number * size, _PAGE.size))
         if stored != number or number + overflow >= pages:
             raise BoltError(f"page {number} has a damaged header")

@@ -75,7 +75,7 @@ def _last_revision(keys: Bucket) -> int:
     if last is None:
         return 0
     if len(last) < 17:
-        raise BoltError("a key of etcd's key bucket is no revision")
+        raise BoltError("a key of etcd's key bucket is not a revision")
     return _big_endian(last[:8])
 
 

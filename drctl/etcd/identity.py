@@ -54,7 +54,7 @@ def from_hex(text: str) -> int:
     """The id that `text` spells. Raises ValueError where it is none."""
     number = int(text.strip(), 16)
     if not 0 <= number < 1 << 64:
-        raise ValueError(f"{text!r} is no 64-bit id")
+        raise ValueError(f"{text!r} is not a 64-bit id")
     return number
 
 

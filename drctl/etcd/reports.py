@@ -11,7 +11,7 @@ etcd.can_restore
     certs_missing, certs_expired (space-separated paths),
     cert_not_after (ISO 8601, or as openssl prints it),
     units_missing (space-separated), manager (ok|missing),
-    unsafe.<what>: KIND WHO PATH of a path that somebody else could change, '' where it is safe
+    unsafe.<what>: KIND WHO PATH of a path that another user could change, '' where it is safe
 etcd.is_prepared
     as etcd.can_restore
 etcd.can_prepare
@@ -28,7 +28,7 @@ etcd.live_state, etcd.is_the_planned_cluster, etcd.is_the_blank_cluster, etcd.sa
 etcd.common_revision, etcd.proven_revision, etcd.status
     status_json, members_json, alarms_json, hashkv_json: one line each of `etcdctl -w json`
     against the member's own endpoint only; empty when it does not answer.
-    gone.<host>: what the etcd of a host that was given up answers this one; empty for nothing
+    gone.<host>: what the etcd of an abandoned host answers this one; empty for nothing
     hash_revision: the revision given to `endpoint hashkv --rev`, where one was given
 etcd.choose_bump
     as etcd.live_state; restored: REVISION:AGE of each earlier restore, its record's age in seconds

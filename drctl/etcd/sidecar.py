@@ -56,7 +56,7 @@ def iso_utc(moment: datetime) -> str:
 def read_sidecar(snapshot: Path) -> Sidecar | None:
     """The sidecar of `snapshot`, None where there is none. InvalidInput where it is unusable."""
     path = sidecar_path(snapshot)
-    hint = f"correct {path.name}, or move it away to go on without it"
+    hint = f"fix {path.name}, or move it away to continue without it"
     try:
         return Sidecar.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def read_sidecar(snapshot: Path) -> Sidecar | None:
             Fault(item["msg"], file=str(path), path=".".join(map(str, item["loc"])))
             for item in error.errors()
         )
-        raise InvalidInput(f"{path}: is no sidecar", faults=faults, hint=hint) from error
+        raise InvalidInput(f"{path}: not a sidecar file", faults=faults, hint=hint) from error
 
 
 def write_sidecar(snapshot: Path, sidecar: Sidecar) -> Path:

@@ -26,7 +26,7 @@ from drctl.etcd.sidecar import Sidecar, SnapshotMember, iso_utc, read_sidecar
 
 TRAILER = 32
 _CHUNK = 1 << 20
-_TAKE = "take a real one: etcdctl snapshot save FILE, against one live member"
+_TAKE = "take a real snapshot of one live member: etcdctl snapshot save FILE"
 _ANOTHER = "use another copy or an older backup"
 
 
@@ -75,7 +75,7 @@ def inspect_snapshot(path: Path) -> Snapshot:
         snapshot = _described(path, descriptor, before, digest)
         after = os.fstat(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise InvalidInput(f"{path}: changed while it was read", hint="wait until it is complete")
+        raise InvalidInput(f"{path}: changed while being read", hint="wait until it is complete")
     return _with_sidecar(snapshot, read_sidecar(path))
 
 
@@ -94,7 +94,7 @@ def _opened(path: Path) -> Iterator[int]:
         raise InvalidInput(f"{path}: no such file", hint="check --snapshot") from error
     except PermissionError as error:
         raise InvalidInput(
-            f"{path}: not readable by you", hint="run as a user who may read it, or copy it"
+            f"{path}: not readable by you", hint="run as a user who can read it, or copy it"
         ) from error
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror}", hint=_ANOTHER) from error
@@ -107,7 +107,7 @@ def _check_kind(path: Path, found: os.stat_result) -> None:
             hint=f"name the file; if this is a data directory, {_TAKE}",
         )
     if not stat.S_ISREG(found.st_mode):
-        raise InvalidInput(f"{path}: is no regular file", hint="name the snapshot file itself")
+        raise InvalidInput(f"{path}: is not a regular file", hint="name the snapshot file itself")
     if found.st_size == 0:
         raise InvalidInput(f"{path}: is empty", hint=_ANOTHER)
 
@@ -153,8 +153,8 @@ def _without_trailer(path: Path, descriptor: int, size: int) -> InvalidInput:
     if not fault:
         return InvalidInput(
             f"{path}: has no checksum at its end: it is a raw copy of member/snap/db, or a "
-            "snapshot that lost its end; a raw copy lacks the writes that were only in the WAL, "
-            "and nothing can show that it is whole",
+            "truncated snapshot; a raw copy lacks the writes that were only in the WAL, and "
+            "cannot be verified",
             hint=_TAKE,
         )
     return _not_whole(path, fault, size)
@@ -172,8 +172,8 @@ def _wrong_trailer(path: Path, descriptor: int, size: int) -> InvalidInput:
 def _not_whole(path: Path, fault: str, size: int) -> InvalidInput:
     if "no valid bbolt meta" in fault:
         return InvalidInput(
-            f"{path}: is no etcd snapshot ({size} bytes, {fault})",
-            hint="name a file made by etcdctl snapshot save, unpacked",
+            f"{path}: not an etcd snapshot ({size} bytes, {fault})",
+            hint="use a file made by etcdctl snapshot save, uncompressed",
         )
     return InvalidInput(f"{path}: is truncated at {size} bytes: {fault}", hint=_ANOTHER)
 
@@ -184,7 +184,7 @@ def _described(path: Path, descriptor: int, found: os.stat_result, digest: str) 
         content = read_content(Database(partial(_read_at, descriptor, end=end), end))
     except BoltError as error:
         raise InvalidInput(
-            f"{path}: its checksum is right, but it cannot be read as etcd's database: {error}",
+            f"{path}: its checksum is correct, but it is not a readable etcd database: {error}",
             hint=_ANOTHER,
         ) from error
     return Snapshot(
@@ -202,9 +202,9 @@ def _with_sidecar(snapshot: Snapshot, sidecar: Sidecar | None) -> Snapshot:
         return snapshot
     if sidecar.sha256 != snapshot.sha256:
         raise InvalidInput(
-            f"{snapshot.path}: is not the file that its sidecar describes: sha256 "
-            f"{snapshot.sha256}, recorded {sidecar.sha256}",
-            hint="find out which of the two was exchanged, or use another backup",
+            f"{snapshot.path}: does not match its sidecar: sha256 {snapshot.sha256}, recorded "
+            f"{sidecar.sha256}",
+            hint="find out which of the two was replaced, or use another backup",
         )
     return replace(
         snapshot,

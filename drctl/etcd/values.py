@@ -77,7 +77,7 @@ SHARED: Mapping[str, Any] = {
     # made from several hosts' answers, each shown to the operator
     "can_bump": bool,  # every etcdutl can; one host's lie costs the bump, or fails in its restore
     "start_blank": Literal["yes", "no"],  # no host holds data; existing data is never replaced
-    "quorum": bool,  # any member read through a leader, or most answer; bars a restore
+    "quorum": bool,  # any member read through a leader, or most answer; blocks a restore
     "answering": Annotated[list[HostName], Field(max_length=1000)],  # who answered, each for itself
     "live_revision": Revision | None,  # the largest that any member told, if `bump.PLAUSIBLE`
     "live_cluster_id": _ID | _NO_ID,  # where all agree

@@ -10,7 +10,7 @@ def varint_fields(data: bytes) -> dict[int, int]:
     while offset < len(data):
         tag, offset = _varint(data, offset)
         if tag & 7:
-            raise ValueError(f"field {tag >> 3} is no varint")
+            raise ValueError(f"field {tag >> 3} is not a varint")
         fields[tag >> 3], offset = _varint(data, offset)
     return fields
 

@@ -115,14 +115,14 @@ def directories(subject: Subject) -> Iterator[Finding]:
 
 def _wal_fault(data_dir: str, wal_dir: str) -> str | None:
     if wal_dir == posixpath.join(data_dir, "member", "wal"):
-        return f"{wal_dir} is where etcd keeps its WAL anyway: leave wal_dir out"
+        return f"{wal_dir} is etcd's default WAL directory: leave wal_dir out"
     if inside(wal_dir, data_dir):
         return (
-            f"the WAL directory {wal_dir} lies in the data directory {data_dir}: a restore moves "
-            "both aside, so each needs a place of its own"
+            f"the WAL directory {wal_dir} is inside the data directory {data_dir}: a restore "
+            "moves both aside, so they must be separate"
         )
     if inside(data_dir, wal_dir):
-        return f"the data directory {data_dir} lies in the WAL directory {wal_dir}"
+        return f"the data directory {data_dir} is inside the WAL directory {wal_dir}"
     return None
 
 
@@ -175,13 +175,13 @@ def tools(subject: Subject) -> Iterator[Finding]:
     settings = subject.file.etcd
     for member in subject.inventory.members[:1]:
         if member.tools.upload and not member.tools.upload.is_file():
-            yield ("etcd", "etcdutl"), f"there is no file {settings.etcdutl} here"
+            yield ("etcd", "etcdutl"), f"no such file on this machine: {settings.etcdutl}"
         pod = subject.inventory.services["etcd"].manager == "static-pod"
         if member.tools.source == "image" and not (member.tools.image or pod):
             yield (
                 ("etcd", "tools") if "tools" in settings.model_fields_set else ("layout",),
-                "tools come out of etcd's image, and no manifest names it where etcd is no static "
-                "pod: give etcd.image, or write 'tools: host'",
+                "tools come from etcd's image, but etcd is not a static pod, so no manifest names "
+                "that image: set etcd.image, or 'tools: host'",
             )
 
 
@@ -194,8 +194,8 @@ def manifest_folders(subject: Subject) -> Iterator[Finding]:
         if name in pods and host.work_dir != "/" and _overlap(host.work_dir, folder):
             yield (
                 ("kubernetes", "manifests"),
-                f"on {name}: work_dir {host.work_dir} and the manifests folder {folder} overlap: "
-                "the kubelet would run what is parked there",
+                f"on {name}: work_dir {host.work_dir} and the manifest directory {folder} overlap: "
+                "the kubelet would run the manifests parked there",
             )
 
 

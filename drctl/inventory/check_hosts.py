@@ -31,9 +31,9 @@ def group_names(subject: Subject) -> Iterator[Finding]:
     for group in subject.file.groups:
         if group in RESERVED:
             means = f"{group!r} always means {RESERVED[group]}"
-            yield ("groups", group), f"{means}: name the group otherwise"
+            yield ("groups", group), f"{means}: choose another group name"
         if group in subject.hosts:
-            yield ("groups", group), f"{group!r} is the name of a host too: rename one of them"
+            yield ("groups", group), f"{group!r} is also the name of a host: rename one of them"
 
 
 def ungrouped_hosts(subject: Subject) -> Iterator[Finding]:
@@ -43,7 +43,7 @@ def ungrouped_hosts(subject: Subject) -> Iterator[Finding]:
     used |= {host.jump for host in subject.inventory.hosts.values() if host.jump}
     for name in subject.file.hosts:
         if name not in used:
-            yield ("hosts", name), "the host is in no group: add it to one, or remove it"
+            yield ("hosts", name), "host is in no group: add it to one, or remove it"
 
 
 def same_machine(subject: Subject) -> Iterator[Finding]:
@@ -65,7 +65,7 @@ def jump_loops(subject: Subject) -> Iterator[Finding]:
             reported |= set(chain)
             own = "jump" in subject.file.hosts[name].model_fields_set
             path: KeyPath = ("hosts", name, "jump") if own else ("defaults", "jump")
-            yield path, f"jump hosts go in a circle: {' -> '.join([*chain, name])}"
+            yield path, f"jump hosts form a loop: {' -> '.join([*chain, name])}"
 
 
 def jump_details(subject: Subject) -> Iterator[Finding]:
@@ -75,7 +75,7 @@ def jump_details(subject: Subject) -> Iterator[Finding]:
     for path, jump in jumps.items():
         if jump and jump not in subject.hosts and split_jump(jump)[1] in subject.hosts:
             address = split_jump(jump)[1]
-            yield path, f"{address!r} is a host of this file: write just its name"
+            yield path, f"{address!r} is a host in this file: write just its name"
 
 
 FAULTS: tuple[Check, ...] = (

@@ -43,7 +43,7 @@ def hosts(subject: Subject) -> Iterator[Finding]:
         if name not in subject.hosts | subject.groups:
             yield path, f"unknown group or host {name!r}{suggestion(name, subject.hosts)}"
         elif strangers := [host for host in named if host not in members]:
-            yield path, f"{', '.join(strangers)}: only members of the group 'etcd' are prepared"
+            yield path, f"{', '.join(strangers)}: only hosts in the group 'etcd' can be prepared"
 
 
 def service(subject: Subject) -> Iterator[Finding]:
@@ -51,12 +51,15 @@ def service(subject: Subject) -> Iterator[Finding]:
     if subject.file.prepare is None or not etcd.units:
         return
     if etcd.manager != "systemd":
-        yield ("prepare",), "only a systemd unit can be installed, and etcd's manager is another"
+        yield (
+            ("prepare",),
+            "drctl installs systemd units only, and etcd has another service manager",
+        )
     if any(member.tools.source != "host" for member in subject.inventory.members):
-        yield ("prepare",), "programs are installed on the host, and etcd.tools says otherwise"
+        yield ("prepare",), "the binaries are installed on the host, but etcd.tools is not 'host'"
     if len(etcd.units) > 1 or "." in etcd.units[0].removesuffix(".service"):
         units = ", ".join(etcd.units)
-        yield ("prepare",), f"one unit is installed, and the service etcd names {units}"
+        yield ("prepare",), f"drctl installs one unit, but the service etcd lists {units}"
 
 
 def certificates(subject: Subject) -> Iterator[Finding]:
@@ -66,7 +69,7 @@ def certificates(subject: Subject) -> Iterator[Finding]:
     for member in subject.inventory.members:
         schemes = {url.partition(":")[0] for url in member.peer_urls + member.client_urls}
         if len(schemes) > 1:
-            message = f"{member.host} has both http and https URLs: prepare it yourself"
+            message = f"{member.host} has both http and https URLs: drctl cannot prepare that"
             yield ("prepare",), message
         elif schemes == {"https"} and written.certificates is None:
             yield (
@@ -74,13 +77,16 @@ def certificates(subject: Subject) -> Iterator[Finding]:
                 "certificates are missing: https needs certificates: {ca, cert, key}",
             )
         elif schemes == {"http"} and written.certificates:
-            yield ("prepare", "certificates"), "the members' URLs are http: what are these for?"
+            yield ("prepare", "certificates"), "not needed: the members' URLs are http"
 
 
 def flags(subject: Subject) -> Iterator[Finding]:
     for name in subject.file.prepare.flags if subject.file.prepare else ():
         if name in OWN_FLAGS or name.startswith(_OWN_PREFIXES):
-            yield ("prepare", "flags", name), "follows from the rest of the inventory: leave it out"
+            yield (
+                ("prepare", "flags", name),
+                "drctl sets this from the rest of the inventory: leave it out",
+            )
 
 
 def paths(subject: Subject) -> Iterator[Finding]:
@@ -90,11 +96,14 @@ def paths(subject: Subject) -> Iterator[Finding]:
         installed = _installed(member)
         twice = {path for path in installed if installed.count(path) > 1}
         for path in sorted(twice):
-            yield ("prepare",), f"on {member.host} two files would be installed as {path}"
+            yield ("prepare",), f"on {member.host} two files would be installed at {path}"
         for path in installed:
             for directory in filter(None, (member.data_dir, member.wal_dir)):
                 if inside(path, directory):
-                    yield ("prepare",), f"on {member.host} {path} lies in {directory}, etcd's own"
+                    yield (
+                        ("prepare",),
+                        f"on {member.host} {path} is inside {directory}, which belongs to etcd",
+                    )
 
 
 def _installed(member: Member) -> list[str]:

@@ -16,8 +16,8 @@ def layout_groups(subject: Subject) -> Iterator[Finding]:
         if group not in subject.groups:
             yield (
                 ("layout",),
-                f"layout {layout} needs the group {group!r}; "
-                "for an etcd without Kubernetes on it use layout: none",
+                f"layout {layout} needs the group {group!r}; for etcd without Kubernetes use "
+                "layout: none",
             )
 
 
@@ -36,9 +36,9 @@ def complete_services(subject: Subject) -> Iterator[Finding]:
         if written is None:
             continue
         if not services[name].hosts:
-            yield ("services", name), "names no hosts; where there is no such service write null"
+            yield ("services", name), "lists no hosts; if there is no such service, write null"
         if not services[name].units:
-            yield ("services", name), "names no units"
+            yield ("services", name), "lists no units"
 
 
 def etcd_service(subject: Subject) -> Iterator[Finding]:
@@ -49,7 +49,7 @@ def etcd_service(subject: Subject) -> Iterator[Finding]:
     if service.start != "together":
         yield (
             ("services", "etcd", "start"),
-            "etcd must start together: one member alone waits for a quorum that never comes",
+            "etcd members must start together: one alone never gets a quorum",
         )
 
 
@@ -75,8 +75,8 @@ def unstopped_kubernetes(subject: Subject) -> Iterator[Finding]:
     if silent:
         yield (
             ("services",),
-            f"not declared, so neither stopped nor started: {', '.join(silent)}; "
-            "where there is none write null, as in 'apiserver: null'",
+            f"not declared, so drctl will neither stop nor start them: {', '.join(silent)}; if "
+            "there is none, write null, as in 'apiserver: null'",
         )
 
 
@@ -86,7 +86,10 @@ def administrator(subject: Subject) -> Iterator[Finding]:
         given = {name: getattr(found, name) for name in ("ca", "cert", "key")}
         missing = [name for name, value in given.items() if value is None]
         if (found.cert or found.key) and missing:
-            yield ("kubernetes",), f"ca, cert and key go together; missing: {', '.join(missing)}"
+            yield (
+                ("kubernetes",),
+                f"ca, cert and key are needed together; missing: {', '.join(missing)}",
+            )
 
 
 FAULTS: tuple[Check, ...] = (

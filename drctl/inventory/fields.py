@@ -76,7 +76,7 @@ def _matching(pattern: str, what: str) -> Callable[[str], str]:
         if text.startswith("-"):
             raise ValueError(f"must not begin with '-': {text!r}")
         if not compiled.fullmatch(text):
-            raise ValueError(f"{text[:60]!r} is no {what}")
+            raise ValueError(f"{text[:60]!r} is not a valid {what}")
         return text
 
     return check
@@ -101,9 +101,9 @@ def check_address(text: str) -> str:
     """A host name, an IPv4 or a bare IPv6 address."""
     _matching(_ADDRESS, f"host name or address (allowed: {_LETTERS})")(text)
     if ":" in text and not is_ipv6(text):
-        raise ValueError(f"{text!r} is no IPv6 address; a port has a key of its own, 'port'")
+        raise ValueError(f"{text!r} is not an IPv6 address; the port goes under 'port'")
     if re.fullmatch(r"[0-9.]+", text) and not _is_ipv4(text):
-        raise ValueError(f"{text!r} is no IPv4 address")
+        raise ValueError(f"{text!r} is not an IPv4 address")
     return text
 
 
@@ -137,13 +137,13 @@ def split_jump(text: str) -> tuple[str | None, str, int | None]:
         _matching(_USER, "user name")(user)
     check_address(address)
     if port and not 0 < int(port[:6]) < 65536:
-        raise ValueError(f"{port[:6]} is no port")
+        raise ValueError(f"{port[:6]} is not a port")
     return user or None, address, int(port) if port else None
 
 
 def _check_jump(text: str) -> str:
     if "," in text:
-        raise ValueError("one jump host only; give that host a 'jump' of its own for a chain")
+        raise ValueError("only one jump host; for a chain, give that host its own 'jump'")
     split_jump(text)
     return text
 
@@ -168,7 +168,7 @@ def check_absolute(path: str) -> str:
         raise ValueError(f"must be an absolute path on the node, not {path[:60]!r}")
     _matching(r"/[A-Za-z0-9._/@+=-]{0,1023}", f"path (allowed: {_PATH_LETTERS})")(path)
     if ".." in path.split("/"):
-        raise ValueError(f"must not hold '..': {path[:60]!r}")
+        raise ValueError(f"must not contain '..': {path[:60]!r}")
     return "/" + posixpath.normpath(path).lstrip("/")
 
 
@@ -185,7 +185,7 @@ NodePath = Annotated[str, Rule((_BOTH, _check_node_path), _pattern(_NODE_PATH))]
 
 def _check_home(path: str) -> str:
     if path.startswith("~") and path[1:2] not in ("", "/"):
-        raise ValueError(f"{path[:60]!r}: only one's own home, '~/', is understood")
+        raise ValueError(f"{path[:60]!r}: of '~', only your own home '~/' is supported")
     return path
 
 
@@ -219,10 +219,10 @@ def check_url(url: str) -> str:
     if not match:
         raise ValueError(f"must be https://host:port with nothing after it, not {url[:80]!r}")
     if match[2].startswith("[") and not is_ipv6(match[2][1:-1]):
-        raise ValueError(f"{match[2]!r} is no IPv6 address")
+        raise ValueError(f"{match[2]!r} is not an IPv6 address")
     check_address(match[2].strip("[]"))
     if not 0 < int(match[3]) < 65536:
-        raise ValueError(f"{match[3]} is no port")
+        raise ValueError(f"{match[3]} is not a port")
     return url
 
 
@@ -259,7 +259,7 @@ def _plain(value: Any) -> Any:
 
 
 FlagName = Annotated[
-    str, _text(r"[a-z][a-z0-9-]{1,60}", "flag of etcd; write it without its dashes")
+    str, _text(r"[a-z][a-z0-9-]{1,60}", "etcd flag; write it without the leading dashes")
 ]
 FlagValue = Annotated[
     str,

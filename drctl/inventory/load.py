@@ -67,11 +67,11 @@ def _as_faults(findings: Iterable[Finding], document: Document) -> list[Fault]:
 
 def _invalid(document: Document, faults: list[Fault]) -> InvalidInput:
     ordered = tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line))
-    count = "1 mistake" if len(ordered) == 1 else f"{len(ordered)} mistakes"
+    count = "1 error" if len(ordered) == 1 else f"{len(ordered)} errors"
     return InvalidInput(
-        f"{document.path} is no usable inventory: {count}",
+        f"{document.path}: invalid inventory: {count}",
         faults=ordered,
-        hint=f"correct it, then: drctl inventory validate {document.path}",
+        hint=f"fix it, then check it: drctl inventory validate {document.path}",
     )
 
 

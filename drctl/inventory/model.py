@@ -51,19 +51,21 @@ class Strict(BaseModel):
 class ReachFile(Strict):
     """How a host is reached. What is left out is decided by ssh_config."""
 
-    user: User | None = Field(None, description="user to log in as")
+    user: User | None = Field(None, description="login user")
     port: Port | None = Field(None, description="SSH port")
     key: LocalPath | None = Field(
-        None, description="private key file here, '~' allowed; relative to this file's folder"
+        None,
+        description="private key file on this machine, '~' allowed; relative to this file's "
+        "directory",
     )
     jump: Jump | None = Field(
-        None, description="jump host: a host of this file, or [user@]address[:port]"
+        None, description="jump host: a host in this file, or [user@]address[:port]"
     )
     become: Become | None = Field(
-        None, description="how to become root there: sudo (the default unless user is root) or none"
+        None, description="how to become root: sudo (default unless user is root) or none"
     )
     work_dir: NodePath | None = Field(
-        None, description="drctl's own directory on the host (default /var/lib/drctl)"
+        None, description="drctl's directory on the host (default /var/lib/drctl)"
     )
 
 
@@ -71,10 +73,10 @@ class HostFile(ReachFile):
     """One host; what it does not say is taken from `defaults`."""
 
     address: Address | None = Field(
-        None, description="where SSH connects to; default: the host's name (an ssh_config alias)"
+        None, description="address for SSH; default: the host's name (an ssh_config alias)"
     )
     cluster_address: Address | None = Field(
-        None, description="the address that etcd's URLs use; default: address"
+        None, description="address in etcd's URLs; default: address"
     )
 
 
@@ -104,27 +106,27 @@ class EtcdFile(Strict):
     )
     tools: Tools = Field(
         "host",
-        description="etcd, etcdctl and etcdutl are on the host (in bin_dir), or in etcd's image",
+        description="where the tools are: on the host (in bin_dir) or in etcd's image",
     )
     image: ImageName | None = Field(
-        None, description="with tools: image; default: the image that etcd's manifest names"
+        None, description="for tools: image; default: the image in etcd's static pod manifest"
     )
     etcdutl: LocalPath | None = Field(
         None,
-        description="an etcdutl here that is sent to the nodes and removed again, whatever "
-        "`tools` says; relative to this file's folder",
+        description="an etcdutl on this machine, sent to the nodes and removed afterwards, "
+        "whatever `tools` says; relative to this file's directory",
     )
     data_dir: NodePath = Field("/var/lib/etcd", description="etcd's --data-dir")
-    wal_dir: NodePath | None = Field(None, description="etcd's --wal-dir, where it has its own")
+    wal_dir: NodePath | None = Field(None, description="etcd's --wal-dir, if separate")
     owner: Owner | None = Field(
-        None, description="user:group of the data; default: as the old data directory's"
+        None, description="user:group of the data; default: that of the old data directory"
     )
     peer_url: Url = Field("https://{address}:2380", description="advertised peer URL")
     client_url: Url = Field("https://{address}:2379", description="advertised client URL")
     member_name: MemberName = Field("{host}", description="etcd's --name")
     tls: TlsFile | None = Field(None, description="client certificates; needed for https")
     members: dict[Name, Annotated[MemberFile, OrEmpty()]] = Field(
-        default_factory=dict, description="what is different on one host, by host name"
+        default_factory=dict, description="overrides for single hosts, by host name"
     )
 
 
@@ -132,14 +134,14 @@ class KubernetesFile(Strict):
     """Kubernetes' paths on the control plane. {host} and {address} are filled in."""
 
     manifests: NodePath = Field(
-        "/etc/kubernetes/manifests", description="the kubelet's folder of static pods"
+        "/etc/kubernetes/manifests", description="the kubelet's static pod manifest directory"
     )
-    url: Url = Field("https://{address}:6443", description="each host's own apiserver")
+    url: Url = Field("https://{address}:6443", description="the apiserver on each host")
     ca: NodePath | None = Field(None, description="CA certificate of the apiservers")
     cert: NodePath | None = Field(
-        None, description="certificate of an administrator, to see that Secrets can be read"
+        None, description="administrator's certificate, to check that Secrets can be read"
     )
-    key: NodePath | None = Field(None, description="the key to that certificate")
+    key: NodePath | None = Field(None, description="key of that certificate")
 
 
 class LocalCertificatesFile(Strict):
@@ -147,8 +149,8 @@ class LocalCertificatesFile(Strict):
 
     ca: LocalPathTemplate = Field(description="CA certificate, PEM")
     cert: LocalPathTemplate = Field(
-        description="a member's certificate (server, client and peer), PEM; its names cover the "
-        "member's URLs; {host} and {address} filled in"
+        description="a member's certificate (server, client and peer), PEM; must cover the "
+        "member's URLs; {host} and {address} are filled in"
     )
     key: LocalPathTemplate = Field(description="its private key, PEM, without a passphrase")
 
@@ -158,13 +160,13 @@ class PrepareFile(Strict):
 
     hosts: Names | None = Field(None, description="groups or hosts among the members; default all")
     binaries: LocalPath = Field(
-        description="local folder with etcd, etcdctl and etcdutl for the hosts"
+        description="local directory with etcd, etcdctl and etcdutl for the hosts"
     )
     certificates: LocalCertificatesFile | None = Field(
         None, description="local files; needed for https"
     )
     flags: dict[FlagName, FlagValue] = Field(
-        default_factory=dict, description="more flags of etcd, without their dashes"
+        default_factory=dict, description="extra etcd flags, without leading dashes"
     )
 
 
@@ -175,10 +177,10 @@ class ServiceFile(Strict):
     units: Units | None = Field(
         None, description="units in the order they start; they stop in reverse"
     )
-    ports: tuple[Port, ...] = Field((), description="ports that are closed once it is stopped")
-    start: Start = Field("together", description="all hosts at once, or one after another")
+    ports: tuple[Port, ...] = Field((), description="ports that are closed when it is stopped")
+    start: Start = Field("together", description="all hosts at once, or one by one")
     ready: ReadyLine | None = Field(
-        None, description="shell command on the host that ends with 0 once the service answers"
+        None, description="shell command on the host; exits 0 once the service answers"
     )
     manager: Manager | None = Field(None, description="default: service_manager")
 
@@ -188,10 +190,10 @@ class CommandsFile(Strict):
 
     start: CommandLine = Field(description="start the unit")
     stop: CommandLine = Field(description="stop the unit")
-    running: CommandLine = Field(description="ends with 0 if the unit runs")
-    fence: CommandLine = Field(description="make sure it cannot start, not even after a reboot")
+    running: CommandLine = Field(description="exits 0 if the unit runs")
+    fence: CommandLine = Field(description="keep it from starting, even after a reboot")
     unfence: CommandLine = Field(description="undo fence")
-    fenced: CommandLine = Field(description="ends with 0 if the unit is fenced")
+    fenced: CommandLine = Field(description="exits 0 if the unit is fenced")
 
 
 class OptionsFile(Strict):
@@ -202,7 +204,7 @@ class OptionsFile(Strict):
         ge=0,
         le=300,
         strict=True,
-        description="how many seconds a stopped service must stay gone",
+        description="seconds a stopped service must stay gone",
     )
 
 
@@ -211,38 +213,36 @@ class InventoryFile(Strict):
 
     cluster: Name = Field(description="the cluster's name; runs are filed under it")
     layout: Layout = Field(
-        "none", description="which installation's paths, names and units are the defaults"
+        "none", description="installer whose paths, names and units are the defaults"
     )
     defaults: Annotated[ReachFile, OrEmpty()] = Field(
-        default_factory=lambda: ReachFile(), description="how hosts are reached, unless they differ"
+        default_factory=lambda: ReachFile(), description="SSH defaults for all hosts"
     )
     known_hosts: LocalPath | None = Field(
         None,
-        description="known_hosts file besides the user's and the system's; "
-        "relative to this file's folder",
+        description="extra known_hosts file besides the user's and the system's; relative to this "
+        "file's directory",
     )
-    hosts: dict[Name, Annotated[HostFile, OrEmpty()]] = Field(description="every host by its name")
+    hosts: dict[Name, Annotated[HostFile, OrEmpty()]] = Field(description="every host, by name")
     groups: dict[Name, Names] = Field(
-        description="hosts by their role: etcd, control_plane, workers; others as you like"
+        description="hosts by role: etcd, control_plane, workers, and any of your own"
     )
     etcd: Annotated[EtcdFile, OrEmpty()] = Field(
         default_factory=lambda: EtcdFile(), description="where and how etcd runs"
     )
     kubernetes: Annotated[KubernetesFile, OrEmpty()] = Field(
-        default_factory=lambda: KubernetesFile(), description="where Kubernetes has its files"
+        default_factory=lambda: KubernetesFile(), description="where Kubernetes keeps its files"
     )
     prepare: PrepareFile | None = Field(
-        None, description="hosts that are new and blank; leave it out where etcd is installed"
+        None, description="new, blank hosts; leave out where etcd is installed"
     )
     services: dict[Name, ServiceFile | None] = Field(
         default_factory=dict,
-        description="what is stopped and started: etcd, apiserver, controllers, kubelet, "
-        "dependents, others as you like; null says that there is none",
+        description="services to stop and start: etcd, apiserver, controllers, kubelet, "
+        "dependents, and any of your own; null means there is none",
     )
-    service_manager: Manager = Field("systemd", description="who runs the services")
-    commands: CommandsFile | None = Field(
-        None, description="how services are run, where the manager is 'command'"
-    )
+    service_manager: Manager = Field("systemd", description="service manager")
+    commands: CommandsFile | None = Field(None, description="commands for the manager 'command'")
     options: Annotated[OptionsFile, OrEmpty()] = Field(
         default_factory=lambda: OptionsFile(), description="tuning"
     )

@@ -68,7 +68,7 @@ class Member(Resolved):
 
     @property
     def certificate_folders(self) -> tuple[str, ...]:
-        """Where the certificates lie, for whoever must be shown them; each folder once."""
+        """The certificates' directories, each once, to be shown."""
         paths = (self.ca, self.cert, self.key)
         return tuple(dict.fromkeys(posixpath.dirname(path) for path in paths if path))
 
@@ -160,7 +160,7 @@ class Inventory(Resolved):
     services: dict[str, Service]
     settle_seconds: float
     warnings: tuple[str, ...]
-    abandoned: tuple[str, ...] = ()  # hosts that a run goes on without; never written in a file
+    abandoned: tuple[str, ...] = ()  # hosts that a run continues without; never written in a file
     abandoned_members: tuple[Member, ...] = ()
 
     def without(self, hosts: Iterable[str]) -> Inventory:
@@ -205,7 +205,7 @@ class Inventory(Resolved):
         each once.
 
         `all` is every host in some group, so not a mere jump host; `prepare` are the hosts of that
-        section, `abandoned` those that a run goes on without. Raises InvalidInput for a name that
+        section, `abandoned` those that a run continues without. Raises InvalidInput for a name that
         is none of these.
         """
         wanted = (names,) if isinstance(names, str) else tuple(names)

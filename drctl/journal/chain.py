@@ -2,8 +2,8 @@
 
 One SQLite file per run, one append-only table. Each event carries the hash of the one before, so
 a damaged journal is noticed (SQLite's own check is not enough: most single flipped bits pass it).
-Who edits it can make the chain anew, and a lost tail cannot be seen from here: the nodes keep the
-newest hash with each claim and release (`drctl.nodes.history`), and `drctl.nodes.comparison` holds
+Anyone who edits it can redo the chain, and a lost tail cannot be seen here: the nodes keep the
+newest hash with each lock and release (`drctl.nodes.history`), and `drctl.nodes.comparison` holds
 this journal against them.
 """
 
@@ -94,9 +94,11 @@ class Journal:
                 raise unwritable(path, error) from error
             raise self._damaged(str(error)) from error
         if verdict != "ok":
-            raise self._damaged(f"its database is in disorder: {verdict}".replace("\n", " "))
+            raise self._damaged(f"its database is corrupt: {verdict}".replace("\n", " "))
         if not self._events:
-            raise self._damaged("it holds no event, and none is made without its first one")
+            raise self._damaged(
+                "it has no events, and drctl never creates one without its first event"
+            )
         if other := other_version(self._events[0]):
             self.close()
             raise OtherVersion(
@@ -106,7 +108,7 @@ class Journal:
     def _replay(self, seq: int, at: str, kind: str, body: str, digest: str) -> None:
         before = self._hashes[-1]
         if seq != len(self._events) + 1 or digest != chain_hash(before, seq, at, kind, body):
-            raise self._damaged(f"event {seq} does not follow from the one before")
+            raise self._damaged(f"event {seq} does not match the one before")
         self._events.append(Event(seq, at, kind, json.loads(body)))
         self._hashes.append(digest)
 
@@ -114,8 +116,8 @@ class Journal:
         self.close()
         return Refused(
             f"the journal {self.path} is damaged: {why}",
-            hint="nothing was changed by this command; drctl runs adopt -i INVENTORY rebuilds it "
-            "from what the nodes keep, and keeps this file aside",
+            hint="rebuild it from the nodes: drctl runs adopt -i INVENTORY (this file is kept); "
+            "nothing was changed",
         )
 
     @property
@@ -196,7 +198,7 @@ def _made(path: Path, row: tuple[int, str, str, str, str]) -> sqlite3.Connection
 
 
 def other_version(first: Event) -> str:
-    """Who can read the journal that begins so, where this drctl cannot; else ""."""
+    """Which drctl can read a journal that begins like this, if this one cannot; else ""."""
     if first.kind != "run-started" or first.body.get("format") == FORMAT:
         return ""
     written = f"its journal was written by drctl {first.body.get('drctl', '?')}"
@@ -225,7 +227,7 @@ def read(path: Path) -> Reading:
         with _opened_to_read(path) as db:
             for seq, at, kind, body, digest in db.execute(SELECT):
                 if seq != len(events) + 1 or digest != chain_hash(last, seq, at, kind, body):
-                    problem = "the next one does not follow from it"
+                    problem = "the next event does not match it"
                     break
                 events.append(Event(seq, at, kind, json.loads(body)))
                 last = digest
@@ -235,10 +237,10 @@ def read(path: Path) -> Reading:
     except (OSError, sqlite3.Error, ValueError, TypeError) as error:
         problem = str(error)
     if not events:
-        problem = problem or "it holds no event"
+        problem = problem or "it has no events"
     elif other := other_version(events[0]):
         return Reading((), other)
-    return Reading(tuple(events), problem and f"whole up to event {len(events)}, then: {problem}")
+    return Reading(tuple(events), problem and f"intact up to event {len(events)}, then: {problem}")
 
 
 @contextmanager
@@ -268,5 +270,5 @@ def unwritable(path: Path | None, error: Exception) -> Refused:
     """The refusal for a state directory that cannot take the journal."""
     return Refused(
         f"the journal {path} cannot be written: {error}",
-        hint="free space or mend permissions there, then try again or resume",
+        hint="free space or fix permissions there, then retry or resume",
     )

@@ -1,4 +1,4 @@
-"""How a run can have left the cluster: every situation in words, what is safe to do in it."""
+"""How a run can have left the cluster: every situation, and what is safe to do in it."""
 
 from __future__ import annotations
 
@@ -14,86 +14,88 @@ class Meaning:
     safe: str
 
 
-WAIT = "nothing gets worse by waiting, not even by a reboot"
+WAIT = "waiting does no harm, even across a reboot"
 SITUATIONS: Mapping[str, Meaning] = {
     "untouched": Meaning(
         "nothing was changed: services and data are as they were before this run",
-        "mend the cause in peace; leaving it so harms nothing",
+        "fix the cause; waiting is safe",
     ),
     "beside": Meaning(
         "no service was stopped and no data touched; there are only new files beside the data",
-        "leave it so as long as you like; a rollback removes the files",
+        "waiting does no harm; a rollback removes those files",
     ),
     "preparing": Meaning(
         "new hosts are being prepared; no service was stopped and no data touched",
-        "leave it so as long as you like; a rollback takes away what was installed there",
+        "waiting does no harm; a rollback removes what was installed there",
     ),
     "services-stopped": Meaning(
-        "etcd was not stopped and its data not touched; other services are stopped and fenced",
-        f"{WAIT}; do not start what is fenced by hand: both commands below do that",
+        "etcd was not stopped, its data is untouched; other services are stopped and fenced",
+        f"{WAIT}; do not start fenced services by hand: both commands below do that",
     ),
     "down-with-old-data": Meaning(
-        "etcd is stopped, or being stopped, and fenced; the old data lies untouched in its place",
-        f"{WAIT}; do not start etcd by hand: both commands below lift the fence when it is time",
+        "etcd is stopped or stopping, and fenced; the old data is untouched and in place",
+        f"{WAIT}; do not start etcd by hand: both commands below lift the fence at the right point",
     ),
     "mixed": Meaning(
-        "etcd is down and fenced in the middle of the exchange of its data; all old data is there",
-        f"{WAIT}; do not start etcd and do not move data by hand: members of two clusters would "
-        "meet",
+        "etcd is down and fenced, in the middle of the data swap; all old data is kept",
+        f"{WAIT}; do not start etcd or move data by hand: members of two clusters would meet",
     ),
     "down-with-restored-data": Meaning(
-        "etcd is down and fenced; the restored data is in its place on every member, the old data "
-        "is kept",
-        f"{WAIT}; do not start etcd by hand on single members",
+        "etcd is down and fenced; the restored data is in place on every member, the old data is "
+        "kept",
+        f"{WAIT}; do not start single members by hand",
     ),
     "not-verified": Meaning(
         "etcd was started on the restored data and is NOT verified; Kubernetes is still stopped",
-        "leave Kubernetes stopped until this is clear: as long as it has not written, a rollback "
-        "loses nothing",
+        "keep Kubernetes stopped until etcd is verified: a rollback loses nothing until Kubernetes "
+        "writes",
     ),
     "verified": Meaning(
-        "etcd serves the restored data, verified; Kubernetes is not started yet",
-        f"{WAIT}; a rollback loses nothing as long as Kubernetes has not written",
+        "etcd serves the restored data, verified; Kubernetes is still stopped",
+        f"{WAIT}; a rollback loses nothing until Kubernetes writes",
     ),
     "starting-kubernetes": Meaning(
-        "etcd serves the restored data, verified; Kubernetes is being started and not all of it "
-        "answers",
-        "go on rather than back: what Kubernetes writes from now on would be lost by a rollback, "
-        "which says how much and asks",
+        "etcd serves the restored data, verified; Kubernetes is starting and does not fully answer "
+        "yet",
+        "resume rather than roll back: a rollback would lose what Kubernetes has written; it says "
+        "how much and asks first",
     ),
     "done": Meaning(
         "the restored cluster serves and is verified; the old data is kept",
-        "take a backup; a rollback would lose what was written since: it says how much and asks",
+        "take a backup; a rollback would lose what was written since; it says how much and asks "
+        "first",
     ),
     "cleaning": Meaning(
-        "the restored cluster serves and is verified; its old data is being removed, as was asked",
-        "let the removal end; a rollback is not possible any more",
+        "the restored cluster serves and is verified; its old data is being removed, as requested",
+        "finish the removal; a rollback is no longer possible",
     ),
     "cleaned": Meaning(
-        "the restored cluster serves and is verified; the old data was removed, as was asked",
-        "take a backup; a rollback is not possible any more",
+        "the restored cluster serves and is verified; the old data was removed, as requested",
+        "take a backup; a rollback is no longer possible",
     ),
     "taking-back": Meaning(
-        "the run is being taken back and that has not ended; all old data is there",
-        f"{WAIT}; a resume is refused now: let the rollback end first, it goes on where it stopped",
+        "a rollback of the run has begun and is not finished; all old data is kept",
+        f"{WAIT}; finish the rollback first (it continues where it stopped): until then a resume "
+        "is refused",
     ),
     "rolled-back": Meaning(
-        "the run was taken back: services and data are as they were before it",
-        "look whether the old cluster serves; a new restore may begin",
+        "the run was rolled back: services and data are as they were before it",
+        "check that the old cluster serves; you may start a new restore",
     ),
     "partly-taken-back": Meaning(
-        "the run was taken back, but not on every host; on the others services and data are as "
-        "they were before it",
-        "look whether the old cluster serves on the others; let the rollback end on the host that "
-        "was left out before a new restore begins",
+        "the run was rolled back, except on the hosts left out; on the others services and data "
+        "are as they were before it",
+        "check that the old cluster serves on the others; finish the rollback on the hosts left "
+        "out before you start a new restore",
     ),
     "followed": Meaning(
-        "another run changed these nodes after this one, and that stands: what serves is its data",
-        "leave this run as it is; to have what was before it, take the later one back first",
+        "another run changed these nodes after this one and was not rolled back: its data is in "
+        "use",
+        "leave this run alone; to get back to the state before it, roll back the later run first",
     ),
     "own-runbook": Meaning(
-        "a runbook without the exchange of data was begun and has not ended",
-        "look at its steps (runs show): what they mean for the cluster is known to its author",
+        "a runbook that does not swap data has begun and is not finished",
+        "look at its steps (drctl runs show): only its author knows what they mean for the cluster",
     ),
 }
 """Every situation, from the beginning of a run to its end."""

@@ -85,8 +85,8 @@ class RunState:
     warnings: list[str] = field(default_factory=list)
     unreached: dict[str, str] = field(default_factory=dict)
     error: dict[str, Any] | None = None
-    claimed: bool = False  # from the first claim's intent until the nodes were given back
-    # Hosts that could not be given back then, and the record that each still has to get. A run
+    claimed: bool = False  # from the first lock's intent until the nodes were released
+    # Hosts that could not be released then, and the record that each must still get. A run
     # that claims again has them again: what is left over is only known of one that holds nothing.
     unreleased: dict[str, str] = field(default_factory=dict)
 

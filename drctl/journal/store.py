@@ -77,8 +77,8 @@ class Store:
                 file.seek(0)
                 holder = file.read().strip() or "another process"
                 raise LockHeld(
-                    f"another drctl works on {cluster}: {holder}",
-                    hint="wait for it, or end it and resume: drctl runs list",
+                    f"another drctl is working on {cluster}: {holder}",
+                    hint="wait for it, or stop it and resume: drctl runs list",
                 ) from None
             file.truncate(0)
             file.write(f"{who}, process {os.getpid()}, since {now():%Y-%m-%dT%H:%M:%SZ}\n")
@@ -119,8 +119,8 @@ class Store:
         if not path.is_file():
             raise Refused(
                 f"run {run} of {cluster} is not known on this machine",
-                hint=f"drctl runs list; one of another machine: drctl runs adopt {run} --inventory "
-                "INVENTORY, then the same again",
+                hint="list the runs: drctl runs list; if it ran from another machine, first: "
+                f"drctl runs adopt {run} --inventory INVENTORY",
             )
         return Journal(path)
 

@@ -30,13 +30,13 @@ def serves(gathered: Gathered) -> Verdict:
 
 def _host(host: str, report: Answer) -> tuple[list[Problem], list[str]]:
     if "asked" not in report:
-        return [Problem("did not say which services it asked", host, None, "unproven")], []
+        return [Problem("did not report which services it checked", host, None, "unproven")], []
     services = {name: report.text(_PREFIX + name) for name in report.words("asked", most=100)}
     problems = [
         Problem(
             f"{service} is not ready: {said or 'no answer'}",
             host,
-            f"look at the log of {service} on that host, then drctl restore --resume",
+            f"check the log of {service} on that host, then: drctl restore --resume",
             "unproven",
         )
         for service, said in services.items()

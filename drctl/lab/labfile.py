@@ -28,7 +28,7 @@ def read(directory: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise damaged(directory, error) from error
     if not isinstance(raw, dict):
-        raise damaged(directory, "no object")
+        raise damaged(directory, "not a JSON object")
     return raw
 
 
@@ -36,7 +36,7 @@ def damaged(directory: Path, why: object) -> Refused:
     """The error of a record that cannot be used."""
     return Refused(
         f"{directory / STATE_FILE} is damaged: {why}",
-        hint=f"look for its processes and containers, then remove {directory} yourself",
+        hint=f"look for its processes and containers, stop them, then remove {directory} yourself",
     )
 
 
@@ -60,7 +60,7 @@ def claim(directory: Path, body: dict[str, Any]) -> None:
 
 
 def vacant(directory: Path) -> bool:
-    """Whether a lab may be made there: nothing, or what somebody left who was killed in `claim`."""
+    """Whether a lab may be made there: nothing, or what a process killed in `claim` left."""
     if not directory.exists():
         return True
     if not directory.is_dir():

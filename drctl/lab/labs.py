@@ -68,14 +68,14 @@ class Driver(Protocol):
         ...
 
     def is_up(self, directory: Path) -> bool:
-        """Whether the lab there runs (or is being started by somebody who still does)."""
+        """Whether the lab there runs (or is being started by a process that still lives)."""
         ...
 
 
 def driver(name: str) -> Driver:
     """The driver of that name; UsageError naming those that exist otherwise."""
     if name not in _MODULES:
-        raise UsageError(f"no such lab driver: {name!r}", hint=f"there are {', '.join(NAMES)}")
+        raise UsageError(f"no such lab driver: {name!r}", hint=f"known: {', '.join(NAMES)}")
     return cast(Driver, load(name))
 
 
@@ -93,7 +93,7 @@ def of(directory: Path) -> Driver:
     """The driver that made the lab in `directory`; Refused where there is no lab."""
     found = labfile.read(resolve(directory))
     if found is None:
-        raise Refused(f"{directory} holds no lab", hint="`drctl lab up --dir DIR` makes one")
+        raise Refused(f"no lab in {directory}", hint="create one: drctl lab up --dir DIR")
     return driver(str(found.get("driver", "local")))
 
 
@@ -102,7 +102,7 @@ def make_room(directory: Path, say: Say) -> None:
     if labfile.read(directory) is None:
         if not labfile.vacant(directory):
             raise Refused(
-                f"{directory} is not empty and holds no lab",
+                f"{directory} is not empty, and there is no lab in it",
                 hint="choose another directory with --dir",
             )
         return
@@ -110,7 +110,7 @@ def make_room(directory: Path, say: Say) -> None:
     if owner.is_up(directory):
         raise Refused(
             f"a lab is already up in {directory}",
-            hint=f"`drctl lab down --dir {directory}` ends it",
+            hint=f"stop it: drctl lab down --dir {directory}",
         )
-    say(f"cleaning what a lab left in {directory}")
+    say(f"cleaning up after a lab in {directory}")
     owner.down(directory, say)

@@ -205,7 +205,7 @@ def load(directory: Path) -> Lab | None:
         return None
     made_by = raw.pop("driver", DRIVER)
     if made_by != DRIVER:
-        raise Refused(f"the lab in {directory} was made by the driver {made_by}, not {DRIVER}")
+        raise Refused(f"the lab in {directory} was created by the driver {made_by}, not {DRIVER}")
     try:
         raw["processes"] = [ProcessRecord(**process) for process in raw["processes"]]
         return Lab(**raw | {"directory": directory})
@@ -217,7 +217,7 @@ def require(directory: Path) -> Lab:
     """Like `load`, and Refused where there is no lab."""
     lab = load(resolve(directory))
     if lab is None:
-        raise Refused(f"{directory} holds no lab", hint="`drctl lab up --dir DIR` makes one")
+        raise Refused(f"no lab in {directory}", hint="create one: drctl lab up --dir DIR")
     return lab
 
 

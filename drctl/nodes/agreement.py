@@ -36,13 +36,13 @@ def agreed_manifest(
         if what := _contradiction(other, base):
             name, theirs, ours = what
             raise Refused(
-                f"the nodes disagree about run {run}: the {name} is {theirs[:16]}… here, "
+                f"the nodes disagree about run {run}: its {name} is {theirs[:16]}… here, "
                 f"{ours[:16]}… on {', '.join(sorted(h for h, m in held.items() if m == base))}",
                 host=host,
-                hint=f"look at {run}/manifest.json under each host's work_dir; take the run back "
-                f"without the one that is wrong: drctl rollback {run} --inventory INVENTORY "
-                f"--without {host} (where its journal is gone, drctl runs adopt {run} --inventory "
-                f"INVENTORY --without {host} before)",
+                hint=f"compare {run}/manifest.json under each host's work_dir, then roll back "
+                f"without the wrong one: drctl rollback {run} --inventory INVENTORY "
+                f"--without {host} (if its journal is gone, first: drctl runs adopt {run} "
+                f"--inventory INVENTORY --without {host})",
             )
     return base if by_most else base.model_copy(update={"values": _values_of_most(counted)})
 
@@ -108,10 +108,10 @@ def leaping(
         papers = (node.owner, node.manifest, *node.jobs)
         newest = max((paper.epoch for paper in papers if paper), default=0)
         if newest > epoch + LEAP:
-            found[host] = f"it tells of session {newest}, and the newest known is {epoch}"
+            found[host] = f"it reports session {newest}; the newest known is {epoch}"
         for job in node.jobs:
             if job.attempt > attempts.get((job.step, host), 0) + LEAP:
-                found[host] = f"it tells of attempt {job.attempt} at {job.step}"
+                found[host] = f"it reports attempt {job.attempt} at {job.step}"
     return found
 
 
@@ -125,11 +125,11 @@ def refuse_other_owners(run: str, nodes: Mapping[str, NodeRecord]) -> None:
     for host, node in nodes.items():
         if node.owner and node.owner.run != run:
             raise LockHeld(
-                f"the node belongs to run {node.owner.run} of {node.owner.who} since "
-                f"{node.owner.since}, not to {run}",
+                f"the node is locked by run {node.owner.run} of {node.owner.who} since "
+                f"{node.owner.since}, not by {run}",
                 host=host,
-                hint="end that run first: it resumes, or is rolled back; if that is not so, leave "
-                f"the host out: --without {host}",
+                hint="resume or roll back that run first; if no such run exists, leave the host "
+                f"out: --without {host}",
             )
 
 

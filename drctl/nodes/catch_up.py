@@ -40,7 +40,7 @@ def learn(
     """Ask the run's nodes, but those `without`, what they know beyond the journal, and journal it;
     returns the silent hosts. `accept_drift` names the hosts whose memory does not count.
 
-    Raises LockHeld where another journal of this run has gone on since, Refused where what a node
+    Raises LockHeld where another journal of this run has continued since, Refused where what a node
     keeps is not believed, the nodes disagree, or this is not the journal that they saw. A host that
     is silent now is asked again at the next session; it cannot be acted on before.
     """
@@ -102,12 +102,12 @@ def refuse_if_taken_over(state: RunState, nodes: Mapping[str, NodeRecord]) -> No
     if newest.journal == before[0] and newest.epoch <= before[1]:
         return  # the controller whose nodes were adopted has not come back
     raise LockHeld(
-        f"run {state.run} was taken over by {newest.who} (session {newest.epoch}): the "
-        "journal on this machine is no longer the one that counts",
+        f"run {state.run} was taken over by {newest.who} (session {newest.epoch}): the journal on "
+        "this machine is outdated",
         host=host,
-        hint="go on there; or, if that machine is gone: drctl runs adopt "
-        f"{state.run} --inventory {state.inventory}; if it is not so, take the run back on the "
-        f"other hosts: drctl rollback --without {host}",
+        hint=f"continue there; if that machine is gone: drctl runs adopt {state.run} --inventory "
+        f"{state.inventory}; if this is wrong, roll back on the other hosts: drctl rollback "
+        f"--without {host}",
     )
 
 
@@ -255,6 +255,6 @@ def _step_over(state: RunState, step: PlannedStep, did: set[tuple[str, str]]) ->
 
 
 def _result(step: str, host: str, missed: bool) -> dict[str, Any]:
-    detail = "the node has no record of this step" if missed else ""
+    detail = "no record of this step on the node" if missed else ""
     state = "unreachable" if missed else "done"
     return {"step": step, "host": host, "state": state, "detail": detail, "learned": True}

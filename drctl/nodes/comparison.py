@@ -13,7 +13,7 @@ from drctl.journal.chain import Journal
 from drctl.journal.runstate import RunState, fold
 from drctl.nodes.history import Entry, History
 
-FORGOTTEN = "it has no memory of this run, which changed it"
+FORGOTTEN = "it has no record of this run, which changed it"
 ABOUT_A_HOST = ("machine_id.", "history.")
 """Drift of a host, not of a field: it may be another machine, or have no memory of the run."""
 
@@ -78,11 +78,12 @@ def refuse_if_followed(state: RunState) -> None:
     without = " ".join(f"--without {host}" for host in state.followers)
     inventory = f"--inventory {state.inventory}"
     others = f"drctl rollback {state.run} {inventory} {without}"
-    lies = f"; if that is not so, roll back on the other hosts: {others}" if few else ""
+    lies = f"; if this is wrong, roll back on the other hosts: {others}" if few else ""
     raise Refused(
-        "\n  ".join([f"after run {state.run} another one changed these nodes:", *told]),
-        hint=f"take that one back first, where it was made: drctl rollback {newest} {inventory}; "
-        f"if that machine is gone, adopt it: drctl runs adopt {newest} {inventory}{lies}",
+        "\n  ".join([f"another run changed these nodes after run {state.run}:", *told]),
+        hint="roll that run back first, on the machine where it was started: drctl rollback "
+        f"{newest} {inventory}; if that machine is gone, adopt it: drctl runs adopt {newest} "
+        f"{inventory}{lies}",
     )
 
 
@@ -94,20 +95,20 @@ def is_anothers(journal: Journal, told: Mapping[str, History]) -> bool:
 def compared(state: RunState) -> list[str]:
     """How far a report that is made from the journal alone can be believed: when a session last
     held it against the nodes, and with what outcome."""
-    offline = "made from the journal on this machine alone, which was not compared with the nodes"
+    offline = "from this machine's journal only, not compared with the nodes"
     last = state.compared
     if not last:
-        return [f"{offline}, now or ever: the next resume, rollback or clean does that"]
-    outcome = [f"it was what {', '.join(last['agree']) or 'no node'} saw"]
+        return [f"{offline} so far: the next resume, rollback or clean does that"]
+    outcome = [f"it matched {', '.join(last['agree']) or 'no node'}"]
     outcome += [f"{host}: {why}" for host, why in last["differ"].items()]
     outcome += [f"{host} did not answer" for host in last["silent"]]
-    outcome += [f"{host} was passed over, as the operator said" for host in last["excused"]]
+    outcome += [f"{host} was left out, as requested" for host in last["excused"]]
     lost = (
-        f"after event {tail['kept']} the journal had lost its tail, as {', '.join(tail['hosts'])} "
-        "saw more of it: what that held is known from the nodes' own records alone"
+        f"the journal had lost everything after event {tail['kept']}, which "
+        f"{', '.join(tail['hosts'])} saw: that part is known from the nodes' records only"
         for tail in state.lost
     )
-    return [f"{offline} for it; at {last['at'][:19]} it was, and {'; '.join(outcome)}", *lost]
+    return [f"{offline} for this; compared at {last['at'][:19]}: {'; '.join(outcome)}", *lost]
 
 
 # -- is it the journal that the nodes saw? -------------------------------------------------------
@@ -133,11 +134,11 @@ def _difference(journal: Journal, state: RunState, host: str, history: History) 
     for entry in _of_this_journal(state, host, ours):
         seq, digest = entry.head
         if entry.journal != state.journal:
-            return f"it saw another journal of this run, that of {entry.who} ({entry.at})"
+            return f"it saw a different journal of this run, by {entry.who} ({entry.at})"
         if seq > journal.head[0] or _is_known_lost(state, host, entry.head):
             continue
         if seq and journal.hash_of(seq) != digest:
-            return f"what it saw of the journal up to event {seq} ({entry.at}) was not this"
+            return f"up to event {seq} ({entry.at}) it saw a different journal"
     return ""
 
 
@@ -190,19 +191,19 @@ def _is_anothers(agree: Collection[str], differ: Mapping[str, str]) -> bool:
 
 def _not_this_journal(journal: Journal, state: RunState, differ: Mapping[str, str]) -> Refused:
     return Refused(
-        f"the journal on this machine ({journal.path}) is not the one that the nodes saw: it was "
-        "changed, or it is another's" + _spelled(differ),
+        f"the journal on this machine ({journal.path}) is not the one the nodes saw: it was "
+        "changed, or is someone else's" + _spelled(differ),
         hint=f"drctl runs adopt {state.run} --inventory {state.inventory} rebuilds it from the "
-        "nodes, and keeps this one aside",
+        "nodes and keeps this one",
     )
 
 
 def _forgotten(state: RunState, differ: Mapping[str, str]) -> Refused:
     accept = " ".join(f"--accept-drift history.{host}" for host in differ)
     return Refused(
-        f"most nodes have no memory of run {state.run}, which changed them: they were installed "
-        "anew, or their work_dir was removed" + _spelled(differ),
-        hint=f"find out which; to go on all the same, accept it by name: {accept}",
+        f"most nodes have no record of run {state.run}, which changed them: they were "
+        "reinstalled, or their work_dir was removed" + _spelled(differ),
+        hint=f"find out which; to continue anyway, accept it by name: {accept}",
     )
 
 

@@ -22,7 +22,7 @@ NO_HASH = "0" * 64
 CLAIMS = {"forward": "changed", "undo": "taking-back", "clean": "cleaning"}
 """What a claim intends, by the session's direction."""
 ENDS = {name: name.replace(" ", "-") for name in ("done", "rolled-back", "cleaned", "not begun")}
-KEPT = "kept"  # given back, and the run is there what it was before this session
+KEPT = "kept"  # released, and the run is there what it was before this session
 KINDS = frozenset((*CLAIMS.values(), *ENDS.values(), KEPT))
 CHANGES, TAKEN_BACK = CLAIMS["forward"], frozenset((ENDS["rolled-back"], ENDS["not begun"]))
 _LINE = re.compile(
@@ -67,7 +67,7 @@ class History:
         return tuple(entry for entry in self.entries if entry.run == run)
 
     def standing(self) -> dict[str, Entry]:
-        """Each run whose change was not taken back, with the line at which that change began."""
+        """Each run whose change was not rolled back, with the line where that change began."""
         found: dict[str, Entry] = {}
         for entry in self.entries:
             if entry.kind == CHANGES:
@@ -113,7 +113,7 @@ def read_history(lines: Iterable[str]) -> History:
         )
         follows = entry.seq == entries[-1].seq + 1 if entries else True
         if not follows or ((entries or entry.seq == 1) and found["previous"] != line_hash(before)):
-            return History(problem=f"line {number} of its history does not follow from the others")
+            return History(problem=f"line {number} of its history does not match the others")
         entries.append(entry)
         before = line
     return History(tuple(entries))

@@ -146,17 +146,17 @@ def not_believed(run: str, unbelieved: Mapping[str, str], inventory: str) -> Drc
     """The refusal that names the hosts whose records cannot be, and the ways out; without an
     `inventory` there is no journal yet by which to take the run back."""
     first, *more = unbelieved
-    lines = [f"what it keeps of run {run} is not believed: {unbelieved[first]}"]
-    lines += [f"{host}: likewise: {unbelieved[host]}" for host in more]
+    lines = [f"its records of run {run} are not trusted: {unbelieved[first]}"]
+    lines += [f"{host}: same here: {unbelieved[host]}" for host in more]
     without = " ".join(f"--without {host}" for host in unbelieved)
     back = f"drctl rollback {run} --inventory {inventory} {without}"
-    others = f", or take the run back on the other hosts: {back}" if inventory else ""
+    others = f", or roll back on the other hosts: {back}" if inventory else ""
     return Refused(
         "\n".join(lines),
         host=first,
-        hint="look at that node: was its disk damaged, or is somebody else on it? Mend it and type "
-        f"the same again{others}. If "
-        'somebody was on it, docs/security.md, "A node that lied", says what to rotate',
+        hint="check that node: a damaged disk, or an intruder? Fix it and run the same command "
+        f"again{others}. After an intrusion, see what to rotate: "
+        'docs/security.md, "A node that lied"',
     )
 
 
@@ -170,7 +170,7 @@ def read_record(run: str, text: str) -> NodeRecord:
     folder = f"{run}/jobs/"
     jobs = sorted({name.split("/")[2] for name in files if name.startswith(folder)})
     if len(jobs) > MOST_JOBS:
-        raise ValueError(f"it tells of {len(jobs)} jobs")
+        raise ValueError(f"it reports {len(jobs)} jobs")
     try:
         return NodeRecord(
             owner=read_owner(files.get("owner", [])),
@@ -226,7 +226,7 @@ def _number(shape: TypeAdapter[int], lines: list[str] | None) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise ValueError("a number is none")
+        raise ValueError("a number is not a number")
     return shape.validate_python(int(text))
 
 
@@ -234,13 +234,13 @@ def _seen(job: str, text: str) -> dict[str, str]:
     try:
         return _SEEN.validate_json(text, strict=True)
     except ValidationError as error:
-        raise ValueError(f"a job ({job}) has no usable observation: {first_fault(error)}") from None
+        raise ValueError(f"a job ({job}) has no valid observation: {first_fault(error)}") from None
 
 
 def _job(name: str, folder: str, files: Mapping[str, list[str]]) -> JobRecord:
     named = _JOB.fullmatch(name)
     if named is None:
-        raise ValueError("a job has a name that no step gives")
+        raise ValueError("a job has a name that belongs to no step")
     started = files.get(f"{folder}/started")
     if not started:
         raise ValueError(f"the job {name} has no record of its start")

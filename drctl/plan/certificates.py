@@ -70,13 +70,13 @@ def _load(part: Part, pem: bytes, found: list[Finding]) -> list[x509.Certificate
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
-        found.append((part, "holds no certificate in PEM"))
+        found.append((part, "contains no PEM certificate"))
         return []
 
 
 def _ca_faults(cas: Sequence[x509.Certificate], now: datetime) -> Iterator[str]:
     if not any(_is_ca(one) for one in cas):
-        yield "is no CA's certificate (its basic constraints do not say so)"
+        yield "is not a CA certificate (basic constraints)"
     if all(one.not_valid_after_utc <= now for one in cas):
         yield f"expired at {_said(max(one.not_valid_after_utc for one in cas))}"
 
@@ -99,7 +99,7 @@ def _cert_faults(cert: x509.Certificate, hosts: Collection[str], now: datetime) 
         said = ", ".join([*names, *map(str, addresses)]) or "nobody"
         yield f"does not name {', '.join(missing)}, only {said}"
     for usage, word in _unusable(cert):
-        yield f"may not be used as a {word} ({usage} is not among its extended key usages)"
+        yield f"is not valid as a {word} certificate ({usage} is not among its extended key usages)"
 
 
 def _named(cert: x509.Certificate) -> tuple[list[object], list[str]]:
@@ -135,10 +135,10 @@ def _key_faults(cert: x509.Certificate, pem: bytes) -> Iterator[str]:
     try:
         key = load_pem_private_key(pem, password=None)
     except TypeError:
-        yield "is protected by a passphrase, which etcd cannot ask for"
+        yield "has a passphrase, which etcd cannot enter"
         return
     except ValueError:
-        yield "holds no private key in PEM"
+        yield "contains no PEM private key"
         return
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != cert.public_key().public_bytes(*form):
@@ -155,7 +155,7 @@ def _signature_faults(
     if not _signed(chain, cas):
         yield "is not signed by the CA"
     elif lasting and not _signed([chain[0], *above], lasting):
-        yield "is signed by a CA whose certificate expired"
+        yield "is signed by an expired CA"
 
 
 def _signed(chain: Sequence[x509.Certificate], cas: Sequence[x509.Certificate]) -> bool:

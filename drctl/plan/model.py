@@ -150,7 +150,7 @@ def undo_steps(
 ) -> Iterator[PlannedStep]:
     """The steps that take `forward` back, last one first. `begun` maps a step's id to the hosts
     on which a change was intended; steps whose action leaves nothing behind have no undo. What was
-    done twice is taken back once: the first step saw how it was."""
+    done twice is undone once: the first step saw how it was."""
     first: dict[tuple[str, str, str], str] = {}
     for step in forward.steps:
         for host in step.tasks:
@@ -167,7 +167,7 @@ def undo_steps(
                 step,
                 id=f"undo-{step.id}",
                 phase=phase,
-                title=f"take back: {step.title}",
+                title=f"roll back: {step.title}",
                 undoes=step.id,
                 resource=f"undo {step.resource}",
                 tasks=tasks,

@@ -90,7 +90,7 @@ class Planner:
                 steps.extend(undo(phase.title))
             elif phase.undo:
                 faults.append(
-                    Fault("only `drctl rollback` has a run to take back", path=runbook.runbook)
+                    Fault("only `drctl rollback` has a run to roll back", path=runbook.runbook)
                 )
             for step in phase.steps:
                 try:
@@ -147,7 +147,7 @@ class Planner:
         if not hosts and step.optional:
             return
         if not hosts:
-            raise InvalidInput("no host to run on", hint="mend `groups`, or say `optional: true`")
+            raise InvalidInput("no host to run on", hint="fix `groups`, or set `optional: true`")
         template = self._template(step, service)
         tasks = {host: self._task(template, host, service, step, facts) for host in hosts}
         about: dict[str, Any] = {}
@@ -211,7 +211,7 @@ class Planner:
         context = self._context(host, service, facts)
         if unknown := set(step.judge) - self.judges:
             known = ", ".join(sorted(self.judges))
-            raise InvalidInput(f"no judge {', '.join(unknown)}; there are {known}")
+            raise InvalidInput(f"no such judge: {', '.join(unknown)}; known: {known}")
         if step.gather:
             names = _Names(facts.get("tools", {}), self._secrets)
             return names.task(render_script(template, None, **names.given(), **context))
@@ -252,7 +252,7 @@ class Planner:
         given = dict.fromkeys(self.options.get("vars", {}), "--var")
         given |= dict.fromkeys(self._secrets, "--secret")
         for name in sorted(given.keys() & set(runbook.values)):
-            what = f"{given[name]} {name}: the runbook makes this value itself"
+            what = f"{given[name]} {name}: the runbook generates this value"
             yield Fault(what, path=runbook.runbook)
         known = set(runbook.values) | given.keys() | known_before
         for step in steps:
@@ -265,7 +265,7 @@ class Planner:
             if not step.undoes:  # a run's own steps have their values already
                 for name in sorted(wanted - known):
                     yield Fault(
-                        f"uses the value {name!r}, which no step before it yields",
+                        f"uses the value {name!r}, which no earlier step yields",
                         path=f"{runbook.runbook}: {step.id}",
                     )
             known |= set(step.yields)

@@ -43,9 +43,9 @@ def installation(inventory: Inventory, now: datetime | None = None) -> dict[str,
     if findings:
         document, _ = scan_yaml(inventory.path)
         raise InvalidInput(
-            f"{inventory.path}: what is to be installed cannot be used",
+            f"{inventory.path}: invalid files to install",
             faults=tuple(document.fault(*finding) for finding in dict.fromkeys(findings)),
-            hint=f"correct it, then: drctl inventory validate {inventory.path}",
+            hint=f"fix it, then check it: drctl inventory validate {inventory.path}",
         )
     return {
         "hosts": {host: _host(inventory, wanted, inventory.member(host)) for host in wanted.hosts},
@@ -61,7 +61,7 @@ def installation(inventory: Inventory, now: datetime | None = None) -> dict[str,
 def _binaries(wanted: Prepare) -> Iterator[Finding]:
     path: KeyPath = ("prepare", "binaries")
     if not wanted.binaries.is_dir():
-        yield path, f"{wanted.binaries} is no folder here"
+        yield path, f"{wanted.binaries} is not a directory on this machine"
         return
     machines = {}
     for tool in _TOOLS:
@@ -72,16 +72,16 @@ def _binaries(wanted: Prepare) -> Iterator[Finding]:
             yield path, f"{file}: {(error.strerror or 'cannot be read').lower()}"
             continue
         if head[:4] != b"\x7fELF":
-            yield path, f"{file} is no program for Linux (ELF)"
+            yield path, f"{file} is not a Linux program (ELF)"
         else:
             machines[tool] = head[18:20]
     if len(set(machines.values())) > 1:
-        yield path, "etcd, etcdctl and etcdutl are for different kinds of processors"
+        yield path, "etcd, etcdctl and etcdutl are built for different CPUs"
 
 
 def _head(file: Path) -> bytes:
     if not stat.S_ISREG(file.stat().st_mode):
-        raise OSError(0, "is no file")
+        raise OSError(0, "is not a file")
     with file.open("rb") as stream:
         return stream.read(20)
 

@@ -31,40 +31,44 @@ class _Model(BaseModel):
 class Step(_Model):
     """One line of a runbook: exactly one verb, and how the engine should treat it."""
 
-    id: Identifier = Field(description="unique in the runbook; journal and messages name it")
-    title: str = Field("", description="what a person reads while it runs")
+    id: Identifier = Field(description="unique in the runbook; used in the journal and in messages")
+    title: str = Field("", description="shown while it runs")
     hosts: tuple[str, ...] = Field(
-        (), description="groups or hosts; for `service` the service's own hosts where empty"
+        (), description="groups or hosts; for `service`, default: the service's hosts"
     )
     gather: TemplateName | None = Field(None, description="read-only template; its output is data")
     judge: tuple[str, ...] = Field(
-        (), description="the functions that judge all hosts' answers, one after the other"
+        (), description="functions that judge all hosts' answers, in order"
     )
-    yields: tuple[ValueName, ...] = Field((), description="values that the judge hands on")
+    yields: tuple[ValueName, ...] = Field((), description="values that the judge yields")
     service: str | None = Field(None, description="a service of the inventory")
     want: Literal["fenced", "running", "restarted", "blank"] | None = Field(
-        None, description="the state in which `service` shall be; blank: new and empty"
+        None, description="wanted state of `service`; blank: new and empty"
     )
     upload: Literal["snapshot", "installation"] | None = Field(
-        None, description="what to send to each host: the one file, or what `prepare` installs"
+        None, description="what to send to each host: the snapshot, or what `prepare` installs"
     )
-    run: TemplateName | None = Field(None, description="template folder with observe and act")
+    run: TemplateName | None = Field(None, description="template directory with observe and act")
     confirm: str | None = Field(
-        None, description="a summary known to drctl, or the text of what a person must do by hand"
+        None, description="a summary that drctl knows, or a text that says what to do by hand"
     )
     role: Literal["exchange", "install"] | None = Field(
         None,
-        description="what an action of your own is for the cluster: it puts other data in the "
-        "place of the store's, or programs on blank hosts",
+        description="what your own action does to the cluster: it swaps in other data for the "
+        "store's, or installs programs on blank hosts",
     )
-    optional: bool = Field(False, description="no host at all is not an error")
+    optional: bool = Field(False, description="having no host is not an error")
     tolerate: Literal["unreachable"] | None = Field(
-        None, description="go on without unreachable hosts; the hand-over lists them"
+        None, description="continue without unreachable hosts; the hand-over lists them"
     )
-    each_session: bool = Field(False, description="repeat at every resume, whatever was recorded")
-    patience: float = Field(0, ge=0, le=3600, description="seconds to ask again until judged good")
-    deadline: float = Field(300, gt=0, le=86400, description="seconds for one host")
-    repeatable: bool = Field(False, description="safe to try again after a failure")
+    each_session: bool = Field(
+        False, description="repeat at every resume, even if recorded as done"
+    )
+    patience: float = Field(
+        0, ge=0, le=3600, description="seconds to keep asking until judged good"
+    )
+    deadline: float = Field(300, gt=0, le=86400, description="seconds per host")
+    repeatable: bool = Field(False, description="safe to retry after a failure")
 
     @field_validator("hosts", "judge", mode="before")
     @classmethod
@@ -79,13 +83,13 @@ class Step(_Model):
                 f"a step has exactly one of {', '.join(VERBS)}; found {verbs or 'none'}"
             )
         if (self.service is None) != (self.want is None):
-            raise ValueError("`service` and `want` come together")
+            raise ValueError("`service` and `want` are needed together")
         if (self.judge or self.yields or self.patience) and self.gather is None:
             raise ValueError("`judge`, `yields` and `patience` need `gather`")
         if self.role and self.run is None:
             raise ValueError("`role` needs `run`")
         if not self.hosts and self.service is None and self.confirm is None:
-            raise ValueError("which hosts? give a group or host names")
+            raise ValueError("no hosts: give a group or host names")
         return self
 
     @property
@@ -143,7 +147,7 @@ def runbook_path(name_or_file: str) -> Path:
     path = shipped.get(name_or_file, Path(name_or_file))
     if not path.is_file():
         raise InvalidInput(
-            f"no runbook {name_or_file!r}: neither shipped ({', '.join(shipped)}) nor a file",
+            f"no runbook {name_or_file!r}: not a file, nor shipped ({', '.join(shipped)})",
             hint="drctl runbook list",
         )
     return path
@@ -168,7 +172,7 @@ def runbook_schema() -> dict[str, Any]:
 
 def _invalid(document: Document, faults: tuple[Fault, ...]) -> InvalidInput:
     return InvalidInput(
-        f"the runbook {document.path} is not valid",
+        f"{document.path}: invalid runbook",
         faults=faults,
         hint=f"drctl runbook validate {document.path}",
     )
@@ -181,7 +185,7 @@ def _duplicate_ids(runbook: Runbook, document: Document) -> tuple[Fault, ...]:
         for s, step in enumerate(phase.steps):
             line = document.line(("phases", p, "steps", s))
             if step.id in first:
-                message = f"the id {step.id!r} is already used in line {first[step.id]}"
+                message = f"the id {step.id!r} is already used on line {first[step.id]}"
                 faults.append(
                     Fault(message, str(document.path), line, f"phases[{p}].steps[{s}].id")
                 )

@@ -89,7 +89,7 @@ class HidingTransport:
 
 
 def seal(key: bytes, value: str, salt: str = "") -> str:
-    """What a journal may hold of a secret: whoever has it and `key` can tell whether another value
+    """What a journal may hold of a secret: anyone with it and `key` can tell whether another value
     is the same. It is slow, and without the key, which never leaves this machine, it tells nothing
     of a secret however short."""
     salt = salt or secrets.token_hex(8)
@@ -124,7 +124,7 @@ class Secrets:
         if name not in self.given:
             if self.ask is None:
                 raise UsageError(
-                    f"run {run} needs the secret {name} again: it is kept nowhere",
+                    f"run {run} needs the secret {name} again: drctl does not store secrets",
                     hint=f"add --secret {name}=@FILE, or --secret {name}=env:VARIABLE",
                 )
             self.given[name] = self.ask(name)

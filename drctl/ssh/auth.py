@@ -33,11 +33,11 @@ class PublicKeys(AuthStrategy):
                 return []
             if not transport.is_active():
                 break
-        tried = "; ".join(self._notes) or "there is no key to offer and no agent"
+        tried = "; ".join(self._notes) or "no key to offer and no agent"
         if not transport.is_active() and not self._refused:
-            raise Unreachable(f"{self._end} broke the connection during the login ({tried})")
+            raise Unreachable(f"{self._end} closed the connection during login ({tried})")
         raise AuthRefused(
-            f"{self._end} did not let user {self._end.user} in: {tried}",
+            f"{self._end} refused login as {self._end.user}: {tried}",
             hint=f"try: ssh -v -p {self._end.port} {self._end.user}@{self._end.hostname}",
         )
 
@@ -46,7 +46,7 @@ class PublicKeys(AuthStrategy):
             wanted = source.authenticate(transport)
         except BadAuthenticationType as e:
             self._refused = True
-            self._notes.append(f"public keys refused, it wants {', '.join(e.allowed_types)}")
+            self._notes.append(f"public keys refused; accepted: {', '.join(e.allowed_types)}")
         except AuthenticationException as e:
             # Paramiko has the same exception for a timeout and for a connection that broke.
             refused = "timeout" not in str(e).lower() and transport.is_active()
@@ -58,7 +58,7 @@ class PublicKeys(AuthStrategy):
             if not wanted:
                 return True
             self._refused = True
-            self._notes.append(f"{source}: not enough, it also wants {', '.join(wanted)}")
+            self._notes.append(f"{source}: not enough; also required: {', '.join(wanted)}")
         return False
 
     def get_sources(self) -> Iterator[AuthSource]:
@@ -96,7 +96,7 @@ class PublicKeys(AuthStrategy):
             self._notes.append(f"{path}: {e}")
         except Exception as e:  # cryptography's loaders raise TypeError, ValueError and their own
             locked = "password" in str(e).lower() or "encrypted" in str(e).lower()
-            why = "has a passphrase, ssh-add it" if locked else "is not a private key"
+            why = "has a passphrase: run ssh-add" if locked else "is not a private key"
             self._notes.append(f"{path}: {why}")
         return None
 

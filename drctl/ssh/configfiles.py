@@ -28,7 +28,7 @@ class Source:
 
     path: Path
     of_user: bool = True  # its relative Includes lie in ~/.ssh, not in /etc/ssh
-    ours_only: bool = False  # refused where somebody else can write it
+    ours_only: bool = False  # refused where others can write it
     required: bool = False
 
 
@@ -176,8 +176,8 @@ class _Pass:
         if criterion == "localuser":
             return in_list(names.local_user(), argument)
         raise Mistake(
-            f"only an OpenSSH client can judge `Match {criterion}`: install one (8.8 or newer), "
-            "or take the block out"
+            f"only an OpenSSH client can evaluate `Match {criterion}`: install one (8.8 or "
+            "newer), or remove the block"
         )
 
 
@@ -209,7 +209,7 @@ def _text(source: Source) -> str | None:
             text = file.read()
     except FileNotFoundError:
         if source.required:
-            raise InvalidInput(f"the ssh_config {source.path} is not there") from None
+            raise InvalidInput(f"no such ssh_config: {source.path}") from None
         return None
     except IsADirectoryError:
         return None
@@ -217,9 +217,9 @@ def _text(source: Source) -> str | None:
         raise InvalidInput(f"{source.path} cannot be read: {e.strerror}") from e
     if source.ours_only and (about.st_uid not in (0, os.getuid()) or about.st_mode & 0o022):
         raise InvalidInput(
-            f"{source.path} can be written by somebody else, who would choose whom to trust",
+            f"{source.path} is writable by others, who could then choose which hosts are trusted",
             hint=f"chmod go-w {source.path}, and chown it",
         )
     if b"\0" in text:
-        raise InvalidInput(f"{source.path} is no text file")
+        raise InvalidInput(f"{source.path} is not a text file")
     return text.decode("utf-8", "surrogateescape")

@@ -89,7 +89,7 @@ def value_of(keyword: str, arguments: list[str], rest: str) -> str | None:
 def _single(arguments: list[str], rest: str) -> str:
     del rest
     if len(arguments) != 1 or not arguments[0]:
-        raise Mistake("one argument is wanted")
+        raise Mistake("one argument expected")
     return arguments[0]
 
 
@@ -122,7 +122,7 @@ def _port(arguments: list[str], rest: str) -> str:
 def _number(arguments: list[str], rest: str) -> str:
     value = _single(arguments, rest)
     if not (value.isascii() and value.isdigit()):
-        raise Mistake(f"{value!r} is no number")
+        raise Mistake(f"{value!r} is not a number")
     return value
 
 

@@ -27,7 +27,7 @@ class Countdown:
 
 
 class AbandonedError(Exception):
-    """Work that did not end in its time and goes on without us, in a thread of its own."""
+    """Work that missed its deadline and continues without us, in its own thread."""
 
 
 def bounded(work: Callable[[], T], seconds: float, abandon: Callable[[], None]) -> T:
@@ -81,7 +81,7 @@ class Watchdog:
         self._stall = float("inf")
 
     def hurry(self, seconds: float) -> None:
-        """Bring the deadline forward: a call that is being given up may not take long."""
+        """Bring the deadline forward: a call that is being abandoned may not take long."""
         if self._countdown.left() > seconds:
             self._countdown = Countdown(seconds)
 
@@ -98,7 +98,7 @@ class Watchdog:
             self.fired = (
                 f"no answer within {self._countdown.seconds:g} s"
                 if late
-                else f"nothing moved for {self._stall:g} s"
+                else f"no data for {self._stall:g} s"
             )
             self._expire()
             return

@@ -233,23 +233,24 @@ class StrictPolicy(paramiko.MissingHostKeyPolicy):
         if verdict.state == "revoked":
             raise HostKeyChanged(
                 f"host key of {self._end} is marked @revoked ({verdict.entries[0].where}): {got}",
-                hint="do not log in there before someone has looked at that machine",
+                hint="have that machine checked before you log in",
             )
         raise self._changed(got, key.get_name(), verdict.entries)
 
     def _unknown(self, got: str) -> HostKeyChanged:
         why = f"host key of {self._end} is not in known_hosts (got {got})"
         if self._known.has_authority(self._end.known_as):
-            why += "; drctl can't use the @cert-authority line that covers it"
+            why += "; drctl does not support the @cert-authority line that covers it"
         if self._end.lax:
-            why += f"; drctl does not follow StrictHostKeyChecking {self._end.lax} of ssh_config"
+            why += f"; drctl ignores StrictHostKeyChecking {self._end.lax} in ssh_config"
         return HostKeyChanged(why, hint="compare the fingerprint, then: drctl trust")
 
     def _changed(self, got: str, kind: str, entries: tuple[HostKeyLine, ...]) -> HostKeyChanged:
         alike = [e for e in entries if e.key_type == kind] or list(entries)
         expected = ", ".join(f"{e.key_type} {fingerprint(e.blob)} ({e.where})" for e in alike)
         return HostKeyChanged(
-            f"host key of {self._end} is not the known one: expected {expected}, got {got}",
+            f"host key of {self._end} is not the one in known_hosts: expected {expected}, got "
+            f"{got}",
             hint=(
                 "if the machine was reinstalled, compare the fingerprint on its console, then: "
                 f"ssh-keygen -f '{alike[0].file}' -R '{self._end.known_as}' and drctl trust"
@@ -268,9 +269,9 @@ def explained(end: Endpoint) -> Iterator[None]:
         hint = "check `address` in the inventory, or HostName in ssh_config"
         raise Unreachable(f"{end.hostname} does not resolve: {e.strerror}", hint=hint) from e
     except ChannelException as e:
-        raise Unreachable(f"the jump host can't reach {end}: {e.text}") from e
+        raise Unreachable(f"the jump host cannot reach {end}: {e.text}") from e
     except IncompatiblePeer as e:
-        raise Unreachable(f"{end} shares no algorithm with drctl: {e}") from e
+        raise Unreachable(f"{end} has no SSH algorithm in common with drctl: {e}") from e
     except TimeoutError as e:
         raise Unreachable(f"{end} did not answer in time") from e
     except (OSError, EOFError, SSHException) as e:

@@ -41,7 +41,7 @@ def port(text: str) -> int:
     """A port as ssh_config and the inventory write it."""
     if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
         return int(text)
-    raise InvalidInput(f"there is no port {text!r}")
+    raise InvalidInput(f"no such port: {text!r}")
 
 
 def _allowed(pattern: re.Pattern[str], text: str, what: str) -> str:
@@ -112,7 +112,7 @@ def expanded(text: str, tokens: Mapping[str, str], *, variables: bool = True) ->
             return match.group()
         found = os.environ.get(variable) if variable else {"%": "%", **tokens}.get(token)
         if found is None:
-            raise InvalidInput(f"ssh_config has {match.group()!r}, which means nothing in {text!r}")
+            raise InvalidInput(f"unknown token {match.group()!r} in ssh_config: {text!r}")
         return found
 
     return _TOKEN.sub(value, text)
@@ -125,7 +125,7 @@ def tilde(text: str) -> str:
     try:
         return str(Path(text).expanduser())
     except RuntimeError as e:  # no such user
-        raise InvalidInput(f"ssh_config has the path {text!r}: {e}") from e
+        raise InvalidInput(f"bad path in ssh_config, {text!r}: {e}") from e
 
 
 def path(text: str, tokens: Mapping[str, str]) -> Path:
@@ -137,4 +137,4 @@ def literal_path(text: str) -> Path:
     """A path as it stands there, or InvalidInput where it cannot be shown."""
     if text.isprintable():
         return Path(text)
-    raise InvalidInput(f"ssh_config has the path {text!r}, with characters that cannot be shown")
+    raise InvalidInput(f"unprintable path in ssh_config: {text!r}")

@@ -93,8 +93,8 @@ class Router:
         """The jump hosts before `end`: those that are `given`, or else those of ssh_config."""
         if given is None and settings.proxy_command:
             raise InvalidInput(
-                f"ssh_config gives {end.label} a ProxyCommand, which drctl does not run: "
-                "nothing could vouch for what it does",
+                f"ssh_config gives {end.label} a ProxyCommand, which drctl does not run: it "
+                "cannot check what that command does",
                 host=end.label,
                 hint="use ProxyJump in ssh_config, or `jump:` in the inventory",
             )

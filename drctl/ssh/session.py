@@ -53,12 +53,14 @@ def wrapped(script: Script, env: Mapping[str, str], marker: str) -> bytes:
 def _variable(name: str) -> str:
     if _NAME.fullmatch(name) and name not in _READ_ONLY:
         return name
-    raise InvalidInput(f"{name!r} cannot be the name of a shell variable")
+    raise InvalidInput(f"{name!r} is not a valid shell variable name")
 
 
 def _quoted(name: str, value: str) -> str:
     if "\0" in value:
-        raise InvalidInput(f"the value of {name} holds a NUL character, which no shell can take")
+        raise InvalidInput(
+            f"the value of {name} contains a NUL character, which a shell cannot take"
+        )
     return shlex.quote(value)
 
 
@@ -153,7 +155,7 @@ def start(channel: paramiko.Channel, command: str) -> Output:
     except SSHException as e:
         if not _transport_alive(channel):
             raise
-        raise AuthRefused("the host let us in, but refuses to run commands") from e
+        raise AuthRefused("logged in, but the host refuses to run commands") from e
     return Output(channel)
 
 
@@ -181,7 +183,7 @@ def status_of(channel: paramiko.Channel) -> int:
     if channel.status_event.is_set() and channel.exit_status >= 0:
         return channel.exit_status
     if _transport_alive(channel) and channel.closed:
-        raise ConnectionLost("the command ended without an exit status, as if it was killed")
+        raise ConnectionLost("the command ended without an exit status, as if killed")
     raise ConnectionLost("the connection broke before an answer came")
 
 
@@ -209,7 +211,7 @@ class Outcome:
         if self.output.total > MAX_OUTPUT:
             raise StepFailed(
                 f"{self.script.name} ended with status {self.status}, but wrote "
-                f"{self.output.total} bytes where {MAX_OUTPUT} are allowed"
+                f"{self.output.total} bytes (limit {MAX_OUTPUT})"
             )
         return CommandResult(self.status, stdout.decode("utf-8", "replace"), stderr, seconds)
 
@@ -223,7 +225,7 @@ def refusal(become: str, said: str, status: int) -> DrctlError:
             hint="allow this user NOPASSWD in sudoers, or set `become: none` in the inventory",
         )
     return AuthRefused(
-        f"the login shell did not run the script (status {status}): {words or 'it said nothing'}",
+        f"the login shell did not run the script (status {status}): {words or 'no output'}",
         hint="check this user's login shell, and ForceCommand in sshd_config",
     )
 

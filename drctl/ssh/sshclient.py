@@ -84,12 +84,12 @@ def _run(argv: list[str], alias: str) -> str:
             if not isinstance(e, subprocess.TimeoutExpired):
                 raise
             raise InvalidInput(
-                f"ssh did not say within {DEADLINE:g} s how it reaches {alias}",
-                hint=f"try: ssh -G {alias}; a `Match exec` of ssh_config may hang",
+                f"`ssh -G {alias}` did not finish within {DEADLINE:g} s",
+                hint="try it by hand; a `Match exec` in ssh_config may hang",
             ) from None
     if process.returncode != 0:
         raise InvalidInput(
-            f"ssh does not accept what ssh_config says of {alias}: {_words(err)}",
+            f"ssh rejects the ssh_config for {alias}: {_words(err)}",
             hint=f"try: ssh -G {alias}",
         )
     return out
@@ -97,4 +97,4 @@ def _run(argv: list[str], alias: str) -> str:
 
 def _words(text: str) -> str:
     printable = "".join(c if c.isprintable() else " " for c in text[:1000])
-    return " ".join(printable.split()) or "it said nothing"
+    return " ".join(printable.split()) or "no output"

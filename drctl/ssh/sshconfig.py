@@ -162,8 +162,9 @@ def _known_hosts(answers: Answers, tokens: Mapping[str, str]) -> tuple[Path, ...
     for file in files:
         if not file.is_absolute():
             raise InvalidInput(
-                f"ssh_config names the known_hosts file {str(file)!r}, which begins at no root",
-                hint="write the whole path, and one without blanks: ssh -G quotes none",
+                f"ssh_config names the known_hosts file {str(file)!r}, which is not an absolute "
+                "path",
+                hint="write an absolute path without spaces: ssh -G does not quote them",
             )
     return tuple(files)
 
@@ -173,9 +174,9 @@ def _revokes_nothing_unseen(answers: Answers) -> None:
     file = _one(answers, "revokedhostkeys", "none")
     if file.lower() != "none":
         raise InvalidInput(
-            f"ssh_config has a list of revoked host keys, {file!r}, which drctl does not read",
-            hint="write them as @revoked lines into a known_hosts file, and leave RevokedHostKeys "
-            "out for these hosts",
+            f"ssh_config sets RevokedHostKeys {file!r}, which drctl does not read",
+            hint="put those keys into a known_hosts file as @revoked lines, and remove "
+            "RevokedHostKeys for these hosts",
         )
 
 
@@ -188,7 +189,7 @@ def _needs_no_resolver(answers: Answers, hostname: str, *, direct: bool) -> None
     dots = hostname.count(".")
     if hostname.endswith(".") or dots <= int(_one(answers, "canonicalizemaxdots", "1")):
         raise InvalidInput(
-            f"ssh_config wants {hostname} completed by DNS (CanonicalizeHostname), which drctl "
-            "does not ask",
-            hint="write the address or the whole name: `address` in the inventory, or HostName",
+            f"ssh_config completes {hostname} by DNS (CanonicalizeHostname), which drctl does not "
+            "do",
+            hint="write the address or the full name: `address` in the inventory, or HostName",
         )

@@ -27,7 +27,7 @@ T = TypeVar("T")
 Work = Callable[[paramiko.Channel, Countdown, Watchdog], T]
 
 STALL = 60.0  # seconds without a packet before a transfer counts as cut
-GIVE_UP = 3.0  # seconds to say goodbye on a channel that is given up
+GIVE_UP = 3.0  # seconds to close a channel that is abandoned
 
 
 @dataclass
@@ -172,13 +172,13 @@ class SshTransport:
             return link, self._session(link, countdown, window)
         except session.LOST as e:
             if fresh or countdown.left() == 0 or link.usable:
-                raise Unreachable(f"no session could be opened: {e}") from e
+                raise Unreachable(f"cannot open an SSH session: {e}") from e
         # It had died while idle. Nothing was sent on it, so a second attempt repeats nothing.
         link, _ = self._link(host, countdown)
         try:
             return link, self._session(link, countdown, window)
         except session.LOST as e:
-            raise Unreachable(f"no session could be opened: {e}") from e
+            raise Unreachable(f"cannot open an SSH session: {e}") from e
 
     def _link(self, host: str, countdown: Countdown) -> tuple[Link, bool]:
         """The host's connection, and whether it was made just now."""
@@ -187,7 +187,7 @@ class SshTransport:
             raise Unreachable(f"no connection within {countdown.seconds:g} s")
         try:
             if self._closed:
-                raise Unreachable("the transport is closed")
+                raise Unreachable("the connection is closed")
             fresh = slot.link is None or not slot.link.usable
             if slot.link is None or fresh:
                 if slot.link:
@@ -196,7 +196,7 @@ class SshTransport:
                 dial(slot.link, countdown, self._connect_timeout)
             if self._closed:  # by another thread, while we were dialling
                 slot.link.close()
-                raise Unreachable("the transport is closed")
+                raise Unreachable("the connection is closed")
             with self._count:
                 slot.link.users += 1
             return slot.link, fresh
@@ -217,8 +217,8 @@ class SshTransport:
                 alone = link.users == 0
             if isinstance(e, ChannelException):
                 raise Unreachable(
-                    f"the host refused another session: {e.text}",
-                    hint="see MaxSessions in its sshd_config",
+                    f"the host refused one more session: {e.text}",
+                    hint="raise MaxSessions in its sshd_config",
                 ) from e
             if alone:  # or else it is merely busy with what others send
                 link.abort()
@@ -242,8 +242,8 @@ def _lost(
         link.abort()
         why = dog.fired or f"no answer within {countdown.seconds:g} s"
     return ConnectionLost(
-        f"{what}: {why}; whether it was done is unknown",
-        hint="run the same command again with --resume: it looks before it acts",
+        f"{what}: {why}; result unknown",
+        hint="resume: it checks the host before it acts",
     )
 
 

@@ -77,7 +77,7 @@ class Upload:
         output.drain(countdown)
         self._judge(channel, output, done)
         if sent != size:
-            raise StepFailed(f"{self._source} changed while it was sent: {size} bytes, then {sent}")
+            raise StepFailed(f"{self._source} changed while being sent: {size} bytes, then {sent}")
 
     @staticmethod
     def _begin(
@@ -149,8 +149,8 @@ class Download:
             size, first = self._header(channel, token)
             if size > self._limit:
                 raise StepFailed(
-                    f"{self._source} has {size} bytes, and {self._limit} are the most that can be",
-                    hint="look at that node: what it sends is not what was asked for",
+                    f"{self._source} has {size} bytes, more than the limit of {self._limit}",
+                    hint="check that node: this is not the file drctl asked for",
                 )
             got = self._receive(file, first, size, channel, dog)
             dog.no_stall()
@@ -159,7 +159,7 @@ class Download:
             if status != 0:
                 raise StepFailed(f"{self._source} could not be read: {said or f'status {status}'}")
             if got != size:
-                raise StepFailed(f"{self._source} has {size} bytes, {got} came")
+                raise StepFailed(f"{self._source} has {size} bytes, but {got} arrived")
             with _local(self._target):
                 file.flush()
                 os.fsync(file.fileno())
@@ -208,7 +208,7 @@ def _readable(path: Path) -> BinaryIO:
     try:
         return path.open("rb", buffering=READ)
     except OSError as e:
-        raise InvalidInput(f"{path} cannot be read here: {e.strerror}") from e
+        raise InvalidInput(f"{path} cannot be read on this machine: {e.strerror}") from e
 
 
 @contextmanager
@@ -217,7 +217,7 @@ def _local(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        raise StepFailed(f"{path} cannot be written here: {e.strerror}") from e
+        raise StepFailed(f"{path} cannot be written on this machine: {e.strerror}") from e
 
 
 @contextmanager
@@ -227,9 +227,9 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
     try:
         fd = os.open(path, flags, 0o600)
     except FileExistsError:
-        raise Refused(f"{path} exists already", hint="name another file, or remove it") from None
+        raise Refused(f"{path} already exists", hint="name another file, or remove it") from None
     except OSError as e:
-        raise StepFailed(f"{path} cannot be created here: {e.strerror}") from e
+        raise StepFailed(f"{path} cannot be created on this machine: {e.strerror}") from e
     try:
         with os.fdopen(fd, "wb") as file:
             yield file

@@ -165,8 +165,8 @@ def _is_new(key: ScannedKey, known: KnownHosts, path: Path) -> bool:
         at = others[0].where if others else "another known_hosts file"
         expected = f"{fingerprint(others[0].blob)} ({at})" if others else f"the one in {at}"
         raise HostKeyChanged(
-            f"{key.key_type} key of {name} is not the known one: expected {expected}, "
-            f"got {key.fingerprint_sha256}; nothing was recorded",
+            f"{key.key_type} key of {name} is not the one in known_hosts: expected {expected}, "
+            f"got {key.fingerprint_sha256}; nothing was saved",
             host=key.host,
             hint=f"compare on the machine's console, then: ssh-keygen -f '{path}' -R '{name}'",
         )

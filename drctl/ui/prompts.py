@@ -25,7 +25,7 @@ def rollback_summary(plan: Plan, state: RunState) -> str:
     """What the operator sees before a rollback."""
     taken_back = [f"  {s.title} ({', '.join(s.hosts)})" for s in plan.steps if s.undoes]
     gone = abandoned(state.plan.get("facts", {}))
-    lines = [f"run {state.run} of {plan.cluster} is taken back:", *taken_back, *gone]
+    lines = [f"run {state.run} of {plan.cluster} will be rolled back:", *taken_back, *gone]
     lines += [f"LEFT OUT   {host} stays as it is" for host in plan.facts.get("without", ())]
     if lost := state.values.get("would_be_lost"):
         first, *more = lost["said"]
@@ -40,18 +40,18 @@ def clean_summary(plan: Plan, state: RunState) -> str:
     sizes = [size for places in kept.values() for size in places.values()]
     later = plan.facts.get("followed_by")
     lines = [
-        f"run {state.run} of {plan.cluster} ended {state.finished[:19]} and keeps the old data:",
+        f"run {state.run} of {plan.cluster} finished {state.finished[:19]}; kept old data:",
         *(
             f"  {host}:{place}  {human_bytes(size)}"
             for host, places in kept.items()
             for place, size in places.items()
         ),
-        *(f"  {host}: NOT REACHED, nothing is removed there" for host in _silent(state)),
-        f"removes    {human_bytes(sum(sizes))} in all, for good",
-        f"rollback   takes back run {later}, which came after this one; it does not need this"
+        *(f"  {host}: UNREACHABLE, nothing will be removed there" for host in _silent(state)),
+        f"removes    {human_bytes(sum(sizes))} in total, for good",
+        f"rollback   of the later run {later} stays possible: it does not need this data"
         if later
-        else f"rollback   of run {state.run} is not possible any more afterwards: this is the "
-        "only copy of the old data",
+        else f"rollback   of run {state.run} will no longer be possible: this is the only copy of "
+        "the old data",
     ]
     return "\n".join(lines)
 

@@ -80,7 +80,7 @@ KINDS: Mapping[str, Kind] = {
     "killed-after-result": _killed("after a result", "result"),
     "killed-between-steps": _killed("between two steps", "step-done"),
     "killed-while-a-job-runs": Kind(
-        "controller", "SIGKILL; its job goes on alone, and the resume comes while it runs",
+        "controller", "SIGKILL; its job keeps running, and the resume comes meanwhile",
         deeds.killed_while_a_job_runs, deeds.tool_back, ("host-started rebuild",),
         proof=by_death,
     ),
@@ -107,14 +107,14 @@ KINDS: Mapping[str, Kind] = {
         at=("host-started send", "intent send"), drivers=LOCAL,
     ),
     "logins-hang": Kind(
-        _SSH, "all sessions by SIGKILL, and none new for 6 s", deeds.logins_hang, drivers=LOCAL
+        _SSH, "all sessions by SIGKILL, and no new ones for 6 s", deeds.logins_hang, drivers=LOCAL
     ),
     "peer-frozen": Kind(
-        _SSH, "server and sessions stand still until the command has ended",
+        _SSH, "server and sessions freeze until the command has ended",
         deeds.peer_frozen, deeds.peer_thawed, drivers=LOCAL,
     ),
     "login-refused": Kind(
-        _SSH, "the key is not accepted any more", deeds.login_refused, deeds.login_allowed,
+        _SSH, "the key is no longer accepted", deeds.login_refused, deeds.login_allowed,
         drivers=LOCAL,
     ),
     "host-key-changed": Kind(
@@ -130,14 +130,14 @@ KINDS: Mapping[str, Kind] = {
         proof=deeds.a_job_was_killed,
     ),
     "tool-missing": Kind(
-        _NODE, "etcdutl is not there", deeds.tool_missing, deeds.tool_back, BEFORE_THE_TOOL
+        _NODE, "etcdutl is missing", deeds.tool_missing, deeds.tool_back, BEFORE_THE_TOOL
     ),
     "tool-of-another-version": Kind(
         _NODE, "etcdutl is another version and restores nothing",
         deeds.tool_of_another_version, deeds.tool_back, BEFORE_THE_TOOL,
     ),
     "tool-dies": Kind(
-        _NODE, "etcdutl is killed half-way", deeds.tool_dies, deeds.tool_back, BEFORE_THE_TOOL
+        _NODE, "etcdutl is killed midway", deeds.tool_dies, deeds.tool_back, BEFORE_THE_TOOL
     ),
     "etcd-hangs": Kind(
         _NODE, "etcd does not stop when asked (SIGSTOP)", deeds.etcd_hangs, deeds.etcd_goes_on,
@@ -152,15 +152,15 @@ KINDS: Mapping[str, Kind] = {
         at=("step-done live", "step-done start-apiserver"), drivers=LOCAL,
     ),
     "etcd-started": Kind(
-        _NODE, "somebody tries to start etcd by its unit", lambda s: s.do("start", "etcd"),
+        _NODE, "someone tries to start etcd by its unit", lambda s: s.do("start", "etcd"),
         at=STOPPED,
     ),
     "apiserver-started": Kind(
-        _NODE, "somebody tries to start an apiserver", lambda s: s.do("start", "apiserver"),
+        _NODE, "someone tries to start an apiserver", lambda s: s.do("start", "apiserver"),
         at=STOPPED, drivers=LOCAL,
     ),
     "fence-removed": Kind(
-        _NODE, "the fence is taken away, and etcd started",
+        _NODE, "the fence is removed, and etcd started",
         deeds.fence_removed,
         at=STOPPED, drivers=LOCAL,
     ),
@@ -174,7 +174,7 @@ KINDS: Mapping[str, Kind] = {
         mending('rm -f "$data/lost+found.txt"'), ("step-done live",),
     ),
     "mode-changed": Kind(
-        _NODE, "the data directory has other rights", shell('chmod 755 "$data"'),
+        _NODE, "the data directory has another mode", shell('chmod 755 "$data"'),
         mending('chmod 700 "$data"'), ("step-done live", "step-done stop-etcd"),
     ),
     "folder-read-only": Kind(
@@ -194,10 +194,10 @@ KINDS: Mapping[str, Kind] = {
         at=("effect", "result"),
     ),
     "owner-lost": Kind(
-        _NODE, "the node forgets who claimed it", shell('rm "$work/owner"'), at=CLAIMED
+        _NODE, "the node forgets who locked it", shell('rm "$work/owner"'), at=CLAIMED
     ),
     "owner-altered": Kind(
-        _NODE, "another run holds the claim until the command has ended",
+        _NODE, "another run holds the lock until the command has ended",
         deeds.owner_altered, deeds.owner_gives_back, CLAIMED,
     ),
     "copy-altered": Kind(
@@ -224,19 +224,21 @@ KINDS: Mapping[str, Kind] = {
         at=("step-done swap",),
     ),
     "certificate-foreign": Kind(
-        _DATA, "etcd's certificate is of another authority",
+        _DATA, "etcd's certificate is from another CA",
         lambda s: deeds.certificate(Authority.new(), None)(s), deeds.certificate_back,
         ("step-done live", *BEFORE_THE_SWAP),
     ),
     "certificate-expired": Kind(
-        _DATA, "etcd's certificate ran out", deeds.certificate(None, timedelta(days=-1)),
+        _DATA, "etcd's certificate expired", deeds.certificate(None, timedelta(days=-1)),
         deeds.certificate_back, ("step-done live", *BEFORE_THE_SWAP),
     ),
     "second-operator": Kind(_OTHERS, "a restore from another machine", deeds.second_operator),
     "second-session": Kind(_OTHERS, "a resume in another terminal", deeds.second_session),
-    "inventory-drifted": Kind(_OTHERS, "another data directory in it", between="inventory"),
+    "inventory-drifted": Kind(
+        _OTHERS, "the inventory names another data directory", between="inventory"
+    ),
     "snapshot-damaged": Kind(_OTHERS, "one bit of the operator's snapshot", between="snapshot"),
-    "etcd-slow": Kind("cluster", "a member stands still for 6 s", deeds.etcd_slow, at=STARTED),
+    "etcd-slow": Kind("cluster", "a member freezes for 6 s", deeds.etcd_slow, at=STARTED),
     "network-cut": Kind(
         "cluster", "a member cannot reach the others", deeds.network_cut, deeds.network_mended,
         BEFORE_THE_SWAP, DOCKER,

@@ -15,24 +15,27 @@ LIMITS = (
     "RLIMIT_FSIZE on loopback stands in for a full disk.",
     "A fault happens at the boundaries that the journal knows (before and after each intent, after "
     "each effect and result, between steps), not between any two system calls.",
-    "A fault inside a rollback comes only in the mixes; its kills are in docs/rollbacks.md too.",
+    (
+        "A fault inside a rollback occurs only in the mixes; kills of rollbacks are in "
+        "docs/rollbacks.md too."
+    ),
 )
 
 FOUND = (
-    "A second operator did a whole restore while the first had looked at the nodes and not yet "
-    "claimed them; the first then restored again over it, with what it had seen before. Now it is "
-    "refused, exit 6 (`test_a_run_that_was_passed_by_changes_nothing`, "
+    "A second operator did a whole restore after the first had checked the nodes and before it "
+    "locked them; the first then restored over it, with stale checks. Now it is refused, exit 6 "
+    "(`test_a_run_that_was_passed_by_changes_nothing`, "
     "`test_who_was_passed_by_since_it_looked_is_refused`).",
-    "A host that did not answer when the run gave its nodes back stayed reserved for a run that "
-    "had ended well, nobody was told, and every later restore was turned away. Now the last words "
-    "name it, and the next restore gives it back "
+    "A host that did not answer when the run released its nodes stayed locked by a run that had "
+    "ended well, nobody was told, and every later restore was refused. Now the summary names it, "
+    "and the next restore releases it "
     "(`test_a_node_that_was_gone_at_the_end_is_given_back_by_the_next_run`).",
-    "While the members did not prove equal, the failure's message said that the data was verified "
-    "and Kubernetes being started. It says `not verified` now, until identity, probe and revision "
-    "are proven (`test_every_moment_is_told_as_it_is`).",
+    "When the members did not verify as equal, the error still said that the data was verified "
+    "and Kubernetes was starting. Now it says `not verified` until identity, probe and revision "
+    "are verified (`test_every_moment_is_told_as_it_is`).",
     "These came from an earlier round (435 runs), which counted every fault that was drawn. A "
     "review showed that some had changed nothing (a bit in a free page) and some moments never "
-    "came; so each deed now proves its effect, and all was played anew for the table above.",
+    "came; so each fault now proves its effect, and all were run again for the table above.",
 )
 
 
@@ -78,9 +81,8 @@ def summary(lines: list[Line]) -> list[str]:
     told = [
         f"{len(faulted)} restores in which a fault took effect, {violations} violations; "
         f"{alone} with one fault drawn, {len(faulted) - alone} with two to four.",
-        f"{done} of {drawn} faults that were drawn took effect; the others found nothing to do it "
-        f"to, or their moment did not come any more. {len(lines) - len(faulted)} runs had none, "
-        "and do not count.",
+        f"{done} of {drawn} faults that were drawn took effect; the others found no target, or "
+        f"their moment never came. {len(lines) - len(faulted)} runs had none, and do not count.",
         f"Ended {_spelled(Counter(line['way'] for line in faulted))}; "
         f"labs {_spelled(Counter(line['driver'] for line in faulted))}; "
         f"orders {_spelled(Counter(line['order'] for line in faulted))}.",
@@ -117,7 +119,7 @@ def document(lines: list[Line]) -> str:
         [
             "# The campaign",
             "",
-            "Real restores of a real etcd over real SSH, in which something goes wrong. Made by",
+            "Real restores of real etcd over real SSH, in which something goes wrong. Made by",
             "",
             "    make campaign N=420 LANE=0/4 ETCD=DIR    # and lanes 1 to 3 beside it",
             "    make campaign N=45 LANE=2/3 ETCD=DIR DRIVER=docker",

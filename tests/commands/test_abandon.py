@@ -102,7 +102,7 @@ def test_so_does_an_adopted_run_and_a_rollback(lost: Bench) -> None:
 def test_a_host_that_answers_is_not_given_up(down: Bench) -> None:
     ended = without_it(down)
     assert ended.exit == 4
-    assert "m3: is to be given up, and answers" in ended.err
+    assert "m3: is to be abandoned, but answers" in ended.err
     assert down.rig.scripts() <= READ_ONLY
 
 
@@ -112,7 +112,7 @@ def test_a_host_whose_etcd_still_answers_the_others_is_not_given_up(lost: Bench)
     lost.rig.trouble("etcd/live", said, host="m1")
     ended = without_it(lost)
     assert ended.exit == 4
-    assert "m3: is to be given up, and its etcd answers m1" in ended.err
+    assert "m3: is to be abandoned, but its etcd answers m1" in ended.err
     assert "power that machine off" in ended.err
 
 

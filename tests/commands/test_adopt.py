@@ -104,9 +104,9 @@ def test_another_snapshot_is_refused(orphan: Bench) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "what"),
     [
-        ("snapshot", {"sha256": "7" * 64}, "the snapshot is 7777777777777777…"),
-        ("plan", "8" * 64, "the plan is 8888888888888888…"),
-        ("journal", "9" * 16, "the journal is 9999999999999999…"),
+        ("snapshot", {"sha256": "7" * 64}, "its snapshot is 7777777777777777…"),
+        ("plan", "8" * 64, "its plan is 8888888888888888…"),
+        ("journal", "9" * 16, "its journal is 9999999999999999…"),
     ],
 )
 def test_nodes_that_disagree_are_refused(
@@ -126,7 +126,7 @@ def test_nodes_of_different_runs_are_refused(orphan: Bench) -> None:
     assert "m3: 20261122-000000-7be125" in ended.err
     named = orphan.drctl("runs", "adopt", old_run(orphan), "-i", orphan.inventory)
     assert named.exit == 7
-    assert "m3: the node belongs to run 20261122-000000-7be125 of eve@x" in named.err
+    assert "m3: the node is locked by run 20261122-000000-7be125 of eve@x" in named.err
 
 
 def test_no_run_found(bench: Bench) -> None:
@@ -161,7 +161,7 @@ def test_a_record_that_cannot_be_read_is_not_believed(orphan: Bench) -> None:
     assert "warning: m1: what it keeps is not believed: a job" in ended.err
     resumed = orphan.resume()
     assert resumed.exit == 4
-    assert "error: m1: what it keeps of run" in resumed.err
+    assert "error: m1: its records of run" in resumed.err
     assert "--without m1" in resumed.err
 
 
@@ -279,7 +279,7 @@ def test_an_earlier_run_is_cleaned_without_ending_the_later_ones_rollback(restor
     second = restored.state().run
     status, said = clean(restored, first)
     assert status == 10
-    assert f"takes back run {second}" in said
+    assert f"of the later run {second}" in said
 
 
 def test_what_a_rolled_back_run_keeps(restored: Bench) -> None:

@@ -19,7 +19,7 @@ from tests.support.bench import Bench
         ("file=/etc/shadow\nsha256={sha}\n", "file is '/etc/shadow', not ", 0),
         ("file={file}/../../../owner\nsha256={sha}\n", "file is ", 0),
         ("sha256={sha}\n", "file is missing", 0),
-        ("file={file}\nfile=/etc/shadow\n", "file is said twice", 0),
+        ("file={file}\nfile=/etc/shadow\n", "file is given twice", 0),
         ("file={file}\n", "the fetched copy differs", 1),
         ("file={file}\nsha256=\x1b[31m\n", "the control character 0x1b", 0),
         ("file={file}\nsha256=$(id)\n", "sha256 is '$(id)', not 64 hexadecimal digits", 1),

@@ -102,8 +102,8 @@ def test_whatever_it_keeps_of_a_run(broken: Bench, kind: str) -> None:
         ended = command()
         lies.check(ended, broken.folder)
         assert ended.exit == 4
-        assert f"error: {LIAR}: what it keeps of run" in ended.err
-        back = f"--inventory {broken.inventory} --without {LIAR}. If somebody"
+        assert f"error: {LIAR}: its records of run" in ended.err
+        back = f"--inventory {broken.inventory} --without {LIAR}. After an intrusion"
         assert back in ended.err  # what is to be typed can be typed
         assert "what to rotate" in ended.err
     assert conditions(broken) == before
@@ -161,7 +161,7 @@ def test_one_that_floods_the_answer_is_not_believed_either(broken: Bench) -> Non
     broken.rig.trouble("node/records", flood, host=LIAR, times=9)
     ended = broken.rollback()
     assert ended.exit == 4
-    assert f"error: {LIAR}: what it keeps of run" in ended.err
+    assert f"error: {LIAR}: its records of run" in ended.err
     assert broken.rollback("--without", LIAR).exit == 0
     broken.state_dir.rename(broken.folder / "gone")
     adopted = broken.drctl("runs", "adopt", "-i", broken.inventory)
@@ -184,7 +184,7 @@ def test_a_raised_number_makes_nobody_believe_a_value(broken: Bench) -> None:
     ended = broken.rollback()
     lies.check(ended, broken.folder)
     assert ended.exit == 4
-    assert f"error: {LIAR}: what it keeps of run" in ended.err
+    assert f"error: {LIAR}: its records of run" in ended.err
     assert "proven_revision" in ended.err
     assert "proven_revision" not in broken.state().values
 
@@ -283,8 +283,8 @@ def test_it_cannot_use_up_the_numbers_of_sessions_and_attempts(
     for command in (broken.resume, broken.rollback):
         ended = command()
         assert ended.exit == 4
-        assert f"error: {LIAR}: what it keeps of run" in ended.err
-        assert "likewise" not in ended.err
+        assert f"error: {LIAR}: its records of run" in ended.err
+        assert "same here" not in ended.err
     assert lies.said == 2
     lies.end()
     assert broken.state().epoch == 1
@@ -358,7 +358,7 @@ def test_it_cannot_fill_the_journal_with_jobs(broken: Bench) -> None:
     known = len(broken.events("intent"))
     ended = broken.rollback()
     assert ended.exit == 4
-    assert "it tells of" in ended.err
+    assert "it reports" in ended.err
     lies.end()
     assert len(broken.events("intent")) == known
 
@@ -375,7 +375,7 @@ def test_a_value_that_lacks_its_host_is_no_accident(broken: Bench) -> None:
         ended = broken.rollback(*more)
         assert ended.exit not in (0, 1)
     assert f"error: {LIAR}: " in ended.err
-    assert "is not known" in ended.err
+    assert "is unknown" in ended.err
 
 
 def test_a_path_of_this_machine_that_nodes_name_is_not_opened(broken: Bench) -> None:

@@ -80,10 +80,10 @@ def test_a_host_that_holds_data_is_refused_before_anything_is_changed(new: Bench
     new.rig.nodes["m2"].live = "somebody's"
     before = new.rig.conditions()
     ended = new.restore()
-    assert ended.exit == 4 and "m2: holds data already" in ended.err, ended.err
+    assert ended.exit == 4 and "m2: already has data" in ended.err, ended.err
     assert new.rig.conditions() == before
     preflight = new.drctl("preflight", "--inventory", new.inventory)
-    assert preflight.exit == 4 and "m2: holds data already" in preflight.err
+    assert preflight.exit == 4 and "m2: already has data" in preflight.err
 
 
 def test_a_foreign_living_cluster_is_refused(new: Bench) -> None:

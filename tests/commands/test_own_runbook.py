@@ -52,7 +52,7 @@ def test_vars_are_journalled_and_reach_the_nodes(bench: Bench) -> None:
 def test_without_its_values_it_is_refused(bench: Bench) -> None:
     ended = bench.drctl("run", bench.runbook(OWN), "-i", bench.inventory, "--yes")
     assert (ended.exit, bench.rig.calls) == (3, [])
-    assert "own: sweep: uses the value 'stage', which no step before it yields" in ended.err
+    assert "own: sweep: uses the value 'stage', which no earlier step yields" in ended.err
 
 
 def test_an_own_question_needs_somebody_to_answer(bench: Bench) -> None:

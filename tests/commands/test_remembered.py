@@ -54,7 +54,10 @@ def restored_again(bench: Bench) -> str:
 def refused_as_followed(ended: Ended, run: str) -> None:
     assert ended.exit == 4, ended.err
     assert f"m2: run {run} of " in ended.err
-    assert f"take that one back first, where it was made: drctl rollback {run}" in ended.err
+    assert (
+        f"roll that run back first, on the machine where it was started: drctl rollback {run}"
+        in ended.err
+    )
 
 
 def changes(bench: Bench) -> dict[str, dict[str, object]]:
@@ -115,7 +118,7 @@ def test_one_that_was_cleaned_after_it_was_followed_does_not_come_last(
     first, second = restored.state().run, restored_again(colleague)
     assert clean(restored, first, "--yes")[0] == 0
     ended = colleague.rollback(second)
-    assert "another one changed these nodes" not in ended.err
+    assert "another run changed these nodes" not in ended.err
 
 
 def test_the_question_of_a_clean_names_the_run_that_another_machine_made(
@@ -124,7 +127,7 @@ def test_the_question_of_a_clean_names_the_run_that_another_machine_made(
     first, second = restored.state().run, restored_again(colleague)
     status, said = clean(restored, first)
     assert status == 10
-    assert f"takes back run {second}" in said
+    assert f"of the later run {second}" in said
 
 
 def test_a_node_that_was_silent_when_the_others_were_compared_is_not_claimed(
@@ -137,7 +140,7 @@ def test_a_node_that_was_silent_when_the_others_were_compared_is_not_claimed(
     before = changes(restored)
     ended = restored.rollback(first)
     assert ended.exit in (4, 6), ended.err
-    assert f"run {second} of " in ended.err and "came and went" in ended.err
+    assert f"run {second} of " in ended.err and "finished here after our checks" in ended.err
     assert changes(restored) == before
 
 
@@ -159,8 +162,8 @@ def test_an_unfinished_run_that_was_followed_is_not_resumed(bench: Bench, collea
 
 def is_refused(ended: Ended) -> None:
     assert ended.exit == 4, ended.err
-    assert "is not the one that the nodes saw: it was changed, or it is another's" in ended.err
-    assert "m1: what it saw of the journal up to event " in ended.err
+    assert "is not the one the nodes saw: it was changed, or is someone else's" in ended.err
+    assert "m1: up to event " in ended.err
     assert "rebuilds it from the nodes" in ended.err
 
 
@@ -200,8 +203,8 @@ def with_another_head(lines: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("edit", "why"),
     [
-        (with_another_head, "what it saw of the journal up to event"),
-        (lambda _: [], "it has no memory of this run, which changed it"),
+        (with_another_head, "up to event"),
+        (lambda _: [], "it has no record of this run, which changed it"),
         (lambda lines: ["\x1b]0;boo\x07 " * 3, *lines], "line 1 of its history cannot be read"),
     ],
 )
@@ -250,7 +253,7 @@ def test_nodes_that_forgot_are_accepted_by_name(restored: Bench) -> None:
         restored.rig.nodes[host].history = []
     ended = restored.rollback()
     assert ended.exit == 4, ended.err
-    assert "most nodes have no memory of run" in ended.err
+    assert "most nodes have no record of run" in ended.err
     accepted = [f"--accept-drift=history.{host}" for host in ("m1", "m2", "m3")]
     assert restored.rollback(*accepted[:2]).exit == 0  # one of two is no majority
 
@@ -261,7 +264,7 @@ def test_nodes_that_forgot_are_cleaned_all_the_same(restored: Bench) -> None:
         node.history = []
     status, said = clean(restored, "--yes")
     assert status == 0
-    assert "warning: m1: it has no memory of this run" in said
+    assert "warning: m1: it has no record of this run" in said
 
 
 def test_a_tail_that_was_lost_is_known_afterwards(bench: Bench) -> None:
@@ -277,16 +280,15 @@ def test_a_tail_that_was_lost_is_known_afterwards(bench: Bench) -> None:
     (lost,) = bench.events("tail-lost")
     assert (lost["kept"], lost["silent"]) == (30, [])
     assert lost["hosts"] == ["m1", "m2", "m3", "w1"]
-    assert (
-        "after event 30 the journal had lost its tail, as m1, " in bench.drctl("runs", "show").out
-    )
+    shown = bench.drctl("runs", "show").out
+    assert "the journal had lost everything after event 30, which m1, " in shown
     assert all(seq > 30 for seq in lost["heads"].values())
     assert bench.rollback().exit == 0
     assert [c["differ"] for c in bench.events("compared")] == [{}, {}]
 
 
 def test_a_report_says_when_the_journal_was_last_compared(restored: Bench) -> None:
-    never = "which was not compared with the nodes, now or ever"
+    never = "not compared with the nodes so far"
     for command in (("runs", "show"), ("runs", "report")):
         assert never in restored.drctl(*command).out
     lie(restored.rig.nodes["m2"], with_another_head)
@@ -294,7 +296,7 @@ def test_a_report_says_when_the_journal_was_last_compared(restored: Bench) -> No
     for command in (("runs", "show"), ("runs", "report")):
         said = " ".join(restored.drctl(*command).out.split())
         assert "was not compared with the nodes for it; at " in said
-        assert "it was what m1, m3, w1 saw; m2: what it saw of the journal up to event" in said
+        assert "it was what m1, m3, w1 saw; m2: up to event" in said
     document = restored.drctl("runs", "report", "--output", "json").document
     assert document["compared"]["agree"] == ["m1", "m3", "w1"]
 

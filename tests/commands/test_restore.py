@@ -79,7 +79,7 @@ def test_a_healthy_cluster_is_not_replaced_by_accident(bench: Bench) -> None:
     ended = bench.restore()
     assert ended.exit == 4
     assert "56 revisions ahead of the snapshot (100, snapshot 44)" in ended.err
-    assert "hint: if that is meant, add --replace-healthy" in ended.err
+    assert "hint: to replace it anyway, add --replace-healthy" in ended.err
     assert bench.rig.conditions() == before
     assert bench.rig.scripts() <= READ_ONLY
     assert bench.restore("--replace-healthy").exit == 0
@@ -340,6 +340,6 @@ def test_a_session_that_lost_its_nodes_sends_nothing(down: Bench) -> None:
     down.rig.trouble("job/owned", CommandResult(75, theirs), host="m2")
     ended = down.restore()
     assert ended.exit == 7
-    assert "m2: the node belongs to r, claimed by bob@lap" in ended.err
+    assert "m2: the node is locked by run r of bob@lap" in ended.err
     assert ("m1", "upload") in down.rig.calls
     assert ("m2", "upload") not in down.rig.calls

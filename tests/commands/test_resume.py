@@ -244,7 +244,7 @@ def test_an_operator_on_another_machine_is_told_whose_run_it_is(broken: Bench) -
     broken.rig.calls.clear()
     ended = broken.restore("--output", "json")
     assert (ended.exit, ended.error["code"]) == (7, "lock-held")
-    assert f"held by run {run} of " in ended.error["message"]
+    assert f"locked by run {run} of " in ended.error["message"]
     assert "since 2026-11-23T00:00:00Z" in ended.error["message"]
     assert broken.rig.conditions() == before
     assert broken.rig.scripts() <= READ_ONLY

@@ -75,7 +75,7 @@ def test_a_host_that_was_left_out_keeps_no_restored_data_aside(bench: Bench) -> 
         assert f"m2:/var/lib/etcd.drctl/{run}/restored" in text
         assert f"m3:/var/lib/etcd.drctl/{run}/restored" not in text
         assert "LEFT OUT: m3" in text
-    assert "before a new restore begins" in shown
+    assert "before you start a new restore" in shown
 
 
 def test_what_kubernetes_wrote_is_lost_where_that_is_meant(bench: Bench) -> None:
@@ -216,7 +216,7 @@ def test_a_rollback_that_failed_is_gone_on_with(bench: Bench) -> None:
     ended = bench.resume()
     assert ended.exit == 4
     assert f"then: drctl rollback {run}" in ended.err
-    assert "now:  the run is being taken back" in ended.err
+    assert "now:  a rollback of the run has begun" in ended.err
     shown = bench.drctl("runs", "show", "--output", "json").document
     assert shown["next"].startswith(f"drctl rollback {run} ")
     assert bench.rollback().exit == 0
@@ -282,6 +282,6 @@ def test_a_rollback_of_a_done_run_lets_go_when_another_run_is_there(restored: Be
     before = restored.rig.conditions()
     ended = restored.rollback()
     assert ended.exit == 7
-    assert "the node belongs to 20261122-000000-7be125, claimed by eve@x since t" in ended.err
+    assert "the node is locked by run 20261122-000000-7be125 of eve@x since t" in ended.err
     assert restored.rig.conditions() == before
     assert restored.state().state == "done"

@@ -106,7 +106,7 @@ def test_drill_tells_a_whole_restore_from_half_a_one(
     here = [line for line in seen.not_tested if "no real Kubernetes" not in line]
     assert [line.split(":")[0] for line in here] == [
         "revisions do not go back",
-        "a watch from before is told to start anew",
+        "a watch from before is told to restart",
     ]
     lost = differences(seen.scene.later.content, seen.scene.before.content)
     assert len(lost) == LATER_KEYS + 1

@@ -93,7 +93,7 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, line: str, said: str) -
 def test_a_scenario_of_ones_own_is_a_file_and_a_wrong_name_gets_a_hint(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(scenario.shipped()["all-data-lost"].read_text())
-    with pytest.raises(InvalidInput, match="named like its file"):
+    with pytest.raises(InvalidInput, match="must have its file's name"):
         scenario.load(str(path))
     path.write_text(path.read_text().replace("scenario: all-data-lost", "scenario: mine"))
     assert scenario.load(str(path)).scenario == "mine"

@@ -292,7 +292,7 @@ def test_a_failed_look_before_any_change_is_a_refusal(stage: Stage) -> None:
 def test_an_act_whose_effect_is_not_there_has_failed(stage: Stage) -> None:
     stage.answer("one/observe", lambda *_: "state=before\n")
     error = stage.fails(StepFailed, act("one", ("a",)))
-    assert "one ran, but its effect is not there" in error.message
+    assert "one ran but had no effect" in error.message
     assert (error.host, stage.acts) == ("a", [("a", "one")])
 
 
@@ -326,8 +326,8 @@ def test_a_job_without_an_end_is_unknown_not_failed(stage: Stage) -> None:
     stage.first("job/start", lambda h, e: stage._start(h, e) and "running\n")
     stage.first("job/wait", after(lambda: stage.clock.sleep(10), lambda *_: "running\n"), times=30)
     error = stage.fails(StepFailed, act("one", ("a",)))
-    assert "still runs after 300 s" in error.message
-    assert error.hint == "resume attaches to it"
+    assert "is still running after 300 s" in error.message
+    assert error.hint == "resume: it attaches to the running job"
     stage.transport.calls.clear()
     assert stage.run(act("one", ("a",))).state == "done"
     assert stage.transport.calls[0] == ("a", "job/wait")
@@ -338,7 +338,7 @@ def test_silence_until_the_deadline_is_an_unknown_outcome(stage: Stage) -> None:
     stage.answer("job/start", LOST)
     error = stage.fails(StepFailed, act("one", ("a",)))
     assert error.exit_code == 5
-    assert "the outcome is unknown" in error.message
+    assert "result unknown" in error.message
     assert "resume" in (error.hint or "")
     assert stage.acts == []
 
@@ -583,7 +583,7 @@ def test_the_second_of_two_runs_lets_go_of_what_it_took(stage: Stage) -> None:
     assert error.exit_code == 7
     assert (error.host, error.message) == (
         "b",
-        "the node belongs to r2, claimed by eve@x since noon",
+        "the node is locked by run r2 of eve@x since noon",
     )
     assert stage.owners == {"b": "r2"}
     assert (stage.acts, stage.state.changed) == ([], False)
@@ -614,7 +614,7 @@ def test_a_run_that_lost_its_nodes_in_the_middle_stops(stage: Stage) -> None:
 def test_a_node_that_cannot_be_claimed_says_why(stage: Stage) -> None:
     stage.first("job/claim", lambda *_: CommandResult(69, "", "flock is not installed"), host="b")
     error = stage.fails(Refused, act("one"))
-    assert "cannot claim the node: flock is not installed" in error.message
+    assert "cannot lock the node: flock is not installed" in error.message
     assert (error.exit_code, stage.owners) == (4, {})
 
 
@@ -748,7 +748,7 @@ def test_a_file_is_sent_where_the_run_has_its_places(target: str) -> None:
 def test_a_node_cannot_say_that_a_file_goes_elsewhere(target: str) -> None:
     stage = Stage()
     error = stage.fails(StepFailed, sending_act(stage, f"target={target}\n"))
-    assert "is not below this run's own places" in error.message and error.host == "a"
+    assert "is outside this run's directories" in error.message and error.host == "a"
     assert ("a", "upload") not in stage.transport.calls and stage.acts == []
 
 
@@ -760,7 +760,7 @@ def test_a_garbled_observation_changes_nothing(said: str) -> None:
     step = act("stop", hosts=("a",))
     stage.answer("stop/observe", lambda *_: said)
     error = stage.fails(AnswerError, step)
-    assert "its answer cannot be used" in error.message and error.host == "a"
+    assert "invalid answer" in error.message and error.host == "a"
     assert (error.exit_code, error.code) == (StepFailed.exit_code, StepFailed.code)
     assert stage.acts == [] and len(error.message) < 300 and error.message.isprintable()
 
@@ -769,7 +769,7 @@ def test_whose_the_node_is_reaches_no_terminal_as_it_was_said() -> None:
     stage = Stage()
     stage.answer("job/claim", lambda *_: CommandResult(75, "run=r9\nwho=\x1b]0;x\x07\n"))
     error = stage.fails(Refused, act("stop", hosts=("a",)))
-    assert error.message.isprintable() and "its answer cannot be used" in error.message
+    assert error.message.isprintable() and "invalid answer" in error.message
     long = f"run=r9\nwho={'x' * 9999}\u202e\nsince=noon\n"
     stage.answer("job/claim", lambda *_: CommandResult(75, long))
     held = stage.fails(LockHeld, act("stop", hosts=("a",)))

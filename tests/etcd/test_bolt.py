@@ -75,12 +75,12 @@ def test_inline_bucket() -> None:
     [
         ((branch(3, 3),), "loop"),
         ((branch(3, 4, 4), branch(4, 3, 3)), "loop"),
-        ((branch(3, 99),), "page 99 lies outside the file"),
-        ((branch(3, 0),), "page 0 lies outside the file"),
+        ((branch(3, 99),), "page 99 is outside the file"),
+        ((branch(3, 0),), "page 0 is outside the file"),
         ((leaf(9, []),), "damaged header"),
         ((struct.pack("<QHHI", 3, 2, 0, 7),), "damaged header"),
         ((struct.pack("<QHHI", 3, 16, 0, 0),), "flags 0x10"),
-        ((struct.pack("<QHHIIIII", 3, 2, 1, 0, 0, 4000, 500, 0),), "lies outside its page"),
+        ((struct.pack("<QHHIIIII", 3, 2, 1, 0, 0, 4000, 500, 0),), "is outside its page"),
         ((leaf(3, [(0, b"b", b""), (0, b"a", b"")]),), "out of order"),
         ((leaf(3, [(0, b"a", b""), (0, b"a", b"")]),), "out of order"),
     ],
@@ -93,7 +93,7 @@ def test_damage_is_one_clean_error(pages: tuple[bytes, ...], words: str) -> None
 @pytest.mark.parametrize("flags", [1, 2])
 def test_60000_elements_on_one_page(flags: int) -> None:
     page = struct.pack("<QHHI", 3, flags, 60000, 0)
-    with pytest.raises(BoltError, match="element 59999 lies outside its page"):
+    with pytest.raises(BoltError, match="element 59999 is outside its page"):
         opened(page).last_key()
 
 

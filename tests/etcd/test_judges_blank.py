@@ -47,22 +47,25 @@ def test_blank_hosts_may_be_prepared_and_a_blank_cluster_started() -> None:
     verdict = asked(hosts())
     assert verdict.problems == () and verdict.values == {"start_blank": "yes"}
     assert verdict.warnings == ("ca.pem expires soon",)
-    assert verdict.findings[0] == "etcd-1: 7 files to install, 0 there already"
+    assert verdict.findings[0] == "etcd-1: 7 files to install, 0 already there"
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"there.etcd": "other /place/of/etcd"}, "holds something else at /place/of/etcd"),
-        ({"there.key": ""}, "holds something else at "),
-        ({"unit_elsewhere": "/lib/etcd.service"}, "unit of that name already: /lib/etcd.service"),
+        ({"there.etcd": "other /place/of/etcd"}, "has other files at /place/of/etcd"),
+        ({"there.key": ""}, "has other files at "),
+        (
+            {"unit_elsewhere": "/lib/etcd.service"},
+            ("already has a unit of that name: /lib/etcd.service"),
+        ),
         ({"drop_ins": "/etc/x.conf"}, "drop-ins that would change the unit: /etc/x.conf"),
-        ({"holds": "/var/lib/etcd/member"}, "holds data already: /var/lib/etcd/member"),
-        ({"ports_taken": "2379"}, "something listens on port 2379"),
-        ({"arch": "aarch64"}, "kind aarch64, and the binaries are for x86_64"),
-        ({"owner_missing": "the user etcd"}, "has not the user etcd that etcd.owner names"),
-        ({"owner_wrong": "/var/lib/etcd"}, "/var/lib/etcd is not etcd.owner's"),
-        ({**SAME, "there.unit": "absent /u", "holds": "/d/x"}, "holds data already"),
+        ({"holds": "/var/lib/etcd/member"}, "already has data: /var/lib/etcd/member"),
+        ({"ports_taken": "2379"}, "port already in use: 2379"),
+        ({"arch": "aarch64"}, "aarch64, but the binaries are for x86_64"),
+        ({"owner_missing": "the user etcd"}, "the user etcd in etcd.owner does not exist"),
+        ({"owner_wrong": "/var/lib/etcd"}, "/var/lib/etcd does not belong to etcd.owner"),
+        ({**SAME, "there.unit": "absent /u", "holds": "/d/x"}, "already has data"),
     ],
 )
 def test_a_host_that_is_not_blank(changed: dict[str, str], words: str) -> None:
@@ -84,13 +87,13 @@ def test_a_host_that_says_nothing_of_it_is_a_problem() -> None:
 def test_the_paths_are_the_plans() -> None:
     """Whatever a host says that it looked at."""
     (problem,) = asked(hosts(**{"there.key": "other /somewhere/else\\e[31m"})).problems
-    assert problem.message == "holds something else at /place/of/key"
+    assert problem.message == "has other files at /place/of/key"
 
 
 def test_hosts_that_were_prepared_before_are_nothing_special() -> None:
     verdict = asked({host: {**BLANK, **USED} for host in HOSTS})
     assert verdict.problems == () and verdict.values == {"start_blank": "no"}
-    assert "no blank cluster is started" in verdict.warnings[1]
+    assert "hosts not tested with a blank cluster" in verdict.warnings[1]
     emptied = asked({host: {**BLANK, **SAME} for host in HOSTS})
     assert emptied.problems == () and emptied.values == {"start_blank": "yes"}
 
@@ -100,7 +103,7 @@ def test_one_new_machine_among_two_that_hold_data() -> None:
     assert verdict.problems == () and verdict.values == {"start_blank": "no"}
     alone = asked({"etcd-3": BLANK})
     assert alone.values == {"start_blank": "no"}
-    assert "etcd-1, etcd-2 is not prepared" in alone.warnings[1]
+    assert "not in `prepare`: etcd-1, etcd-2" in alone.warnings[1]
 
 
 # -- what is excused before, and not after ------------------------------------------------------
@@ -125,9 +128,9 @@ def test_what_will_be_installed_is_not_missing_yet() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"units_missing": "etcd kube-apiserver"}, "lacks unit kube-apiserver"),
+        ({"units_missing": "etcd kube-apiserver"}, "missing: unit kube-apiserver"),
         ({"certs_missing": "/place/of/ca /etc/other.pem"}, "missing or unreadable: /etc/other.pem"),
-        ({"tools_missing": "flock"}, "lacks tools: flock"),
+        ({"tools_missing": "flock"}, "missing tools: flock"),
         ({"data_free": "1"}, "too little space"),
     ],
 )
@@ -137,7 +140,7 @@ def test_everything_else_still_is(changed: dict[str, str], words: str) -> None:
 
 def test_afterwards_nothing_is_excused() -> None:
     messages = [p.message for p in ready("etcd.is_prepared").problems]
-    assert "is not prepared: lacks etcd, etcdctl, etcdutl, unit etcd" in messages
+    assert "is not prepared; missing: etcd, etcdctl, etcdutl, unit etcd" in messages
     assert "missing or unreadable: /place/of/ca, /place/of/key" in messages
 
 
@@ -182,9 +185,7 @@ def test_another_cluster_is_not_it() -> None:
 
 def test_one_that_was_written_to_is_blank_no_more() -> None:
     problems = blank_cluster(gathered(at_revision(2), values=OWN)).problems
-    assert {p.message for p in problems} == {
-        "somebody has written to the blank cluster: revision 2"
-    }
+    assert {p.message for p in problems} == {"someone wrote to the blank cluster: revision 2"}
 
 
 def test_where_none_was_started_none_is_asked_for() -> None:
@@ -207,4 +208,4 @@ def test_only_a_run_s_own_blank_cluster_may_be_replaced_unasked(
     found = gathered(two, values=values, snapshot=SNAPSHOT, silent={"etcd-3": "cut"})
     problems = JUDGES["etcd.live_state"](found).problems
     assert bool(problems) is refused
-    assert not refused or problems[0].hint == "if that is meant, add --replace-healthy"
+    assert not refused or problems[0].hint == "to replace it anyway, add --replace-healthy"

@@ -97,7 +97,10 @@ def test_members_that_began_anew_are_not_the_old_cluster() -> None:
     """Their data lost and started again by their manager, two of three serve as a new cluster."""
     verdict = live({"etcd-1": _blank(12), "etcd-2": _blank(11), "etcd-3": LONELY})
     (problem,) = verdict.problems
-    assert "a new cluster that began without data (revision 12, snapshot 44)" in problem.message
+    assert (
+        "a new cluster that started without data is serving (revision 12, snapshot 44)"
+        in problem.message
+    )
     assert f"etcd-3 still has the old data, up to revision {LIVE}" in problem.message
     assert verdict.values["live_revision"] == LIVE  # what was ever served counts for the bump
     led = live({**real_answers(), "etcd-3": LONELY})
@@ -272,7 +275,7 @@ def test_whose_word_the_bump_is_by_is_shown() -> None:
     assert said.endswith("served at most 2000000000, by etcd-2's etcd")
     kept = {"etcd-1": {"restored": "5000000000:0"}}
     (said,) = JUDGES["etcd.choose_bump"](gathered(kept, snapshot=SNAPSHOT, values=values)).findings
-    assert "by what etcd-1 keeps of an earlier restore" in said
+    assert "by etcd-1's record of an earlier restore" in said
 
 
 def test_no_bump_where_a_host_cannot() -> None:

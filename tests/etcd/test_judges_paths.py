@@ -15,11 +15,11 @@ from tests.etcd.test_judges_ready import GOOD
     [
         ("owner 1000 /srv/d", "/srv/d belongs to user 1000", "chown root /srv/d"),
         ("owner 9 /d/.drctl", "/d/.drctl belongs to user 9", "mv /d/.drctl /d/.drctl.aside"),
-        ("mode 0 /opt", "can be written by its group or by everybody", "chmod go-w /opt"),
-        ("link 7 /l", "/l is a link of user 7", "rm /l"),
-        ("mount 7 /m", "/m is a file system that user 7 mounted", "umount /m"),
+        ("mode 0 /opt", "is writable by its group or by everyone", "chmod go-w /opt"),
+        ("link 7 /l", "/l is a symlink of user 7", "rm /l"),
+        ("mount 7 /m", "/m is a filesystem mounted by user 7", "umount /m"),
         ("kind - /a b", "/a b is neither", "mv '/a b' '/a b.aside'"),
-        ("dots - /x", "leads through '..'", "make that link anew"),
+        ("dots - /x", "goes through '..'", "recreate that link"),
     ],
     ids=["owner", "staging", "mode", "link", "mount", "kind", "dots"],
 )

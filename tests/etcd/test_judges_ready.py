@@ -51,23 +51,26 @@ def test_good_hosts_pass_and_yield_what_later_steps_need() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"etcdutl_version": ""}, "lacks etcdutl"),
+        ({"etcdutl_version": ""}, "missing: etcdutl"),
         ({"etcdutl_version": "", "units_missing": "etcd.service"}, "etcdutl, unit etcd.service"),
-        ({"tools_missing": "flock setsid"}, "lacks tools: flock, setsid"),
-        ({"manager": "the kubelet does not run"}, "neither stopped nor started: the kubelet does"),
+        ({"tools_missing": "flock setsid"}, "missing tools: flock, setsid"),
+        (
+            {"manager": "the kubelet does not run"},
+            "cannot stop or start its services: the kubelet does",
+        ),
         ({"certs_missing": "/a/ca.pem /a/key.pem"}, "/a/ca.pem, /a/key.pem"),
         ({"certs_expired": "/a/server.crt"}, "expired: /a/server.crt"),
         ({"cert_not_after": "2020-01-01T00:00:00Z"}, "expired at 2020-01-01"),
         ({"cert_not_after": "notAfter=Nov  3 18:23:46 2020 GMT"}, "expired at 2020-11-03"),
-        ({"cert_not_after": "soon"}, "cannot tell when its certificate expires"),
+        ({"cert_not_after": "soon"}, "cannot read when its certificate expires"),
         ({"etcdutl_version": "3.4.9", "etcd_version": "3.4.9"}, "older than 3.5"),
         ({"etcdutl_version": "3.6.1"}, "different minor versions"),
-        ({"data_kind": "other"}, "no directory"),
+        ({"data_kind": "other"}, "is not a directory"),
         ({"wal_kind": "other"}, "its wal directory"),
         ({"data_free": "72599999"}, "too little space for its data directory"),
-        ({"data_free": ""}, "did not say how much space data has"),
+        ({"data_free": ""}, "did not report free space for data"),
         ({"same_fs": "no", "wal_free": "70399999"}, "too little space for its wal directory"),
-        ({"same_fs": "no", "wal_free": ""}, "did not say how much space wal has"),
+        ({"same_fs": "no", "wal_free": ""}, "did not report free space for wal"),
     ],
 )
 def test_refusals_name_the_host(changed: dict[str, str], words: str) -> None:
@@ -88,7 +91,7 @@ def test_a_newer_snapshot_is_refused_everywhere() -> None:
     for newer in ({"cluster_version": "3.6.0"}, {"storage_version": "3.6.0"}):
         verdict = JUDGE(gathered(hosts(), snapshot={**SNAPSHOT, **newer}))
         assert [p.host for p in verdict.problems] == list(HOSTS)
-        assert "the snapshot is of etcd 3.6" in verdict.problems[0].message
+        assert "the snapshot comes from etcd 3.6" in verdict.problems[0].message
     older = {**SNAPSHOT, "cluster_version": "3.4.0"}
     assert not JUDGE(gathered(hosts(), snapshot=older)).problems
 
@@ -114,7 +117,7 @@ def test_an_empty_or_mixed_answer_is_not_a_yes() -> None:
     )
     twice = gathered(hosts(), snapshot=SNAPSHOT)
     broken = type(twice)({**twice.answers, "etcd-2": "now=1\nnow=2\n"}, facts=twice.facts)
-    assert "now is said twice" in JUDGE(broken).problems[0].message
+    assert "now is given twice" in JUDGE(broken).problems[0].message
 
 
 @pytest.mark.parametrize(
@@ -126,8 +129,8 @@ def test_an_empty_or_mixed_answer_is_not_a_yes() -> None:
         ({"data_owner": "", "data_kind": "absent"}, {}, "etcd.owner"),
         ({}, {"alarms": [{"member_id": 1, "kind": "NOSPACE"}]}, "alarm NOSPACE"),
         ({}, {"auth_enabled": True}, "authentication enabled"),
-        ({}, {"taken_at_proven": False}, "is not proven"),
-        ({}, {"members": [{"name": "x", "peer_urls": ["http://o:1"]}]}, "another cluster's"),
+        ({}, {"taken_at_proven": False}, "unverified snapshot time"),
+        ({}, {"members": [{"name": "x", "peer_urls": ["http://o:1"]}]}, "from another cluster"),
     ],
 )
 def test_warnings(changed: dict[str, str], snapshot: dict[str, Any], words: str) -> None:
@@ -193,4 +196,4 @@ def test_a_mode_that_no_directory_of_etcds_should_have_is_not_carried_on(mode: s
     verdict = JUDGE(gathered(hosts(data_mode=mode), snapshot=SNAPSHOT))
     assert not verdict.problems
     assert set(verdict.values["mode"].values()) == {"700"}
-    assert any(f"has mode {mode}: what is made anew gets 700" in w for w in verdict.warnings)
+    assert any(f"has mode {mode}: the new one gets 700" in w for w in verdict.warnings)

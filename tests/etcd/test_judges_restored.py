@@ -52,7 +52,7 @@ def test_without_a_plan_the_members_must_agree() -> None:
         ("hashkv_json", '_revision":1000000044', '_revision":3', "compacted to different"),
         ("members_json", "18058601341345992945", "5", "with id 5, planned fa9d0a3dcb5210f1"),
         ("members_json", '"name":"etcd-127.0.71.3",', "", "never started"),
-        ("members_json", '"name":"etcd-127.0.71.3"', '"name":"x"', "not planned: x"),
+        ("members_json", '"name":"etcd-127.0.71.3"', '"name":"x"', "unexpected member: x"),
         ("members_json", "http://127.0.71.3:2380", "http://127.0.71.9:2380", "planned http"),
         ("members_json", '"name":"etcd-127.0.71.3"', '"isLearner":true,"name":"etcd-127.0.71.3"',
          "as a learner"),
@@ -135,7 +135,7 @@ def probe(reports: dict[str, dict[str, str]]) -> Verdict:
 
 def test_probes() -> None:
     good = {host: {"probe": "ok"} for host in HOSTS}
-    assert probe(good).findings == tuple(f"{h}: wrote and read" for h in HOSTS)
+    assert probe(good).findings == tuple(f"{h}: write and read passed" for h in HOSTS)
     assert not probe(good).problems
     for bad in ({}, {"probe": "timed out"}):
         (problem,) = probe({**good, "etcd-2": bad}).problems

@@ -97,7 +97,7 @@ def test_a_damaged_database_under_a_right_checksum_never_crashes(
     try:
         inspect_snapshot(write_snapshot(tmp_path, sealed(bytes(body))))
     except InvalidInput as error:
-        assert "cannot be read as etcd's database" in str(error)
+        assert "is not a readable etcd database" in str(error)
 
 
 @OFTEN
@@ -130,8 +130,8 @@ def test_damaged_page_headers_never_crash(
         (GOOD[: 65536 + 32], "truncated"),
         (GOOD[:5000], "truncated"),
         (GOOD[:100], "truncated"),
-        (b"hello, world\n" * 99, "no etcd snapshot"),
-        (sealed(bytes(4096)), "cannot be read as etcd's database"),
+        (b"hello, world\n" * 99, "not an etcd snapshot"),
+        (sealed(bytes(4096)), "is not a readable etcd database"),
         (GOOD[:9000] + b"X" + GOOD[9001:], "does not match the checksum"),
         (GOOD[:-1] + bytes([GOOD[-1] ^ 1]), "does not match the checksum"),
     ],
@@ -161,7 +161,7 @@ def _pipe(folder: Path) -> Path:
     [
         (_missing, "no such file"),
         (lambda folder: folder, "is a directory"),
-        (_pipe, "no regular file"),
+        (_pipe, "not a regular file"),
         (lambda folder: write_snapshot(folder) / "below", "cannot be read"),
     ],
 )
@@ -234,7 +234,7 @@ def test_a_sidecar_of_another_file_is_refused(tmp_path: Path) -> None:
     path = write_snapshot(tmp_path)
     write_sidecar(path, _beside(path))
     write_snapshot(tmp_path, snapshot_bytes("solo-3.5.1"))
-    with pytest.raises(InvalidInput, match="not the file that its sidecar describes"):
+    with pytest.raises(InvalidInput, match="does not match its sidecar"):
         inspect_snapshot(path)
 
 
@@ -242,7 +242,7 @@ def test_a_sidecar_of_another_file_is_refused(tmp_path: Path) -> None:
 def test_an_unusable_sidecar_is_refused(tmp_path: Path, text: str) -> None:
     path = write_snapshot(tmp_path)
     sidecar_path(path).write_text(text)
-    with pytest.raises(InvalidInput, match="is no sidecar") as caught:
+    with pytest.raises(InvalidInput, match="not a sidecar file") as caught:
         inspect_snapshot(path)
     assert caught.value.faults
 
@@ -263,5 +263,5 @@ def test_a_file_that_is_still_being_written_is_refused(
         return read(database)
 
     monkeypatch.setattr(reader, "read_content", meanwhile)
-    with pytest.raises(InvalidInput, match="changed while it was read"):
+    with pytest.raises(InvalidInput, match="changed while being read"):
         inspect_snapshot(path)

@@ -93,7 +93,7 @@ def test_a_failure_and_what_it_leaves_open(down: Bench) -> None:
     found = outcomes(document)
     assert (found["send"], found["rebuild"], found["swap"]) == ("held", "failed", "not reached")
     assert document["loss"]["lost"] == "if resumed"
-    assert "old data aside and new data in" in document["not_tested"][0]
+    assert "swap in the new data and keep the old" in document["not_tested"][0]
 
 
 def test_a_refusal_changes_and_loses_nothing(bench: Bench) -> None:
@@ -139,8 +139,8 @@ def test_what_was_taken_back(bench: Bench) -> None:
     assert document["verdict"]["word"] == "rolled-back"
     assert document["loss"]["lost"] == "no"
     titles = {check["step"]: check["title"] for check in document["checks"]}
-    assert titles["undo-swap"] == "take back: old data aside and new data in"
-    assert titles["rb-identity"] == "the old cluster again"
+    assert titles["undo-swap"] == "roll back: swap in the new data and keep the old"
+    assert titles["rb-identity"] == "check that the old cluster is back"
 
 
 def test_a_host_that_was_not_reached_is_told_as_not_tested(down: Bench) -> None:
@@ -169,7 +169,7 @@ def test_a_damaged_journal_is_told_as_far_as_it_is_whole(down: Bench) -> None:
     document = report(down)
     assert document["verdict"]["word"] == "damaged"
     assert document["journal"]["events"] == 59
-    assert "whole up to event 59" in document["journal"]["problem"]
+    assert "intact up to event 59" in document["journal"]["problem"]
     assert "The journal is damaged" in page(down)
 
 

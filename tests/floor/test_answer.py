@@ -40,8 +40,8 @@ def test_lines() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("now=1\nnow=1\n", "now is said twice"),
-        ("a=1\nnow=2\nx=\nnow=3", "now is said twice"),
+        ("now=1\nnow=1\n", "now is given twice"),
+        ("a=1\nnow=2\nx=\nnow=3", "now is given twice"),
         ("a=x\0y", "the control character 0x00"),
         ("a=\x1b]0;title\x07", "the control character 0x1b"),
         ("a=x\ry", "the control character 0x0d"),

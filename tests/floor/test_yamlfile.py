@@ -85,7 +85,7 @@ def test_keys_are_text(tmp_path: Path) -> None:
     [
         ("a: [1\nb: 2\n", 2, "not valid YAML: expected ',' or ']'"),
         ("a: 1\n\tb: 2\n", 2, "not valid YAML: found character '\\t'"),
-        ("a: &x 1\nb: *x\n", 2, "the alias '*x' is not supported here"),
+        ("a: &x 1\nb: *x\n", 2, "the alias '*x' is not supported"),
         ("a: *undefined\n", 1, "the alias '*undefined'"),
         ("a: 1\nb: !!python/object:os.system x\n", 2, "the tag 'tag:yaml.org,2002:python/"),
         ("a: 1\n---\nb: 2\n", 2, "a second document"),
@@ -95,11 +95,11 @@ def test_keys_are_text(tmp_path: Path) -> None:
         ("- a\n", 1, "must be a mapping"),
         ("just text\n", 1, "must be a mapping"),
         (b"a: 1\nb: \xff\xfe\n", 2, "not UTF-8"),
-        ("a: 1\nb: \x07\n", 2, "a character it does not allow"),
+        ("a: 1\nb: \x07\n", 2, "a character that YAML does not allow"),
         ('a: "\\UFFFFFFFF"\n', 1, "not valid YAML"),
         ("%YAML " + "9" * 5000 + ".1\n---\na: 1\n", 1, "not valid YAML"),
-        ('a: 1\nb: "x\\e[31m"\n', 2, "holds a control character"),
-        ('a: "\\uD800"\n', 1, "holds a control character"),
+        ('a: 1\nb: "x\\e[31m"\n', 2, "contains a control character"),
+        ('a: "\\uD800"\n', 1, "contains a control character"),
         ("a: 1\n? [x]\n: 1\n", 2, "a key must be plain text"),
         ("a: 1\n<<: {b: 1}\n", 2, "the merge key '<<'"),
     ],
@@ -119,10 +119,10 @@ def test_every_duplicate_key_is_found(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         read_yaml(path)
     assert [str(fault).removeprefix(f"{path}:") for fault in caught.value.faults] == [
-        "4: b.c: duplicate key 'c', first given in line 3",
-        "6: b.d[0].e: duplicate key 'e', first given in line 6",
-        "7: a: duplicate key 'a', first given in line 1",
-        "8: a: duplicate key 'a', first given in line 1",
+        "4: b.c: duplicate key 'c', first given on line 3",
+        "6: b.d[0].e: duplicate key 'e', first given on line 6",
+        "7: a: duplicate key 'a', first given on line 1",
+        "8: a: duplicate key 'a', first given on line 1",
     ]
 
 
@@ -186,8 +186,8 @@ class Tree(Closed):
         ("needed: 1.5", ["1: needed: must be a whole number, not 1.5"]),
         ("needed: 1\nflag: 7", ["2: flag: must be true or false, not 7"]),
         ("needed: 1\nleaves: x", ["2: leaves: must be a list, not 'x'"]),
-        ("needed: 1\nnamed: [x]", ["2: named: must be a mapping of keys, not a list"]),
-        ("needed: 1\nnamed:\n  a: 1", ["3: named.a: must be a mapping of keys, not 1"]),
+        ("needed: 1\nnamed: [x]", ["2: named: must be a mapping, not a list"]),
+        ("needed: 1\nnamed:\n  a: 1", ["3: named.a: must be a mapping, not 1"]),
         ("needed: 1\nnamed:\n  a:\n    wrd: x",
          ["4: named.a.wrd: unknown key 'wrd', did you mean 'word'?"]),
         ("needed: 1\nleaves:\n- word: x\n- {word: 5}",

@@ -33,7 +33,7 @@ def test_it_has_every_situation_and_every_code() -> None:
 def test_messages_are_found_where_they_are_said() -> None:
     found = {said.message: said for said in python_messages()}
     assert found["the journal … is damaged: …"].kind == "refused"
-    assert found["its restore told no cluster id"].kind == "not-proven"  # through a helper
+    assert found["its restore reported no cluster id"].kind == "not-proven"  # through a helper
     assert found["another machine answers here: machine-id was …, is …"].kind == "drifted"
     assert "etcd's log" in found["knows no leader"].hint  # the helper's own
     assert "NOSPACE: " in found["the alarm … is raised"].hint  # one of a table

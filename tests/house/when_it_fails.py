@@ -1,5 +1,5 @@
 """Writes docs/when-it-fails.md from the situations, the error classes and every message that the
-program and its node scripts can say during a restore, a resume or a rollback.
+program and its node scripts can print during a restore, a resume or a rollback.
 
     python -m tests.house.when_it_fails > docs/when-it-fails.md
 """
@@ -30,64 +30,65 @@ ELSEWHERE = (
     "ssh/trust.py",
     "yamlfile.py",
 )
-"""Not said during a restore: practice, the command line itself (which says it at once), the
-mistakes in an inventory (each with its line), backups, status, trust."""
+"""Not printed during a restore: practice, the command line itself (which says it at once), errors
+in an inventory (each with its line), backups, status, trust."""
 THEN = "see `then:`"
 WITHOUT_HINT = {
     "bug": "report it",
-    "usage": "correct what was typed",
-    "invalid": "correct it, then type the same again",
-    "host-unavailable": "see that the host is up and reachable as the inventory says",
-    "unreachable": "see that the host is up and reachable as the inventory says",
-    "auth-refused": "see user, key and sudo of that host in the inventory",
+    "usage": "correct the command line",
+    "invalid": "fix it, then run the same command again",
+    "host-unavailable": "make sure the host is up and reachable as the inventory says",
+    "unreachable": "make sure the host is up and reachable as the inventory says",
+    "auth-refused": "check user, key and sudo of that host in the inventory",
     "drifted": "put it back, or accept it by name: --accept-drift FIELD",
 }
 """What to do where a message has no hint of its own; for all other codes, THEN."""
 ADVICE = {
-    "a process still holds …": "an etcd runs there that the service manager does not know: find "
-    "it (`fuser -v` on that file), end it, resume",
-    "not gone after 2 minutes": "see what keeps the unit or the port (`systemctl status`, "
-    "`ss -ltnp`), end it, resume",
-    "not up after 2 minutes": "read that unit's log on that node, mend it, resume",
-    "refusing to move": "the stage lies on another filesystem than the data: a mount was added or "
-    "lost since the run began; put it back, resume",
-    "refusing to replace": "something was put where the data belongs: look at it, move it away "
-    "yourself, resume",
-    "the copy differs": "damaged on its way, or the disk is bad: resume sends it anew",
-    "the service manager does not answer": "mend systemd (or the inventory's commands) there, "
+    "a process still uses …": "find it (`fuser -v` on that file), stop it, resume: an etcd runs "
+    "there that the service manager does not know",
+    "not gone after 2 minutes": "find what holds the unit or the port (`systemctl status`, "
+    "`ss -ltnp`), stop it, resume",
+    "not up after 2 minutes": "read that unit's log on that node, fix it, resume",
+    "refusing to move": "restore the mounts as they were, resume: the stage and the data are on "
+    "different filesystems since a mount was added or lost",
+    "refusing to replace": "look at it, move it away yourself, resume: someone put something where "
+    "the data belongs",
+    "the copy does not match": "resume: it sends the file again; if that fails too, suspect "
+    "the disk",
+    "the service manager does not answer": "fix systemd (or the inventory's commands) there, "
     "resume",
-    "no kubelet runs here": "start it (`systemctl start kubelet`), see that it stays up, resume",
-    "the kubelet does not come up again": "read its log there (`journalctl -u kubelet`), mend it, "
+    "no kubelet runs here": "start it (`systemctl start kubelet`), make sure it stays up, resume",
+    "the kubelet does not start again": "read its log there (`journalctl -u kubelet`), fix it, "
     "resume",
-    "the kubelet did not end the pods": "nothing: it is restarted, and what is left is ended",
-    "there is no manifest of": "put it there (drctl never removes one: see `parked` and "
-    "`RUN/manifests` in its `work_dir`), resume",
-    "had come back with other content": "an upgrade or a configuration management did it: see "
-    "that it does not do so again, and compare the kept file afterwards",
+    "the kubelet did not stop the pods": "nothing to do: drctl restarts it and kills what is left",
     "names an image": "name the image under `etcd.image` in the inventory",
-    "that was sent differs": "damaged on its way, or the disk is bad: resume sends it anew",
-    "the swap has begun": "another session went further: `drctl runs show`, then resume",
-    "nothing rebuilt at …": "the rebuilt data was taken away by somebody: roll back",
-    "appeared after the old data was moved": "something started etcd or copied data there: look at "
-    "it, move it away yourself, resume",
-    "is not what was there before the run": "somebody exchanged the directory: look at it and at "
-    "the kept data before anything else",
-    "data appeared in …": "something started etcd or copied data there: look at it, move it away "
-    "yourself, resume",
-    "holds something else": "somebody put another file there since the run began: look at it, move "
-    "it away yourself, resume",
-    "its files are not taken away": "an etcd runs there that this run did not start: stop it, then "
-    "roll back again",
-    "is not this run's blank cluster": "somebody made or moved that directory: look at it, "
-    "roll back",
+    "no manifest of … in": "put it there, resume (drctl never removes one: see `parked` and "
+    "`RUN/manifests` in its `work_dir`)",
+    "had come back with different content": "stop the upgrade or configuration management that put "
+    "it back, and compare the kept file afterwards",
+    "that was sent does not match": "resume: it sends the file again; if that fails too, suspect "
+    "the disk",
+    "the swap has begun": "check `drctl runs show`, then resume: another session went further",
+    "no rebuilt data at …": "roll back: someone removed the rebuilt data",
+    "appeared after the old data was moved": "look at it, move it away yourself, resume: "
+    "something started etcd or copied data there",
+    "is not what was there before the run": "look at it and at the kept data before anything "
+    "else: someone replaced the directory",
+    "data appeared in …": "look at it, move it away yourself, resume: something started etcd or "
+    "copied data there",
+    "another file is at": "look at it, move it away yourself, resume: someone put it there since "
+    "the run began",
+    "not removing its files": "stop it, then roll back again: an etcd runs there that this run "
+    "did not start",
+    "is not this run's blank cluster": "look at it, roll back: someone made or moved that "
+    "directory",
     "is not installed": "install it there, resume",
-    "What mends it there": "find out why it is so, type that on that node as root, resume",
-    "is not what it was a moment ago": "another user of that node works against root there: find "
-    "out who and why before anything else",
-    "is somebody else's": "look at it: who put it there, and why could he? Move it away, resume",
-    "is no file that drctl made": "look at it: who put it there, and why could he? Move it away, "
-    "resume",
-    "cannot work in etcd's own": "send one: `etcd.etcdutl: FILE` in the inventory, a new run",
+    "Fix it there": "find out why it is so, run that command on that node as root, resume",
+    "changed a moment ago": "find out who and why before anything else: another user of that node "
+    "interferes with root there",
+    "belongs to someone else": "find out who put it there and how they could, move it away, resume",
+    "was not made by drctl": "find out who put it there and how they could, move it away, resume",
+    "cannot work in etcd's own": "set `etcd.etcdutl: FILE` in the inventory, start a new run",
 }
 """What to do about a node's own words, by a piece of them; for all others, THEN."""
 HEAD = """\
@@ -95,26 +96,26 @@ HEAD = """\
 
 <!-- Written by `python -m tests.house.when_it_fails`; a test compares it. -->
 
-Nothing that a restore does deletes or overwrites the old data: from any failure there is a way on
-and a way back. **Do not start etcd, lift a fence or move data by hand** before you have read the
-line `now:`. A failure ends with lines like these:
+A restore never deletes or overwrites the old data: from any failure you can resume or roll back.
+**Do not start etcd, lift a fence or move data by hand** before you have read the line `now:`. A
+failure ends with lines like these:
 
     error: m2: rebuild (rebuild the member beside its old data) failed with status 1: no space left
-    hint: mend the cause on that node, then resume; or roll back
-          now:  etcd is stopped, or being stopped, and fenced; the old data lies untouched
-          safe: nothing gets worse by waiting, not even by a reboot; do not start etcd by hand
+    hint: fix the cause on that node, then resume; or roll back
+          now:  etcd is stopped or stopping, and fenced; the old data is untouched and in place
+          safe: waiting does no harm, even across a reboot; do not start etcd by hand
           then: drctl restore --resume 20261124-031502-0a1b2c --inventory prod.yaml
           or:   drctl rollback 20261124-031502-0a1b2c --inventory prod.yaml
 
-Is the terminal gone? The same lines, whenever you want them (`--output json` for a script):
+Terminal gone? To see the same lines again (`--output json` for a script):
 
     drctl runs show --inventory prod.yaml
 
 1. Read `now:` and find it in [How the cluster is now](#how-the-cluster-is-now).
-2. `$?` or the first word of the message: [What the exit code says](#what-the-exit-code-says).
+2. Look up the exit code (`$?`): [What the exit code means](#what-the-exit-code-means).
 3. Search this page for a piece of the message: [Every message](#every-message).
-4. Mend the cause, then type what stands behind `then:`. It looks at every node before it changes
-   anything, and may be typed as often as you like.
+4. Fix the cause, then run the command after `then:`. It checks every node before it changes
+   anything; you can repeat it as often as you like.
 """
 
 
@@ -287,13 +288,13 @@ def cell(text: str) -> str:
 
 def situations() -> Iterator[str]:
     yield "\n## How the cluster is now\n"
-    yield "From the beginning of a run to its end; `RUN` and `FILE` stand for what is shown.\n"
+    yield "From the start of a run to its end; `RUN` and `FILE` are the names drctl shows.\n"
     for word, meaning in SITUATIONS.items():
         yield f"### {word}\n"
         yield f"- **now:** {meaning.now}"
         yield f"- **safe:** {meaning.safe}"
         ways = " or ".join(f"`{way}`" for way in commands(example(word)))
-        yield f"- **type:** {ways}\n"
+        yield f"- **run:** {ways}\n"
 
 
 def example(word: str) -> RunState:
@@ -314,7 +315,7 @@ def example(word: str) -> RunState:
 
 
 def exit_codes() -> Iterator[str]:
-    yield "## What the exit code says\n"
+    yield "## What the exit code means\n"
     yield "| exit | code in JSON | what it means, and what to do |"
     yield "|---|---|---|"
     for kind in classes():
@@ -323,8 +324,8 @@ def exit_codes() -> Iterator[str]:
 
 def messages() -> Iterator[str]:
     yield "\n## Every message\n"
-    yield "An ellipsis stands for what the message fills in. A refusal after a change ends"
-    yield "with exit 5 instead of 4. `then:` stands at the end of nearly every message."
+    yield "An ellipsis (…) stands for what drctl fills in. Where a refusal comes after a change,"
+    yield "the exit code is 5 instead of 4. `then:` is at the end of nearly every message."
     by_kind: dict[str, list[Said]] = {}
     for said in dict.fromkeys(python_messages()):
         by_kind.setdefault(said.kind, []).append(said)
@@ -337,8 +338,8 @@ def messages() -> Iterator[str]:
             yield "|---|---|"
             yield from (f"| {cell(said.message)} | {cell(said.hint or other)} |" for said in rows)
     yield "\n### What a node says\n"
-    yield "Behind `failed with status` or `cannot tell whether`, the node's own words: exit 5, or 4"
-    yield "before anything was changed."
+    yield "The node's own message, after `failed with status` or `cannot tell whether`: exit 5,"
+    yield "or 4 before anything was changed."
     yield "\n| message | what to do | said by |"
     yield "|---|---|---|"
     for words, template in sorted(dict.fromkeys(node_messages())):

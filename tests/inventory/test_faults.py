@@ -21,7 +21,8 @@ COMMANDS = "commands: {start: a, stop: b, running: c, fence: d, unfence: e, fenc
 CHANGED = [
     # one line of the good inventory replaced -> all faults that follow
     ("cluster: prod", "cluster: 'pr od'",
-     ["1: cluster: 'pr od' is no name (allowed: letters, digits, '.', '_' and '-'; at most 63)"]),
+     [("1: cluster: 'pr od' is not a valid name (allowed: letters, digits, '.', '_' and '-'; at "
+     "most 63)")]),
     ("cluster: prod", "clustr: prod",
      ["1: cluster: the key 'cluster' is missing",
       "1: clustr: unknown key 'clustr', did you mean 'cluster'?"]),
@@ -33,7 +34,8 @@ CHANGED = [
     ("{user: ops}", "{user: -oProxyCommand=x}",
      ["3: defaults.user: must not begin with '-': '-oProxyCommand=x'"]),
     ("{user: ops}", '{user: "o\\nps"}',
-     ["3: defaults.user: 'o\\nps' is no user name (allowed: letters, digits, '.', '_' and '-')"]),
+     [("3: defaults.user: 'o\\nps' is not a valid user name (allowed: letters, digits, '.', '_' "
+     "and '-')")]),
     ("{user: ops}", "{user: 1000}",
      ["3: defaults.user: must be text, not 1000: put it in quotes"]),
     ("{user: ops}", "{port: 0}", ["3: defaults.port: must be at least 1, not 0"]),
@@ -42,12 +44,12 @@ CHANGED = [
      ["3: defaults.become: must be 'none' or 'sudo', not 'su', did you mean 'sudo'?"]),
     ("{user: ops}", "{key: -i}", ["3: defaults.key: must not begin with '-': '-i'"]),
     ("{user: ops}", "{key: ~eve/id}",
-     ["3: defaults.key: '~eve/id': only one's own home, '~/', is understood"]),
+     ["3: defaults.key: '~eve/id': of '~', only your own home '~/' is supported"]),
     ("{user: ops}", "{jump: 'a,b'}",
-     ["3: defaults.jump: one jump host only; give that host a 'jump' of its own for a chain"]),
+     ["3: defaults.jump: only one jump host; for a chain, give that host its own 'jump'"]),
     ("{user: ops}", "{jump: ops@m1}",
-     ["3: defaults.jump: 'm1' is a host of this file: write just its name"]),
-    ("{user: ops}", "{jump: 'b:99999'}", ["3: defaults.jump: 99999 is no port"]),
+     ["3: defaults.jump: 'm1' is a host in this file: write just its name"]),
+    ("{user: ops}", "{jump: 'b:99999'}", ["3: defaults.jump: 99999 is not a port"]),
     ("{user: ops}", "{work_dir: lib/drctl}",
      ["3: defaults.work_dir: must be an absolute path on the node, not 'lib/drctl'"]),
     ("{user: ops}", "{work_dir: /}", ["3: defaults.work_dir: work_dir must not be '/'"]),
@@ -66,39 +68,38 @@ CHANGED = [
     ("m1: {address: 10.0.0.11}", "m1: {address: -l}",
      ["5: hosts.m1.address: must not begin with '-': '-l'"]),
     ("m1: {address: 10.0.0.11}", "m1: {address: 10.0.0.11:22}",
-     ["5: hosts.m1.address: '10.0.0.11:22' is no IPv6 address; a port has a key of its own, "
-      "'port'"]),
+     ["5: hosts.m1.address: '10.0.0.11:22' is not an IPv6 address; the port goes under 'port'"]),
     ("m1: {address: 10.0.0.11}", "m1: {address: 10.0.0.311}",
-     ["5: hosts.m1.address: '10.0.0.311' is no IPv4 address"]),
+     ["5: hosts.m1.address: '10.0.0.311' is not an IPv4 address"]),
     ("m1: {address: 10.0.0.11}", "m1: {address: \"a'b\"}",
-     ["5: hosts.m1.address: \"a'b\" is no host name or address "
-      "(allowed: letters, digits, '.', '_' and '-')"]),
+     ["5: hosts.m1.address: \"a'b\" is not a valid host name or address (allowed: letters, "
+      "digits, '.', '_' and '-')"]),
     ("m1: {address: 10.0.0.11}", "m1: text",
-     ["5: hosts.m1: must be a mapping of keys, not 'text'"]),
+     ["5: hosts.m1: must be a mapping, not 'text'"]),
     ("m2: {address: 10.0.0.12}", "m2: {address: 10.0.0.12, jump: m2}",
-     ["6: hosts.m2.jump: jump hosts go in a circle: m2 -> m2"]),
+     ["6: hosts.m2.jump: jump hosts form a loop: m2 -> m2"]),
     ("m3: {address: 10.0.0.13}", "m3: {address: 10.0.0.13}\n  m3: {}",
-     ["8: hosts.m3: duplicate key 'm3', first given in line 7"]),
+     ["8: hosts.m3: duplicate key 'm3', first given on line 7"]),
     ("w1: {address: 10.0.0.21}", "w1: {address: 10.0.0.13, port: 22}",
      ["8: hosts.w1: same address and port as host 'm3': 10.0.0.13"]),
     ("w1: {address: 10.0.0.21}", "w1: {}\n  w2: {}",
-     ["9: hosts.w2: the host is in no group: add it to one, or remove it"]),
+     ["9: hosts.w2: host is in no group: add it to one, or remove it"]),
     ("w1: {address: 10.0.0.21}", "w1: {jump: w2}\n  w2: {jump: w3}\n  w3: {jump: w1}",
-     ["8: hosts.w1.jump: jump hosts go in a circle: w1 -> w2 -> w3 -> w1"]),
+     ["8: hosts.w1.jump: jump hosts form a loop: w1 -> w2 -> w3 -> w1"]),
     ("w1: {address: 10.0.0.21}", "w1: {}\n  -x: {}",
      ["9: hosts.-x: must not begin with '-': '-x'"]),
     ("w1: {address: 10.0.0.21}", "w1: {}\n  workers: {}",
-     ["9: hosts.workers: the host is in no group: add it to one, or remove it",
-      "13: groups.workers: 'workers' is the name of a host too: rename one of them"]),
+     ["9: hosts.workers: host is in no group: add it to one, or remove it",
+      "13: groups.workers: 'workers' is also the name of a host: rename one of them"]),
     ("workers: [w1]", "workers: [w1, w2]", ["12: groups.workers[1]: unknown host 'w2'"]),
     ("workers: [w1]", "workers: [w1, w1]",
      ["12: groups.workers[1]: host 'w1' is in group 'workers' twice"]),
     ("workers: [w1]", "workers: [w1]\n  all: [w1]",
-     ["13: groups.all: 'all' always means every host: name the group otherwise"]),
+     ["13: groups.all: 'all' always means every host: choose another group name"]),
     ("workers: [w1]", "workers: 5", ["12: groups.workers: must be a list, not 5"]),
     ("  control_plane: [m1, m2, m3]\n", "",
-     ["2: layout: layout kubeasz needs the group 'control_plane'; "
-      "for an etcd without Kubernetes on it use layout: none"]),
+     ["2: layout: layout kubeasz needs the group 'control_plane'; for etcd without Kubernetes use "
+      "layout: none"]),
     ("  etcd: [m1, m2, m3]\n", "",
      ["9: groups.etcd: no etcd hosts: the group 'etcd' is missing or empty"]),
     ("  etcd: [m1, m2, m3]\n", "  etcd: []\n",
@@ -118,30 +119,30 @@ ETCD = [
      ["14: etcd.data_dir: must be an absolute path on the node, not 'var/lib/etcd'"]),
     ("data_dir: /", ["14: etcd.data_dir: the data directory must not be '/'"]),
     ("data_dir: '/var lib'",
-     ["14: etcd.data_dir: '/var lib' is no path "
-      "(allowed: letters, digits, '.', '_' and '-', '/', '+', '=' and '@')"]),
+     ["14: etcd.data_dir: '/var lib' is not a valid path (allowed: letters, digits, '.', '_' and "
+      "'-', '/', '+', '=' and '@')"]),
     ("data_dir: -x", ["14: etcd.data_dir: must not begin with '-': '-x'"]),
-    ("data_dir: /var/../etc", ["14: etcd.data_dir: must not hold '..': '/var/../etc'"]),
+    ("data_dir: /var/../etc", ["14: etcd.data_dir: must not contain '..': '/var/../etc'"]),
     ("data_dir: '/{hots}'",
      ["14: etcd.data_dir: unknown placeholder {hots}; known here: {host} and {address}"]),
     ("data_dir: '/{0}'",
-     ["14: etcd.data_dir: '/{0}' is no path "
-      "(allowed: letters, digits, '.', '_' and '-', '/', '+', '=' and '@')"]),
+     ["14: etcd.data_dir: '/{0}' is not a valid path (allowed: letters, digits, '.', '_' and '-', "
+      "'/', '+', '=' and '@')"]),
     ("wal_dir: /var/lib/etcd/wal",
-     ["14: etcd.wal_dir: on m1: the WAL directory /var/lib/etcd/wal lies in the data directory "
-      "/var/lib/etcd: a restore moves both aside, so each needs a place of its own"]),
+     ["14: etcd.wal_dir: on m1: the WAL directory /var/lib/etcd/wal is inside the data directory "
+      "/var/lib/etcd: a restore moves both aside, so they must be separate"]),
     ("wal_dir: /var/lib/etcd//",
-     ["14: etcd.wal_dir: on m1: the WAL directory /var/lib/etcd lies in the data directory "
-      "/var/lib/etcd: a restore moves both aside, so each needs a place of its own"]),
+     ["14: etcd.wal_dir: on m1: the WAL directory /var/lib/etcd is inside the data directory "
+      "/var/lib/etcd: a restore moves both aside, so they must be separate"]),
     ("wal_dir: /var/lib/etcd/member/wal",
-     ["14: etcd.wal_dir: on m1: /var/lib/etcd/member/wal is where etcd keeps its WAL anyway: "
-      "leave wal_dir out"]),
+     ["14: etcd.wal_dir: on m1: /var/lib/etcd/member/wal is etcd's default WAL directory: leave "
+      "wal_dir out"]),
     ("wal_dir: /var/lib",
      ["3: defaults.work_dir: on m1: work_dir /var/lib/drctl and wal_dir /var/lib overlap",
-      "14: etcd.wal_dir: on m1: the data directory /var/lib/etcd lies in the WAL directory "
+      "14: etcd.wal_dir: on m1: the data directory /var/lib/etcd is inside the WAL directory "
       "/var/lib"]),
     ("owner: 'etcd etcd'",
-     ["14: etcd.owner: 'etcd etcd' is no owner; write it as user or user:group"]),
+     ["14: etcd.owner: 'etcd etcd' is not a valid owner; write it as user or user:group"]),
     ("peer_url: 10.0.0.1:2380",
      ["14: etcd.peer_url: must begin with https:// (or http://), not '10.0.0.1:2380'"]),
     ("peer_url: 'https://{address}'",
@@ -149,7 +150,7 @@ ETCD = [
     ("peer_url: 'https://{address}:2380/'",
      ["14: etcd.peer_url: must be https://host:port with nothing after it, "
       "not 'https://a:2380/'"]),
-    ("peer_url: 'https://{address}:70000'", ["14: etcd.peer_url: 70000 is no port"]),
+    ("peer_url: 'https://{address}:70000'", ["14: etcd.peer_url: 70000 is not a port"]),
     ("peer_url: 'https://{addr}:2380'",
      ["14: etcd.peer_url: unknown placeholder {addr}; known here: {host} and {address}"]),
     ("client_url: 'https://{address}:2380'",
@@ -159,7 +160,7 @@ ETCD = [
     ("client_url: 'https://etcd:2379'",
      ["14: etcd.client_url: m2 and m1 have the same client URL: https://etcd:2379"]),
     ("member_name: node", ["14: etcd.member_name: m2 and m1 have the same name: node"]),
-    ("member_name: 'a=b'", ["14: etcd.member_name: 'a=b' is no member name"]),
+    ("member_name: 'a=b'", ["14: etcd.member_name: 'a=b' is not a valid member name"]),
     ("tls: {ca: /ca.pem, key: /key.pem}", ["14: etcd.tls.cert: the key 'cert' is missing"]),
     ("tls: {ca: ca.pem, cert: /c, key: /k}",
      ["14: etcd.tls.ca: must be an absolute path on the node, not 'ca.pem'"]),
@@ -176,8 +177,8 @@ ETCD = [
     ("members: {m2: {data_dir: /}}",
      ["14: etcd.members.m2.data_dir: the data directory must not be '/'"]),
     ("members: {m2: {wal_dir: /var/lib/etcd}}",
-     ["14: etcd.members.m2.wal_dir: on m2: the WAL directory /var/lib/etcd lies in the data "
-      "directory /var/lib/etcd: a restore moves both aside, so each needs a place of its own"]),
+     ["14: etcd.members.m2.wal_dir: on m2: the WAL directory /var/lib/etcd is inside the data "
+      "directory /var/lib/etcd: a restore moves both aside, so they must be separate"]),
 ]  # fmt: skip
 
 
@@ -201,13 +202,13 @@ SERVICES = [
     ("services:\n  x:\n    hosts:\n    - m1\n    - m9\n    units: u",
      ["17: services.x.hosts[1]: unknown group or host 'm9'"]),
     ("services: {x: {units: u}}",
-     ["13: services.x: names no hosts; where there is no such service write null"]),
-    ("services: {x: {hosts: m1}}", ["13: services.x: names no units"]),
+     ["13: services.x: lists no hosts; if there is no such service, write null"]),
+    ("services: {x: {hosts: m1}}", ["13: services.x: lists no units"]),
     ("services: {x: {hosts: m1, units: '-u'}}",
      ["13: services.x.units: must not begin with '-': '-u'"]),
     ("services: {x: {hosts: m1, units: 'a b'}}",
-     ["13: services.x.units: 'a b' is no unit name "
-      "(allowed: letters, digits, '.', '_' and '-', '@' and ':')"]),
+     ["13: services.x.units: 'a b' is not a valid unit name (allowed: letters, digits, '.', '_' "
+      "and '-', '@' and ':')"]),
     ("services: {apiserver: {ready: 'curl {url}'}}",
      ["13: services.apiserver.ready: unknown placeholder {url}; known here: {host} and "
       "{address}"]),
@@ -215,8 +216,7 @@ SERVICES = [
     ("services: {apiserver: {ports: [66443]}}",
      ["13: services.apiserver.ports[0]: must be at most 65535, not 66443"]),
     ("services: {etcd: {start: one-by-one}}",
-     ["13: services.etcd.start: etcd must start together: one member alone waits for a quorum "
-      "that never comes"]),
+     ["13: services.etcd.start: etcd members must start together: one alone never gets a quorum"]),
     ("services: {etcd: {hosts: [m1, m2]}}",
      ["13: services.etcd: must run on exactly the hosts of the group 'etcd'"]),
     ("services: {etcd: null}",
@@ -234,10 +234,10 @@ SERVICES = [
     ("options: {settle_seconds: -1}",
      ["13: options.settle_seconds: must be at least 0, not -1"]),
     ("'[key]': 5", ["13: [key]: unknown key '[key]'"]),
-    ("options: 5", ["13: options: must be a mapping of keys, not 5"]),
+    ("options: 5", ["13: options: must be a mapping, not 5"]),
     ("known_hosts: 'a b'",
-     ["13: known_hosts: 'a b' is no path (allowed: letters, digits, '.', '_' and '-', '/', '+', "
-      "'=' and '@', '~')"]),
+     ["13: known_hosts: 'a b' is not a valid path (allowed: letters, digits, '.', '_' and '-', "
+      "'/', '+', '=' and '@', '~')"]),
 ]  # fmt: skip
 
 
@@ -251,28 +251,28 @@ KUBEADM = [
     ("etcd: {tools: docker}",
      ["13: etcd.tools: must be 'host' or 'image', not 'docker'"]),
     ("etcd: {image: '-x'}", ["13: etcd.image: must not begin with '-': '-x'"]),
-    ("etcd: {image: 'a b'}", ["13: etcd.image: 'a b' is no image name"]),
-    ("etcd: {etcdutl: ./no/such}", ["13: etcd.etcdutl: there is no file ./no/such here"]),
-    ("etcd: {etcdutl: .}", ["13: etcd.etcdutl: there is no file . here"]),
+    ("etcd: {image: 'a b'}", ["13: etcd.image: 'a b' is not a valid image name"]),
+    ("etcd: {etcdutl: ./no/such}", ["13: etcd.etcdutl: no such file on this machine: ./no/such"]),
+    ("etcd: {etcdutl: .}", ["13: etcd.etcdutl: no such file on this machine: ."]),
     ("services: {etcd: {manager: systemd}}",
-     ["2: layout: tools come out of etcd's image, and no manifest names it where etcd is no static "
-      "pod: give etcd.image, or write 'tools: host'"]),
+     ["2: layout: tools come from etcd's image, but etcd is not a static pod, so no manifest "
+      "names that image: set etcd.image, or 'tools: host'"]),
     ("etcd: {tools: image}\nservices: {etcd: {manager: systemd}}",
-     ["13: etcd.tools: tools come out of etcd's image, and no manifest names it where etcd is no "
-      "static pod: give etcd.image, or write 'tools: host'"]),
+     ["13: etcd.tools: tools come from etcd's image, but etcd is not a static pod, so no manifest "
+      "names that image: set etcd.image, or 'tools: host'"]),
     ("kubernetes: {key: null}",
-     ["13: kubernetes: ca, cert and key go together; missing: key"]),
+     ["13: kubernetes: ca, cert and key are needed together; missing: key"]),
     ("kubernetes: {url: 'https://{address}:6443/'}",
      ["13: kubernetes.url: must be https://host:port with nothing after it, not "
       "'https://a:6443/'"]),
     ("kubernetes: {manifests: etc}",
      ["13: kubernetes.manifests: must be an absolute path on the node, not 'etc'"]),
     ("kubernetes: {manifests: /var/lib/drctl/x}",
-     ["13: kubernetes.manifests: on m1: work_dir /var/lib/drctl and the manifests folder "
-      "/var/lib/drctl/x overlap: the kubelet would run what is parked there"]),
+     ["13: kubernetes.manifests: on m1: work_dir /var/lib/drctl and the manifest directory "
+      "/var/lib/drctl/x overlap: the kubelet would run the manifests parked there"]),
     ("kubernetes: {manifests: /var}",
-     ["13: kubernetes.manifests: on m1: work_dir /var/lib/drctl and the manifests folder "
-      "/var overlap: the kubelet would run what is parked there"]),
+     ["13: kubernetes.manifests: on m1: work_dir /var/lib/drctl and the manifest directory /var "
+      "overlap: the kubelet would run the manifests parked there"]),
 ]  # fmt: skip
 
 
@@ -332,9 +332,9 @@ def test_a_missing_section_is_one_mistake(write: Write, missing: str) -> None:
 
 def test_the_message_counts_and_the_hint_says_what_to_type(write: Write) -> None:
     path = write(MANY)
-    with pytest.raises(InvalidInput, match="no usable inventory: 12 mistakes") as caught:
+    with pytest.raises(InvalidInput, match="invalid inventory: 12 errors") as caught:
         load_inventory(path)
-    assert caught.value.hint == f"correct it, then: drctl inventory validate {path}"
+    assert caught.value.hint == f"fix it, then check it: drctl inventory validate {path}"
     assert caught.value.exit_code == 3
 
 

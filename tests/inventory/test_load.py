@@ -224,7 +224,10 @@ def test_warnings_have_a_line_too(write: Write) -> None:
     )
     silent = write(GOOD.replace("kubeasz", "none") + TLS + "services: {kubelet: null}\n")
     (warning,) = load_inventory(silent).warnings
-    assert f"{silent}:14: services: not declared, so neither stopped nor started: " in warning
+    assert (
+        f"{silent}:14: services: not declared, so drctl will neither stop nor start them: "
+        in warning
+    )
     assert "apiserver, controllers;" in warning
 
 

@@ -54,30 +54,31 @@ MISTAKES = [
     (f"prepare:\n  binaries: b\n  {CERTS}\n  hosts: [m1, m9]",
      ["16: prepare.hosts[1]: unknown group or host 'm9'"]),
     (f"prepare: {{binaries: b, {CERTS}, hosts: workers}}",
-     ["13: prepare.hosts[0]: w1: only members of the group 'etcd' are prepared"]),
+     ["13: prepare.hosts[0]: w1: only hosts in the group 'etcd' can be prepared"]),
     (f"prepare: {{binaries: b, {CERTS}, flags: {{data-dir: /x, initial-cluster-state: new}}}}",
-     ["13: prepare.flags.data-dir: follows from the rest of the inventory: leave it out",
-      "13: prepare.flags.initial-cluster-state: follows from the rest of the inventory: "
+     ["13: prepare.flags.data-dir: drctl sets this from the rest of the inventory: leave it out",
+      "13: prepare.flags.initial-cluster-state: drctl sets this from the rest of the inventory: "
       "leave it out"]),
     (f"prepare: {{binaries: b, {CERTS}, flags: {{--log-level: warn}}}}",
      ["13: prepare.flags.--log-level: must not begin with '-': '--log-level'"]),
     (f"prepare: {{binaries: b, {CERTS}, flags: {{log-level: 'a b'}}}}",
-     ["13: prepare.flags.log-level: 'a b' is no value for a flag "
-      "(no blanks, quotes, '%' or '$')"]),
+     ["13: prepare.flags.log-level: 'a b' is not a valid value for a flag (no blanks, quotes, '%' "
+      "or '$')"]),
     (f"prepare: {{binaries: b, {CERTS}}}\nservices: {{etcd: {{units: [etcd, etcd-b]}}}}",
-     ["13: prepare: one unit is installed, and the service etcd names etcd, etcd-b"]),
+     ["13: prepare: drctl installs one unit, but the service etcd lists etcd, etcd-b"]),
     (f"prepare: {{binaries: b, {CERTS}}}\nservices: {{etcd: {{manager: command}}}}\n"
      "commands: {start: a, stop: b, running: c, fence: d, unfence: e, fenced: f}",
-     ["13: prepare: only a systemd unit can be installed, and etcd's manager is another"]),
+     ["13: prepare: drctl installs systemd units only, and etcd has another service manager"]),
     (f"prepare: {{binaries: b, {CERTS}}}\netcd: {{client_url: 'http://{{address}}:2379'}}",
-     ["13: prepare: m1 has both http and https URLs: prepare it yourself"]),
+     ["13: prepare: m1 has both http and https URLs: drctl cannot prepare that"]),
     (f"prepare: {{binaries: b, {CERTS}}}\n"
      "etcd: {client_url: 'http://{address}:2379', peer_url: 'http://{address}:2380'}",
-     ["13: prepare.certificates: the members' URLs are http: what are these for?"]),
+     ["13: prepare.certificates: not needed: the members' URLs are http"]),
     (f"prepare: {{binaries: b, {CERTS}}}\netcd: {{data_dir: /etc/kubernetes}}",
-     ["13: prepare: on m1 /etc/kubernetes/ssl/ca.pem lies in /etc/kubernetes, etcd's own"]),
+     ["13: prepare: on m1 /etc/kubernetes/ssl/ca.pem is inside /etc/kubernetes, "
+      "which belongs to etcd"]),
     (f"prepare: {{binaries: b, {CERTS}}}\netcd: {{tls: {{ca: /a, cert: /a, key: /b}}}}",
-     ["13: prepare: on m1 two files would be installed as /a"]),
+     ["13: prepare: on m1 two files would be installed at /a"]),
 ]  # fmt: skip
 
 
@@ -93,5 +94,5 @@ def test_mistakes(faults: Faults, lines: str, expected: list[str]) -> None:
 def test_no_group_has_a_reserved_name(faults: Faults, group: str, hosts: str) -> None:
     (fault,) = faults(GOOD.replace("workers: [w1]", f"workers: [w1]\n  {group}: [m1]"))
     assert fault == (
-        f"13: groups.{group}: {group!r} always means {hosts}: name the group otherwise"
+        f"13: groups.{group}: {group!r} always means {hosts}: choose another group name"
     )

@@ -239,7 +239,7 @@ def test_pages_in_disorder_are_refused_although_every_event_is_there(tmp_path: P
     content = bytearray(path.read_bytes())
     content[36:40] = (3).to_bytes(4, "big")  # the count of freed pages
     path.write_bytes(content)
-    with pytest.raises(Refused, match="is damaged: its database is in disorder"):
+    with pytest.raises(Refused, match="is damaged: its database is corrupt"):
         Journal(path)
 
 

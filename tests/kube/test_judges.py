@@ -65,7 +65,10 @@ def test_kubelets_that_may_have_reached_no_apiserver_are_named() -> None:
         "kubelet_age=95\napiserver=silent", "kubelet_age=7300\napiserver=silent", "kubelet_age="
     )
     assert "no apiserver answers" in warning
-    assert "(m1: up for 95 s, m2: up for 2 h)" in warning and "is restarted" in warning
+    assert (
+        "(m1: up for 95 s, m2: up for 2 h)" in warning
+        and "drctl restarts such a kubelet" in warning
+    )
 
 
 @pytest.mark.parametrize(

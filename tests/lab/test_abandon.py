@@ -42,7 +42,7 @@ def test_a_lost_member_is_gone_without_and_harmless_when_it_comes_back(
     site, (first, _, gone) = driver.site(lab.directory), lab.hosts
     answers = operator.restore(snapshot, "--replace-healthy", "--abandon", gone.name)
     assert answers.returncode == 4, answers.stderr
-    assert f"{gone.name}: is to be given up, and answers" in answers.stderr
+    assert f"{gone.name}: is to be abandoned, but answers" in answers.stderr
 
     site.power_off(gone.name)
     refused = operator.restore(snapshot, "--replace-healthy")

@@ -40,7 +40,7 @@ def test_only_what_the_lab_runs_must_be_there(tmp_path: Path) -> None:
     [
         (["v1.20.2", "v1.20.2", "v1.21.0"], "mixes versions: .*kube-scheduler 1.21.0"),
         (["v1.19.9"] * 3, "holds Kubernetes 1.19.9"),
-        (["unknown"] * 3, "does not tell its version: 'Kubernetes unknown'"),
+        (["unknown"] * 3, "does not report its version: 'Kubernetes unknown'"),
     ],
 )
 def test_programs_that_do_not_do(tmp_path: Path, versions: list[str], said: str) -> None:

@@ -176,9 +176,9 @@ def test_up_refuses_a_lab_that_runs_and_a_folder_that_is_no_lab(lab: Lab, tmp_pa
     with pytest.raises(Refused, match="already up"):
         driver.up(lab.directory, say=quiet)
     (tmp_path / "thesis.txt").touch()
-    with pytest.raises(Refused, match="holds no lab"):
+    with pytest.raises(Refused, match="no lab in"):
         driver.up(tmp_path, say=quiet)
-    with pytest.raises(Refused, match="holds no lab"):
+    with pytest.raises(Refused, match="no lab in"):
         driver.down(tmp_path, quiet)
     with pytest.raises(UsageError, match="no host"):
         driver.ssh_argv(lab.directory, "node-9")

@@ -611,7 +611,7 @@ def remember(node: Node, line: str) -> None:
 
 def _units(script: Script) -> list[str]:
     found = re.search(r"^units='?([^'\n]*)'?$", script.body, re.MULTILINE)
-    assert found, f"{script.name} names no units"
+    assert found, f"{script.name} lists no units"
     return found.group(1).split()
 
 

@@ -150,7 +150,7 @@ def test_two_that_cannot_be_of_one_run_are_told_by_name(
     change: dict[str, object], what: str
 ) -> None:
     nodes = {"m1": keeps(**change), "m2": keeps(), "m3": keeps()}
-    with pytest.raises(Refused, match=f"m1: the nodes disagree about run {RUN}: the {what} is"):
+    with pytest.raises(Refused, match=f"m1: the nodes disagree about run {RUN}: its {what} is"):
         agreed_manifest(RUN, nodes)
 
 

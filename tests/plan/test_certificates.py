@@ -49,7 +49,7 @@ LONG_AGO = NOW - timedelta(days=9)
 
 
 def test_an_issuer_that_ran_out_signs_nothing_beside_one_that_lasts() -> None:
-    expired = ("cert", "is signed by a CA whose certificate expired")
+    expired = ("cert", "is signed by an expired CA")
     old = sign("old", ca=True, begins=LONG_AGO, ends=NOW - timedelta(days=1))
     assert found(sign("x", by=old, hosts=HOSTS), ca=old.pem + CA.pem) == [expired]
     middle = sign("middle", by=CA, ca=True, begins=LONG_AGO, ends=NOW - timedelta(days=1))
@@ -84,14 +84,16 @@ PAST, FUTURE = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
             {"cert": sign("x", by=CA, hosts=HOSTS, usages=[SERVER])},
             (
                 "cert",
-                "may not be used as a client (clientAuth is not among its extended key usages)",
+                "is not valid as a client certificate "
+                "(clientAuth is not among its extended key usages)",
             ),
         ),
         (
             {"cert": sign("x", by=CA, hosts=HOSTS, usages=[CLIENT])},
             (
                 "cert",
-                "may not be used as a server (serverAuth is not among its extended key usages)",
+                "is not valid as a server certificate "
+                "(serverAuth is not among its extended key usages)",
             ),
         ),
         (
@@ -100,10 +102,10 @@ PAST, FUTURE = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
         ),
         (
             {"key": GOOD.key(b"secret")},
-            ("key", "is protected by a passphrase, which etcd cannot ask for"),
+            ("key", "has a passphrase, which etcd cannot enter"),
         ),
-        ({"key": b"nonsense"}, ("key", "holds no private key in PEM")),
-        ({"ca": b""}, ("ca", "holds no certificate in PEM")),
+        ({"key": b"nonsense"}, ("key", "contains no PEM private key")),
+        ({"ca": b""}, ("ca", "contains no PEM certificate")),
     ],
 )
 def test_faults(options: dict[str, object], expected: tuple[str, str]) -> None:
@@ -113,7 +115,7 @@ def test_faults(options: dict[str, object], expected: tuple[str, str]) -> None:
 def test_a_ca_that_is_none_or_has_expired() -> None:
     plain = sign("ca")
     leaf = sign("x", by=plain, hosts=HOSTS)
-    text = "is no CA's certificate (its basic constraints do not say so)"
+    text = "is not a CA certificate (basic constraints)"
     assert found(leaf, ca=plain.pem) == [("ca", text)]
     late = sign("ca", ca=True, ends=PAST)
     leaf = sign("x", by=late, hosts=HOSTS)

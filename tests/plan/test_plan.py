@@ -53,7 +53,7 @@ GATHER = "{id: look, hosts: etcd, gather: etcd/live}"
     [
         (
             "{id: x, hosts: etcd, gather: etcd/live, judge: etcd.wrong}",
-            "no judge etcd.wrong; there are",
+            "no such judge: etcd.wrong; known: ",
         ),
         ("{id: x, service: nothing, want: fenced}", "has no service 'nothing'"),
         ("{id: x, hosts: nobody, gather: etcd/live}", "has no group or host 'nobody'"),
@@ -61,7 +61,10 @@ GATHER = "{id: look, hosts: etcd, gather: etcd/live}"
         ("{id: x, hosts: etcd, gather: etcd/nothing}", "template etcd/nothing"),
         ("{id: x, hosts: etcd, run: etcd/live}", "template etcd/live/observe"),
         ("{id: x, hosts: workers, gather: etcd/live}", "UndefinedError"),
-        ("{id: x, hosts: etcd, run: etcd/restore}", "uses the value 'token', which no step before"),
+        (
+            "{id: x, hosts: etcd, run: etcd/restore}",
+            "uses the value 'token', which no earlier step",
+        ),
     ],
 )
 def test_a_step_that_does_not_fit_is_refused(own: Any, step: str, words: str) -> None:
@@ -89,7 +92,7 @@ def test_a_value_is_known_only_after_its_step(own: Any) -> None:
 def test_vars_are_values(own: Any) -> None:
     clean = "{id: clean, hosts: etcd, run: stage/clean}"
     assert own(clean, vars={"stage": "/x", "wal_stage": ""}).step("clean")
-    with pytest.raises(InvalidInput, match="--var token: the runbook makes this value itself"):
+    with pytest.raises(InvalidInput, match="--var token: the runbook generates this value"):
         own(
             GATHER,
             head=HEAD.replace("phases", "values: {token: {new: token}}\nphases"),
@@ -108,7 +111,7 @@ def test_optional_does_not_hide_a_wrong_name(own: Any) -> None:
 
 
 def test_taking_back_is_rollbacks_alone(inventory: Inventory) -> None:
-    with pytest.raises(InvalidInput, match="only `drctl rollback` has a run to take back"):
+    with pytest.raises(InvalidInput, match="only `drctl rollback` has a run to roll back"):
         planner(inventory).plan(load_runbook("rollback"))
 
 
@@ -142,13 +145,13 @@ def test_equal_plans_mean_the_same(inventory: Inventory) -> None:
     [
         (["{id: x, hosts: etcd}"], 6, "exactly one of gather"),
         (["{id: x, hosts: etcd, gather: a/b, run: c/d}"], 6, "exactly one of gather"),
-        ([GATHER, "{id: look, hosts: etcd, gather: etcd/live}"], 7, "already used in line 6"),
+        ([GATHER, "{id: look, hosts: etcd, gather: etcd/live}"], 7, "already used on line 6"),
         ([GATHER, "{id: x, hosts: etcd, gather: a/b, pateince: 3}"], 7, "pateince"),
         (["{id: X Y, hosts: etcd, gather: a/b}"], 6, "id"),
-        (["{id: x, service: etcd}"], 6, "`service` and `want` come together"),
+        (["{id: x, service: etcd}"], 6, "`service` and `want` are needed together"),
         (["{id: x, service: etcd, want: dead}"], 6, "fenced"),
         (["{id: x, hosts: etcd, run: a/b, patience: 3}"], 6, "need `gather`"),
-        (["{id: x, gather: a/b}"], 6, "which hosts?"),
+        (["{id: x, gather: a/b}"], 6, "no hosts: give"),
         (["{id: x, hosts: etcd, gather: ../../etc/passwd}"], 6, "pattern"),
         ([GATHER, "{id: x, hosts: etcd, gather: a/b, deadline: -1}"], 7, "deadline"),
         (["{id: x, hosts: etcd, gather: a/b, id: y}"], 6, "id"),
@@ -176,7 +179,7 @@ def test_a_mistake_in_the_head(own: Any, head: str, words: str) -> None:
 
 
 def test_no_such_runbook() -> None:
-    with pytest.raises(InvalidInput, match=r"neither shipped .*restore-staged.* nor a file"):
+    with pytest.raises(InvalidInput, match=r"not a file, nor shipped .*restore-staged.*"):
         load_runbook("restroe")
 
 

@@ -88,13 +88,15 @@ def test_what_is_no_folder_and_no_program(inventory: Path) -> None:
     (folder / "binaries/etcd").write_text("#!/bin/sh\n")
     (folder / "binaries/etcdctl").write_bytes(program(183))
     assert faults(inventory) == [
-        f"15: prepare.binaries: {folder}/binaries/etcd is no program for Linux (ELF)",
-        "15: prepare.binaries: etcd, etcdctl and etcdutl are for different kinds of processors",
+        f"15: prepare.binaries: {folder}/binaries/etcd is not a Linux program (ELF)",
+        "15: prepare.binaries: etcd, etcdctl and etcdutl are built for different CPUs",
     ]
     for tool in (folder / "binaries").iterdir():
         tool.unlink()
     (folder / "binaries").rmdir()
-    assert faults(inventory) == [f"15: prepare.binaries: {folder}/binaries is no folder here"]
+    assert faults(inventory) == [
+        (f"15: prepare.binaries: {folder}/binaries is not a directory on this machine")
+    ]
 
 
 def test_certificates_that_do_not_cover_the_new_addresses(inventory: Path) -> None:

@@ -158,7 +158,7 @@ def test_who_was_passed_by_before_its_first_claim_may_begin_anew(bench: Bench) -
     assert bench.restore("--replace-healthy", "--state-dir", other).exit == 0
     passed = bench.resume()
     assert passed.exit == 6, passed.err
-    assert "a new restore looks anew" in passed.err
+    assert "a new restore checks again" in passed.err
     assert not bench.state().changed
     assert bench.restore("--replace-healthy").exit not in (4, LOCKED)  # it begins
     assert bench.state().changed

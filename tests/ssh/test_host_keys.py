@@ -43,7 +43,7 @@ def test_unknown_key_points_to_trust(site: Site, tmp_path: Path) -> None:
     with pytest.raises(HostKeyChanged, match="not in known_hosts") as caught:
         site.transport(site.host("n1", node)).run("n1", _touch(tmp_path / "ran"), deadline=30)
     assert "drctl trust" in (caught.value.hint or "")
-    assert "does not follow StrictHostKeyChecking no" in caught.value.message
+    assert "ignores StrictHostKeyChecking no" in caught.value.message
     assert not (tmp_path / "ran").exists()
     assert not site.known_hosts.exists()
 
@@ -169,7 +169,7 @@ def test_scan_sees_every_kind_and_a_difference_is_never_recorded(site: Site) -> 
     assert {k.line for k in found} == {
         f"[127.0.0.1]:{node.port} {public(key)}" for key in (site.keys.host, site.keys.rsa)
     }
-    with pytest.raises(HostKeyChanged, match="nothing was recorded"):
+    with pytest.raises(HostKeyChanged, match="nothing was saved"):
         record_host_keys(site.known_hosts, found)
     assert site.known_hosts.read_text() == before
     added = record_host_keys(site.known_hosts, [k for k in found if k.known == "unknown"])

@@ -25,7 +25,7 @@ def test_an_upload_never_goes_through_a_link(
     precious, target = tmp_path / "precious", tmp_path / "target"
     precious.write_text("precious")
     target.symlink_to(precious)
-    with pytest.raises(StepFailed, match="no file that drctl made"):
+    with pytest.raises(StepFailed, match="not made by drctl"):
         one.upload("n1", source, str(target), deadline=30)
     target.unlink()
     os.link(precious, target)
@@ -39,7 +39,7 @@ def test_an_upload_does_not_wait_for_a_reader(
 ) -> None:
     target = tmp_path / "target"
     os.mkfifo(target)
-    with pytest.raises(StepFailed, match="no file that drctl made"):
+    with pytest.raises(StepFailed, match="not made by drctl"):
         one.upload("n1", source, str(target), deadline=30)
     assert target.is_fifo()
 
@@ -65,7 +65,7 @@ def test_only_a_file_is_fetched_and_not_more_than_was_said(
         with pytest.raises(StepFailed, match="not a file"):
             one.download("n1", f"{tmp_path}/{name}", tmp_path / "back", deadline=30)
     size = source.stat().st_size
-    with pytest.raises(StepFailed, match="the most that can be"):
+    with pytest.raises(StepFailed, match="more than the limit"):
         one.download("n1", str(source), tmp_path / "back", deadline=30, limit=size - 1)
     assert not (tmp_path / "back").exists()
     one.download("n1", str(source), tmp_path / "back", deadline=30, limit=size)

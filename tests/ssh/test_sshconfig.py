@@ -147,7 +147,7 @@ def test_a_name_that_dns_would_complete_is_refused(
         "CanonicalizePermittedCNAMEs *:*\nCanonicalizeFallbackLocal no\n"
     )
     file, _ = _written(tmp_path / "c", {"config": config})
-    with pytest.raises(InvalidInput, match="completed by DNS"):
+    with pytest.raises(InvalidInput, match="by DNS"):
         _of(reading(file))
     assert _of(reading(file), "a.whole.name.invalid").hostname == "a.whole.name.invalid"
     assert _of(reading(file), "127.0.0.1").hostname == "127.0.0.1"
@@ -158,7 +158,7 @@ def test_revoked_keys_are_not_passed_over(
 ) -> None:
     config = "Host web\n RevokedHostKeys /etc/ssh/revoked\nHost *\n RevokedHostKeys none\n"
     file, _ = _written(tmp_path / "c", {"config": config})
-    with pytest.raises(InvalidInput, match="revoked host keys, '/etc/ssh/revoked'"):
+    with pytest.raises(InvalidInput, match="RevokedHostKeys '/etc/ssh/revoked'"):
         _of(reading(file), "web")
     assert _of(reading(file), "other").hostname == "other"
 
@@ -169,7 +169,7 @@ def test_a_file_that_others_can_write_is_refused(
     file, _ = _written(tmp_path / "c", {"config": "Include {dir}/a\n", "a": "User x\n"})
     assert _of(reading(file)).user == "x"
     (tmp_path / "c" / "a").chmod(0o602)
-    with pytest.raises(InvalidInput, match=r"(?i)permissions on|by somebody else"):
+    with pytest.raises(InvalidInput, match=r"(?i)permissions on|writable by others"):
         _of(reading(file))
 
 
@@ -183,14 +183,14 @@ def test_the_users_own_file_is_looked_at_too(
     reader = ConfigFiles(standard(None))
     assert (_of(reader).user, _of(reader).port) == ("x", 7)
     file.chmod(0o602)
-    with pytest.raises(InvalidInput, match="by somebody else"):
+    with pytest.raises(InvalidInput, match="writable by others"):
         _of(reader)
 
 
 def test_match_exec_is_for_ssh_alone(tmp_path: Path, client: Path) -> None:
     ran = tmp_path / "ran"
     file, _ = _written(tmp_path / "c", {"config": f'Match exec "touch {ran}"\n User x\n'})
-    with pytest.raises(InvalidInput, match="only an OpenSSH client can judge `Match exec`"):
+    with pytest.raises(InvalidInput, match="only an OpenSSH client can evaluate `Match exec`"):
         _of(ConfigFiles(standard(file)))
     assert not ran.exists()
     assert _of(SshClient(client, file)).user == "x"
@@ -206,7 +206,7 @@ def test_a_match_exec_that_hangs_is_ended(
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     config = f'Match exec "exec sleep 1000 > {fifo}"\n User x\n'
     file, _ = _written(tmp_path / "c", {"config": config})
-    with pytest.raises(InvalidInput, match="did not say within"):
+    with pytest.raises(InvalidInput, match="did not finish within"):
         _of(SshClient(client, file))
     os.set_blocking(reader, True)
     assert os.read(reader, 1) == b""  # nobody has it open for writing any more

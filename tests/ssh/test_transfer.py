@@ -76,7 +76,7 @@ def test_node_that_cannot_take_the_file_says_why(
     for target, words in (
         (f"{tmp_path}/target", "No space left"),
         (f"{tmp_path}/file/x", "neither a directory"),
-        ("/dev/full", "no file that drctl made"),
+        ("/dev/full", "not made by drctl"),
     ):
         with pytest.raises(StepFailed, match=words) as caught:
             one.upload("n1", source, target, deadline=30)
@@ -93,7 +93,7 @@ def test_paths_that_are_none(one: SshTransport, source: Path, path: str) -> None
 
 
 def test_missing_source_is_invalid_input(one: SshTransport, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="cannot be read here"):
+    with pytest.raises(InvalidInput, match="cannot be read on this machine"):
         one.upload("n1", tmp_path / "none", "/tmp/x", deadline=30)
 
 
@@ -178,7 +178,7 @@ def test_download_is_whole_private_and_exclusive(
     assert _sha(target) == _sha(source)
     assert _mode(target) == 0o600
     assert steps[-1] == (SIZE, SIZE)
-    with pytest.raises(Refused, match="exists already"):
+    with pytest.raises(Refused, match="already exists"):
         transport.download("n1", str(source), target, deadline=60)
     with pytest.raises(StepFailed, match="No such file"):
         transport.download("n1", f"{source}.none", tmp_path / "x", deadline=60)
@@ -195,7 +195,7 @@ def test_empty_file_both_ways(one: SshTransport, tmp_path: Path) -> None:
 def test_local_disk_that_is_full_is_not_the_connections_fault(
     one: SshTransport, source: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(StepFailed, match="cannot be created here"):
+    with pytest.raises(StepFailed, match="cannot be created on this machine"):
         one.download("n1", str(source), tmp_path / "none" / "x", deadline=30)
 
 

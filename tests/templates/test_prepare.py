@@ -68,7 +68,7 @@ def test_what_is_there_is_never_replaced(quick: NewHost, name: str) -> None:
     assert (before["state"], str(path) in before["why"]) == ("unknown", True)
     quick.send()
     ran = quick.act("install")
-    assert ran.status != 0 and f"{path} holds something else" in ran.err
+    assert ran.status != 0 and f"{path} contains something else" in ran.err
     assert path.read_text() == "somebody else's"
     assert quick.act("undo install").status == 0
     assert path.read_text() == "somebody else's"

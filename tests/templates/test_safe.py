@@ -204,13 +204,13 @@ def test_nothing_is_claimed_or_begun_in_a_neighbours_work_dir(shell: Shell, tmp_
     job.mkdir()
     os.mkfifo(job / "body.sh")
     began = desk("start", "echo ran")
-    assert began.status == 77 and "body.sh is somebody else's" in began.err
+    assert began.status == 77 and "body.sh belongs to someone else" in began.err
     (job / "body.sh").unlink()
     theirs(shell, desk.work)
     before = sorted(desk.work.rglob("*"))
     for script in ("claim", "start", "wait", "owned", "release"):
         ran = desk(script, "echo ran")
-        assert ran.status == 77 and "What mends it there" in ran.err, script
+        assert ran.status == 77 and "Fix it there" in ran.err, script
     assert sorted(desk.work.rglob("*")) == before
 
 
@@ -234,7 +234,7 @@ def test_a_name_that_a_neighbour_chose_is_in_no_command_to_type(
     (desk.work / name).symlink_to("/etc/passwd")
     ran = desk("claim")
     assert ran.status == 77 and name not in ran.err
-    assert f"something in {desk.work} is somebody else's" in ran.err
+    assert f"something in {desk.work} belongs to someone else" in ran.err
     assert f"ls -lRb '{desk.work}'" in ran.err
 
 

@@ -43,7 +43,7 @@ def test_a_good_copy_gets_its_name(node: Node) -> None:
 def test_another_file_is_refused_and_removed(node: Node, bad: bytes) -> None:
     part = upload(node, bad)
     ran = node.act("send")
-    assert ran.status != 0 and f"the copy differs: sha256 {sha256(bad)}" in ran.err
+    assert ran.status != 0 and f"the copy does not match: sha256 {sha256(bad)}" in ran.err
     assert not part.exists() and not (node.stage / "snapshot.db").exists()
     assert node.state("send") == "before"
 

@@ -118,10 +118,10 @@ def test_a_manifest_that_returns_is_noticed_and_never_lost(node: PodNode) -> Non
     node.wait_for(lambda: node.pids(node.one))
     found = node.observe("stop-apiserver")
     assert found["state"] == "before"
-    news = f"the manifest of {node.one}, which is parked, is back in {node.manifests}"
+    news = f"the manifest of {node.one}, is back in {node.manifests}"
     assert news == found["note"].strip() and news in found["why"]
     ran = node.act("stop-apiserver")
-    assert ran.status == 0 and "had come back with other content: kept as" in ran.err
+    assert ran.status == 0 and "had come back with different content: kept as" in ran.err
     assert node.state("stop-apiserver") == "after"
     (kept,) = (node.root / "work" / RUN / "returned").rglob("*.yaml.1")
     assert kept.read_text() == f"{original}# upgraded\n"
@@ -198,7 +198,7 @@ def test_a_kubelet_that_ends_no_pod_is_started_anew(node: PodNode) -> None:
     before = {path.name: path.read_bytes() for path in node.manifests.iterdir()}
     seen = node.observe("stop-apiserver")
     ran = node.act("stop-apiserver")
-    assert ran.status == 0 and "the kubelet did not end the pods" in ran.err
+    assert ran.status == 0 and "the kubelet did not stop the pods" in ran.err
     assert node.state("stop-apiserver") == "after"
     assert not node.pids(node.one) and not node.pids(node.two) and node.pids(node.etcd)
     assert len(node.kubelets) == 3
@@ -370,7 +370,7 @@ def test_a_unit_needs_a_manifest(quick: PodNode) -> None:
     manifest(node, node.etcd).rename(node.root / "away.yaml")
     assert facts(node)["units_missing"] == node.etcd
     ran = node.act("start-etcd", tries=1)
-    assert ran.status == 1 and f"there is no manifest of {node.etcd} in" in ran.err
+    assert ran.status == 1 and f"no manifest of {node.etcd} in" in ran.err
 
 
 def test_a_restart_is_another_process(quick: PodNode) -> None:

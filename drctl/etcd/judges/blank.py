@@ -13,7 +13,7 @@ from drctl.etcd.judges.restored import is_the_planned_cluster
 from drctl.verdict import Gathered, Problem, Verdict
 
 EXCUSED = "(excused)"  # no name that an answer can have
-_MOVE = "nothing existing is replaced: move it away yourself, or leave this host out of `prepare`"
+_MOVE = "move it away yourself, or leave this host out of `prepare`: drctl replaces nothing there"
 
 
 def can_prepare(gathered: Gathered) -> Verdict:
@@ -63,36 +63,36 @@ def _states(report: Answer, planned: Mapping[str, str]) -> dict[str, str]:
 def _occupied(host: str, report: Answer, states: Mapping[str, str]) -> Iterator[Problem]:
     others = [path for path, state in states.items() if state not in ("absent", "same")]
     if others:
-        yield Problem(f"holds something else at {', '.join(others)}", host, _MOVE)
+        yield Problem(f"has other files at {', '.join(others)}", host, _MOVE)
     if unit := report.text("unit_elsewhere"):
-        yield Problem(f"has a unit of that name already: {unit}", host, _MOVE)
+        yield Problem(f"already has a unit of that name: {unit}", host, _MOVE)
     if all(state == "same" for state in states.values()):
         return  # prepared before: what runs and lies there is this cluster's own
     if drop_ins := report.text("drop_ins"):
         yield Problem(f"has drop-ins that would change the unit: {drop_ins}", host, _MOVE)
     if entry := report.text("holds"):
-        yield Problem(f"holds data already: {entry}", host, _MOVE)
+        yield Problem(f"already has data: {entry}", host, _MOVE)
     if ports := report.text("ports_taken"):
-        yield Problem(f"something listens on port {ports} already", host, _MOVE)
+        yield Problem(f"port already in use: {ports}", host, _MOVE)
 
 
 def _unfit(host: str, report: Answer, prepare: Mapping[str, Any]) -> Iterator[Problem]:
     wanted, arch = prepare.get("arch"), report.text("arch")
     if wanted and arch != wanted:
         yield Problem(
-            f"is a machine of kind {arch or 'unknown'}, and the binaries are for {wanted}",
+            f"its CPU is {arch or 'unknown'}, but the binaries are for {wanted}",
             host,
-            "give the binaries of its kind",
+            "provide binaries for its CPU",
         )
     if missing := report.text("owner_missing"):
         yield Problem(
-            f"has not {missing} that etcd.owner names",
+            f"{missing} in etcd.owner does not exist",
             host,
-            "create it there, or leave etcd.owner out",
+            "create it there, or drop etcd.owner",
         )
     if path := report.text("owner_wrong"):
         yield Problem(
-            f"{path} is not etcd.owner's, who could not write there",
+            f"{path} does not belong to etcd.owner, who could not write there",
             host,
             "chown it there, or remove the empty directory",
         )
@@ -101,15 +101,15 @@ def _unfit(host: str, report: Answer, prepare: Mapping[str, Any]) -> Iterator[Pr
 def _unproven_hosts(holding: Mapping[str, str], alone: list[str]) -> Iterator[str]:
     if holding:
         places = ", ".join(f"{host}:{path}" for host, path in holding.items())
-        yield f"no blank cluster is started to prove the hosts: there is data at {places}"
+        yield f"hosts not tested with a blank cluster: there is data at {places}"
     elif alone:
-        yield f"no blank cluster is started to prove the hosts: {', '.join(alone)} is not prepared"
+        yield f"hosts not tested with a blank cluster: not in `prepare`: {', '.join(alone)}"
 
 
 def _findings(found: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     for host, states in found.items():
         new = list(states.values()).count("absent")
-        yield f"{host}: {new} files to install, {len(states) - new} there already"
+        yield f"{host}: {new} files to install, {len(states) - new} already there"
 
 
 def without_the_lacking(gathered: Gathered, found: Reports) -> dict[str, Answer]:
@@ -146,7 +146,7 @@ def is_the_blank_cluster(gathered: Gathered) -> Verdict:
     verdict = is_the_planned_cluster(replace(gathered, values={**gathered.values, **ours}))
     told = {host: voice.status for host, voice in members_heard(gathered)[0].items()}
     written = [
-        Problem(f"somebody has written to the blank cluster: revision {s.revision}", host)
+        Problem(f"someone wrote to the blank cluster: revision {s.revision}", host)
         for host, s in told.items()
         if s is not None and s.revision > 1
     ]

@@ -36,10 +36,14 @@ def choose_bump(gathered: Gathered) -> Verdict:
     else by both bounds. Yields `bump`, decimal; '' where some etcdutl cannot bump.
     """
     if not gathered.values.get("can_bump"):
-        return Verdict({"bump": ""}, findings=("no bump: not every etcdutl can",))
+        return Verdict(
+            {"bump": ""}, findings=(("no bump: etcdutl is older than 3.5.10 on at least one host"),)
+        )
     snapshot = gathered.facts.get("snapshot")
     if not snapshot:
-        return Verdict(problems=(Problem("no snapshot to count from", None, None, "missing"),))
+        return Verdict(
+            problems=(Problem("no snapshot to count the bump from", None, None, "missing"),)
+        )
     revision, age = int(snapshot["revision"]), max(0, int(snapshot.get("age_seconds", 0)))
     heard, problems = members_heard(gathered)
     told = {host: v.status for host, v in heard.items() if v.status is not None}
@@ -48,7 +52,7 @@ def choose_bump(gathered: Gathered) -> Verdict:
     if problems:
         return Verdict(problems=tuple(problems))
     words = {f"{host}'s etcd": status.revision for host, status in told.items()}
-    words |= {f"what {host} keeps of an earlier restore": at for host, at in restored.items()}
+    words |= {f"{host}'s record of an earlier restore": at for host, at in restored.items()}
     live, before = _latest(gathered, told), max(restored.values(), default=0)
     served = max(_served(revision, age, live, bool(gathered.values.get("quorum"))), before)
     by = [word for word, at in words.items() if at == served]
@@ -74,11 +78,11 @@ def implausible(gathered: Gathered, told: Mapping[str, EndpointStatus]) -> list[
     most = int(snapshot["revision"]) + PLAUSIBLE if snapshot else INT64
     return [
         Problem(
-            f"its etcd tells revision {status.revision}: beyond all that a cluster can have "
-            f"reached since the snapshot (up to {most})",
+            f"its etcd reports revision {status.revision}, more than a cluster can have reached "
+            f"since the snapshot ({most} at most)",
             host,
-            "look at that member; its word would raise the revision of all, for good: stop its "
-            "etcd to go on without what it says",
+            "check that member, or stop its etcd to restore without its answer: it would raise "
+            "the revision of all members for good",
         )
         for host, status in told.items()
         if status.revision > most
@@ -102,7 +106,7 @@ def _reached(answer: Answer, most: int) -> int:
         except AnswerError as error:
             raise AnswerError(f"restored: {error.reason}", host=answer.host) from error
         if found[-1] > most:
-            what = f"restored: {word}: beyond all that a cluster can have reached (up to {most})"
+            what = f"restored: {word}, more than a cluster can have reached ({most} at most)"
             raise AnswerError(what, host=answer.host)
     return max(found)
 
@@ -120,7 +124,7 @@ def _bumped(revision: int, bump: int, served: str, how: str) -> Verdict:
             problems=(
                 Problem(
                     f"the snapshot's revision {revision} cannot be bumped by {bump}",
-                    hint="check when the snapshot was taken, and its revision",
+                    hint="check the snapshot's time and revision",
                 ),
             )
         )

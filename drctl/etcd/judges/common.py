@@ -38,7 +38,7 @@ def readable(gathered: Gathered, kind: Kind) -> tuple[dict[str, Answer], list[Pr
 
 def silences(gathered: Gathered, kind: Kind) -> list[Problem]:
     """Hosts that gave no answer."""
-    hint = "see that the host is reachable, then try again"
+    hint = "make sure the host is reachable, then try again"
     return [
         Problem(f"no answer: {reason}", host, hint, kind)
         for host, reason in gathered.silent.items()
@@ -49,14 +49,14 @@ def read(
     given: Mapping[str, S], reader: Callable[[str, S], T], kind: Kind = "missing"
 ) -> tuple[dict[str, T], list[Problem]]:
     """What `reader(host, what it gave)` makes of each host, and a problem of each whose answer is
-    not what it must be: one host's answer never counts for another, nor bars it."""
+    not what it must be: one host's answer never counts for another, nor blocks it."""
     found: dict[str, T] = {}
     problems = []
     for host, what in given.items():
         try:
             found[host] = reader(host, what)
         except AnswerError as error:
-            message = f"its answer cannot be used: {error.reason}"
+            message = f"invalid answer: {error.reason}"
             problems.append(Problem(message, host, LOOK, kind))
     return found, problems
 

@@ -46,11 +46,11 @@ def may_be_removed(gathered: Gathered) -> Verdict:
     kept, strange = read(found, lambda host, report: _kept(gathered, host, report))
     for host in kept:
         if any(found[host][f"swapped_{place}"] != "yes" for place in _places(gathered, host)):
-            message = "its new data is not all in its place: the old data is still needed"
+            message = "its new data is not fully in place: the old data is still needed"
             problems.append(Problem(message, host, "drctl runs show says how that run ended"))
     problems += strange
     total = sum(size for places in kept.values() for size in places.values())
-    return Verdict({"kept": kept}, tuple(problems), findings=(f"{total} bytes are kept",))
+    return Verdict({"kept": kept}, tuple(problems), findings=(f"{total} bytes kept",))
 
 
 def _places(gathered: Gathered, host: str) -> dict[str, str]:
@@ -75,7 +75,7 @@ def _kept(gathered: Gathered, host: str, report: Answer) -> dict[str, int]:
 
 def proven_revision(gathered: Gathered) -> Verdict:
     """Records the revision of the verified cluster before anything else writes to it, so that a
-    rollback can tell whether somebody did. Yields proven_revision."""
+    rollback can tell whether anyone did. Yields proven_revision."""
     heard, garbled = members_heard(gathered, "unproven")
     problems = silences(gathered, "unproven") + garbled
     revisions = {host: v.status.revision for host, v in heard.items() if v.status is not None}
@@ -85,7 +85,9 @@ def proven_revision(gathered: Gathered) -> Verdict:
     if problems:
         return Verdict(problems=tuple(problems))
     revision = max(revisions.values())
-    return Verdict({"proven_revision": revision}, findings=(f"revision {revision} everywhere",))
+    return Verdict(
+        {"proven_revision": revision}, findings=((f"revision {revision} on every member"),)
+    )
 
 
 def common_revision(gathered: Gathered) -> Verdict:

@@ -40,7 +40,7 @@ def nobody_else(gathered: Gathered) -> Verdict:
     told = {}
     for host, answer in found.items():
         if "owner_run" not in answer:
-            problems.append(Problem("did not report who holds it", host, None, "missing"))
+            problems.append(Problem("did not report whether it is locked", host, None, "missing"))
         else:
             told[host] = answer
     holders, strange = read(told, lambda _, answer: answer.run("owner_run"))
@@ -52,40 +52,40 @@ def nobody_else(gathered: Gathered) -> Verdict:
 
 
 def _held(holder: str, answer: Answer) -> Problem:
-    who = answer.text("owner_who", "someone unknown")
+    who = answer.text("owner_who", "someone")
     since = answer.text("owner_since", "an unknown time")
-    hint = f"wait for it, or look at it: drctl runs show {holder}"
-    return Problem(f"held by run {holder} of {who} since {since}", answer.host, hint, "lock")
+    hint = f"wait for that run, or look at it: drctl runs show {holder}"
+    return Problem(f"locked by run {holder} of {who} since {since}", answer.host, hint, "lock")
 
 
 def is_out_of_reach(gathered: Gathered) -> Verdict:
-    """A host that answers is not given up: it can be restored with the others, or stopped."""
+    """A host that answers cannot be abandoned: restore it with the others, or stop it."""
     problems = [
         Problem(
-            "is to be given up, and answers",
+            "is to be abandoned, but answers",
             host,
-            "restore it with the others: leave --abandon out",
+            "restore it with the others: drop --abandon",
         )
         for host in gathered.answers
     ]
     return Verdict(
         problems=tuple(problems),
         warnings=tuple(
-            f"{host} is given up: wipe it before it is powered on" for host in gathered.silent
+            f"{host} is abandoned: wipe it before you power it on" for host in gathered.silent
         ),
     )
 
 
 def _still_serving(gathered: Gathered) -> list[Problem]:
-    """Members that were given up and whose etcd answers the others all the same."""
+    """Abandoned members whose etcd still answers the others."""
     found, _ = readable(gathered, "missing")
     problems: list[Problem] = []
     for gone in gathered.facts.get("abandoned", {}):
         served, strange = read(found, partial(_is_served, gone))
         problems += strange
         if hosts := [host for host, yes in served.items() if yes]:
-            message = f"is to be given up, and its etcd answers {', '.join(hosts)}"
-            hint = "power that machine off, or cut it off the network, then try again"
+            message = f"is to be abandoned, but its etcd answers {', '.join(hosts)}"
+            hint = "power that machine off or isolate it from the network, then try again"
             problems.append(Problem(message, gone, hint))
     return problems
 
@@ -105,7 +105,7 @@ def live_state(gathered: Gathered) -> Verdict:
     A quorum is there when a linearizable read (`member list`) answered, when a member knows a
     leader (etcd steps down without one: CheckQuorum), or when most members answer at all, be it
     without a leader at this moment. Members that lost their data and were started again serve as
-    a new cluster, with the old one's id even: whoever has no leader beside those that have one is
+    a new cluster, with the old one's id even: a member without a leader beside those with one is
     a survivor. Silent hosts are what disasters are made of: no problem here.
     Where every member answers at revision 1, nothing was ever written (the blank cluster of the
     procedure's step 1): there is nothing to lose. Nor is there in the blank cluster that this run
@@ -139,7 +139,7 @@ def live_state(gathered: Gathered) -> Verdict:
 
 def _ahead(revision: int | None, snapshot: Mapping[str, Any] | None) -> str:
     if revision is None or not snapshot:
-        return "at an unknown distance from the snapshot"
+        return "of unknown age against the snapshot"
     taken = int(snapshot["revision"])
     lead = revision - taken
     if lead < 0:
@@ -160,7 +160,7 @@ def _would_replace(
     return [
         Problem(
             f"{'; '.join(began_anew) or old} and would be replaced",
-            hint="if that is meant, add --replace-healthy",
+            hint="to replace it anyway, add --replace-healthy",
         )
     ]
 
@@ -173,7 +173,7 @@ def _survivor(
         return []
     return [
         f"{', '.join(values['answering'])} survives and its data is {_ahead(revision, snapshot)}: "
-        "that is lost by this restore (a snapshot of the survivor may be the better source)"
+        "this restore loses that (a snapshot of the survivor may be the better source)"
     ]
 
 
@@ -187,7 +187,7 @@ def _began_anew(
     if not led or not lonely or max(led) >= min(taken, max(lonely.values())):
         return []
     return [
-        f"what serves is a new cluster that began without data (revision {max(led)}, snapshot "
+        f"a new cluster that started without data is serving (revision {max(led)}, snapshot "
         f"{taken}); {', '.join(sorted(lonely))} still has the old data, up to revision "
         f"{max(lonely.values())} (a snapshot of that may be the better source),"
     ]
@@ -233,7 +233,7 @@ def same_old_cluster(gathered: Gathered) -> Verdict:
     for host in sorted(needed & {*heard, *gathered.silent}):
         problems += _not_back(host, heard.get(host), gathered.silent.get(host, ""))
     problems += [
-        Problem(f"runs cluster {found}, not the old one {old}", host, None, "unproven")
+        Problem(f"runs cluster {found}, not the old cluster {old}", host, None, "unproven")
         for host, found in clusters.items()
         if old and found != old
     ]
@@ -241,13 +241,13 @@ def same_old_cluster(gathered: Gathered) -> Verdict:
         problems.append(Problem(f"different clusters ({spelled(clusters)})", kind="unproven"))
     back = f"the old cluster {agreed(clusters)} answers on {len(clusters)} hosts"
     if not needed:
-        back = "the old cluster had no quorum before the run, so its members can't be asked now"
+        back = "the old cluster had no quorum before the run, so its members cannot be checked now"
     return Verdict({}, tuple(problems), tuple(spared), () if problems else (back,))
 
 
 def _old_id(gathered: Gathered) -> str:
     """What all who answered before the run agreed on; "" where only hosts told it that are left out
-    of the rollback: one that lies would bar the others else."""
+    of the rollback: otherwise one that lies would block the others."""
     answering = gathered.values.get("answering")
     left_out = {*gathered.facts.get("without", ())}
     if answering is not None and {*answering} <= left_out:
@@ -264,7 +264,7 @@ def _must_be_back(gathered: Gathered, heard: Mapping[str, Voice]) -> set[str]:
 
 
 def _not_back(host: str, found: Voice | None, silence: str) -> list[Problem]:
-    hint = "look at etcd's log on that host, then drctl rollback again"
+    hint = "check etcd's log on that host, then run drctl rollback again"
     if found is None or found.status is None:
         return [Problem(silence or "its etcd does not answer", host, hint, "unproven")]
     if not found.status.leader:

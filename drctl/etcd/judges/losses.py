@@ -30,14 +30,14 @@ def what_would_be_lost(gathered: Gathered) -> Verdict:
     if gathered.facts.get("taken_back"):
         known = {"would_be_lost": {}, "keep_restored": "yes"}
         values = {name: gathered.values.get(name, default) for name, default in known.items()}
-        return Verdict(values, findings=("the rollback has begun: it was agreed to then",))
+        return Verdict(values, findings=("already confirmed when the rollback began",))
     since = _since(gathered.facts)
     if not since:
-        return _nothing("nothing was started that writes to the restored cluster", keep="no")
+        return _nothing("nothing that writes to the restored cluster was started", keep="no")
     lost = _lost(gathered, since)
     if not lost:  # yet: clients are let in until the services are stopped
         proven = gathered.values["proven_revision"]
-        return _nothing(f"still at the proven revision {proven}", keep="yes")
+        return _nothing(f"still at the verified revision {proven}", keep="yes")
     if gathered.options.get("lose_writes"):
         values = {"would_be_lost": lost, "keep_restored": "yes"}
         return Verdict(values, findings=tuple(lost["said"]))
@@ -45,9 +45,9 @@ def what_would_be_lost(gathered: Gathered) -> Verdict:
     return Verdict(
         problems=(
             Problem(
-                f"going back to the old data would lose what was written since: {counted}",
-                hint="if that is meant, add --lose-writes; until then the old data stays where it "
-                "is, and drctl runs show names the place",
+                f"a rollback would lose what was written since: {counted}",
+                hint="to lose it, add --lose-writes; the old data stays where it is (drctl runs "
+                "show says where)",
             ),
         )
     )
@@ -58,7 +58,7 @@ def _nothing(finding: str, *, keep: str) -> Verdict:
 
 
 def _since(facts: Mapping[str, Any]) -> str:
-    """From when on somebody may have written; "" where nobody was let in."""
+    """Since when someone may have written; "" where nobody could."""
     if let_in := facts.get("let_in"):
         return f"Kubernetes was started ({let_in[0]})"
     return "the restore ended" if facts.get("ended") else ""
@@ -111,7 +111,7 @@ def _kind(word: str, host: str) -> tuple[str, list[int]]:
     try:
         created, changed = (parse_number(number) for number in numbers)
     except ValueError:  # AnswerError is one
-        raise AnswerError(f"written: {shown(word)!r} counts nothing", host=host) from None
+        raise AnswerError(f"written: {shown(word)!r} is not a count", host=host) from None
     return shown(kind), [created, changed]
 
 
@@ -126,7 +126,7 @@ def _said(lost: Mapping[str, Any], majority: bool) -> list[str]:
     many = "an unknown number of" if number is None else f"{unsure}{number}"
     lines = [f"{many} revisions since {lost['since']}; {answered} of {asked} members answer"]
     if lost["kinds"] is None:
-        return [*lines, "which keys is not known: no member could list them"]
+        return [*lines, "keys unknown: no member could list them"]
     created, changed = (sum(counts[n] for counts in lost["kinds"].values()) for n in (0, 1))
     deleted = "an unknown number" if lost["deleted"] is None else lost["deleted"]
     lines.append(f"keys: {created} created, {changed} changed, {deleted} deleted")
@@ -139,4 +139,4 @@ def _counted(kinds: Mapping[str, list[int]], n: int) -> str:
     counts = sorted(((c[n], kind) for kind, c in kinds.items() if c[n]), reverse=True)
     rest = sum(count for count, _ in counts[SHOWN:])
     shown = [f"{kind} {count}" for count, kind in counts[:SHOWN]]
-    return ", ".join([*shown, *([f"others {rest}"] if rest else [])])
+    return ", ".join([*shown, *([f"other {rest}"] if rest else [])])

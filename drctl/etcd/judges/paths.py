@@ -1,4 +1,4 @@
-"""Paths that somebody else on the node could change: root must not use them."""
+"""Paths that another user on the node could change: root must not use them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Iterator, Mapping
 from drctl.verdict import Problem
 
 _FLAW = re.compile(r"([a-z]{1,10}) (-|[0-9]{1,10}) (/[ -~]{0,4095})")
-_SEND = "name an etcdutl that is sent there instead: etcd.etcdutl in the inventory"
+_SEND = "set etcd.etcdutl in the inventory: drctl then sends that etcdutl"
 _WAYS: dict[str, tuple[str, str | None]] = {
-    "owner": ("{path} belongs to user {who}, who can put anything there", "chown root {word}"),
-    "mode": ("{path} can be written by its group or by everybody", "chmod go-w {word}"),
-    "link": ("{path} is a link of user {who}, or one too many", "rm {word}"),
-    "dots": ("{path} leads through '..'", "make that link anew, without it"),
+    "owner": ("{path} belongs to user {who}, who can change anything there", "chown root {word}"),
+    "mode": ("{path} is writable by its group or by everyone", "chmod go-w {word}"),
+    "link": ("{path} is a symlink of user {who}, or one of too many", "rm {word}"),
+    "dots": ("{path} goes through '..'", "recreate that link without '..'"),
     "kind": ("{path} is neither a directory nor a file", "mv {word} {aside}"),
     "image": (
-        "{path} belongs to user {who}, and etcdutl out of an image cannot be kept inside it",
+        "{path} belongs to user {who}, and etcdutl run from an image cannot be confined to it",
         None,
     ),
-    "mount": ("{path} is a file system that user {who} mounted", "umount {word}"),
+    "mount": ("{path} is a filesystem mounted by user {who}", "umount {word}"),
 }
 
 
@@ -37,7 +37,7 @@ def unsafe_paths(host: str, report: Mapping[str, str]) -> Iterator[Problem]:
 def _problem(host: str, what: str, flaw: str) -> Problem:
     found = _FLAW.fullmatch(flaw)
     if not found or found[1] not in _WAYS:
-        return Problem(f"what is unsafe about its {what} cannot be read", host)
+        return Problem(f"reported an unsafe {what}, in a form drctl cannot read", host)
     kind, who, path = found.groups()
     why, command = _WAYS[kind]
     if kind == "owner" and (path.endswith(".drctl") or ".drctl/" in path):

@@ -100,17 +100,20 @@ def _blank(host: str, report: Answer) -> Iterator[Problem]:
     missing += [f"unit {unit}" for unit in report.words("units_missing")]
     if missing:
         yield Problem(
-            f"is not prepared: lacks {', '.join(missing)}",
+            f"is not prepared; missing: {', '.join(missing)}",
             host,
-            "install them (step 1 of the procedure), or correct etcd.bin_dir and services",
+            "install them (step 1 of the procedure), or fix etcd.bin_dir and services in the "
+            "inventory",
         )
     if tools := report.words("tools_missing"):
-        yield Problem(f"lacks tools: {', '.join(tools)}", host, "install util-linux and coreutils")
+        yield Problem(
+            f"missing tools: {', '.join(tools)}", host, "install util-linux and coreutils"
+        )
     if report["manager"] != "ok":
         yield Problem(
-            f"its services can be neither stopped nor started: {report.text('manager')}",
+            f"cannot stop or start its services: {report.text('manager')}",
             host,
-            "mend that there, or correct the services' managers in the inventory",
+            "fix that there, or the services' managers in the inventory",
         )
 
 
@@ -119,7 +122,7 @@ def _certificates(host: str, report: Answer) -> Iterator[Problem]:
         yield Problem(
             f"missing or unreadable: {', '.join(paths)}",
             host,
-            "put the files there, or correct etcd.tls in the inventory",
+            "put the files there, or fix etcd.tls in the inventory",
         )
     if paths := report.words("certs_expired"):
         yield Problem(f"expired: {', '.join(paths)}", host, "renew them first")
@@ -127,7 +130,7 @@ def _certificates(host: str, report: Answer) -> Iterator[Problem]:
         return
     expiry, now = _moment(text), report.number_or_none("now")
     if expiry is None or now is None:
-        yield Problem(f"cannot tell when its certificate expires: {text!r}", host, None, "missing")
+        yield Problem(f"cannot read when its certificate expires: {text!r}", host, None, "missing")
     elif expiry.timestamp() <= now:
         yield Problem(
             f"its etcd certificate expired at {expiry:%Y-%m-%d %H:%M} UTC", host, "renew it first"
@@ -165,7 +168,7 @@ def _versions(host: str, report: Answer, snapshot: Mapping[str, Any] | None) -> 
         yield Problem(f"etcdutl {etcdutl} is older than 3.5", host, "install etcd 3.5 or newer")
     if tool != server:
         yield Problem(
-            f"etcdutl {etcdutl} and etcd {etcd} are of different minor versions",
+            f"etcdutl {etcdutl} and etcd {etcd} have different minor versions",
             host,
             "install both from the same release",
         )
@@ -173,7 +176,8 @@ def _versions(host: str, report: Answer, snapshot: Mapping[str, Any] | None) -> 
         made_by = _minor(str((snapshot or {}).get(name) or ""))
         if made_by and made_by > min(server, tool):
             yield Problem(
-                f"the snapshot is of etcd {made_by[0]}.{made_by[1]}, newer than etcd {etcd} here",
+                f"the snapshot comes from etcd {made_by[0]}.{made_by[1]}, newer than etcd {etcd} "
+                "here",
                 host,
                 "install the release that made the snapshot",
             )
@@ -185,10 +189,10 @@ def _directories(host: str, report: Answer) -> Iterator[Problem]:
         kind = report[f"{name}_kind"]
         if kind not in allowed:
             yield Problem(
-                f"its {name} directory's path holds something that is no directory "
+                f"the path of its {name} directory is not a directory "
                 f"({report.text(f'{name}_kind')})",
                 host,
-                f"correct etcd.{name}_dir in the inventory, or move that away yourself",
+                f"fix etcd.{name}_dir in the inventory, or move that away yourself",
             )
 
 
@@ -200,12 +204,12 @@ def _space(host: str, report: Answer, size: int) -> Iterator[Problem]:
     for name, bytes_needed in needs.items():
         free, need = report.number_or_none(f"{name}_free"), int(bytes_needed * SPACE_MARGIN)
         if free is None:
-            yield Problem(f"did not say how much space {name} has", host, None, "missing")
+            yield Problem(f"did not report free space for {name}", host, None, "missing")
         elif free < need:
             yield Problem(
                 f"too little space for its {name} directory: {free} bytes free, {need} needed",
                 host,
-                "make room on that filesystem; the old data is kept, so it cannot be counted",
+                "free space on that filesystem; the old data stays there and does not count",
             )
 
 
@@ -215,7 +219,7 @@ def _mixed_versions(found: Reports) -> Iterator[Problem]:
     if len(set(versions.values())) > 1:
         yield Problem(
             f"etcdutl differs between the hosts ({spelled(versions)})",
-            hint="install the same release everywhere: members must be restored alike",
+            hint="install the same release on all hosts: members must be restored alike",
         )
 
 
@@ -269,18 +273,18 @@ def _host_warnings(found: Reports, values: Mapping[str, Mapping[str, str]]) -> I
     for host, report in sorted(found.items()):
         if host in values and _is_odd(report):
             yield (
-                f"the data directory of {host} has mode {report.mode('data_mode')}: what is made "
-                f"anew gets {PRIVATE}"
+                f"the data directory of {host} has mode {report.mode('data_mode')}: the new one "
+                f"gets {PRIVATE}"
             )
     if unable := [host for host, report in sorted(found.items()) if not _can_bump(report)]:
         yield (
             f"etcdutl cannot bump the revision on {', '.join(unable)} (needs 3.5.10 or newer): "
-            "revisions go backwards, and every client that watches must be restarted"
+            "revisions go backwards, and every client with a watch must be restarted"
         )
     if ownerless := [host for host in sorted(found) if not values[host]["owner"]]:
         yield (
-            f"no old data directory tells who shall own the new one on {', '.join(ownerless)}: "
-            "set etcd.owner, unless etcd runs as the user who restores"
+            f"no old data directory shows who owns the new one on {', '.join(ownerless)}: set "
+            "etcd.owner, unless etcd runs as the user that restores"
         )
 
 
@@ -289,8 +293,9 @@ def _snapshot_warnings(gathered: Gathered) -> Iterator[str]:
     if not snapshot:
         return
     if alarms := sorted({alarm["kind"] for alarm in snapshot.get("alarms", ())}):
-        yield f"the snapshot holds the alarm {', '.join(alarms)}: it comes back with the data" + (
-            ", and is disarmed after a defragmentation" if alarms == ["NOSPACE"] else ""
+        yield (
+            f"the snapshot contains the alarm {', '.join(alarms)}: it comes back with the data"
+            + (", and drctl disarms it after a defragmentation" if alarms == ["NOSPACE"] else "")
         )
     if snapshot.get("auth_enabled"):
         yield (
@@ -298,7 +303,7 @@ def _snapshot_warnings(gathered: Gathered) -> Iterator[str]:
             "checks without a user will be refused"
         )
     if not snapshot.get("taken_at_proven", True):
-        yield f"when the snapshot was taken is not proven: {snapshot.get('taken_at')} is its mtime"
+        yield f"unverified snapshot time: {snapshot.get('taken_at')} is the file's mtime"
     yield from _other_members(gathered, snapshot)
 
 
@@ -310,7 +315,7 @@ def _other_members(gathered: Gathered, snapshot: Mapping[str, Any]) -> Iterator[
     if theirs and theirs != ours:
         yield (
             f"the snapshot's members ({_named(theirs)}) are not the inventory's ({_named(ours)}): "
-            "is it another cluster's?"
+            "is it from another cluster?"
         )
 
 

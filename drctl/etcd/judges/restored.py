@@ -22,10 +22,12 @@ from drctl.etcd.judges.common import (
 )
 from drctl.verdict import Gathered, Problem, Verdict
 
-_LOOK = "look at etcd's log on that host, then drctl restore --resume"
+_LOOK = "check etcd's log on that host, then: drctl restore --resume"
 _HINTS = {
-    "NOSPACE": "etcdctl compact and defrag, then etcdctl alarm disarm, then drctl restore --resume",
-    "CORRUPT": "do not disarm it: roll back, and restore from another snapshot",
+    "NOSPACE": (
+        "etcdctl compact and defrag, then etcdctl alarm disarm, then: drctl restore --resume"
+    ),
+    "CORRUPT": "roll back and restore from another snapshot; do not disarm it",
 }
 Voices = Mapping[str, Voice]
 
@@ -56,9 +58,9 @@ def _restored_id(_: str, report: Answer) -> str:
 
 
 def _other_id(host: str, restored: str, planned: str) -> list[Problem]:
-    hint = "the restore on that host used other flags: drctl restore --resume restores it anew"
+    hint = "drctl restore --resume rebuilds it: the restore on that host used other flags"
     if not restored:
-        return [_unproven("its restore told no cluster id", host, hint)]
+        return [_unproven("its restore reported no cluster id", host, hint)]
     try:
         same = from_hex(restored) == from_hex(planned)
     except ValueError:
@@ -101,7 +103,7 @@ def _unsaid(host: str, one: Voice) -> Iterator[Problem]:
     if len(missing) == len(parts):
         yield _unproven("its etcd does not answer", host)
     elif missing:
-        yield _unproven(f"its etcd does not answer to {', '.join(missing)}", host)
+        yield _unproven(f"its etcd does not answer: {', '.join(missing)}", host)
 
 
 def _cluster_ids(voices: Voices, planned: str) -> Iterator[Problem]:
@@ -111,7 +113,7 @@ def _cluster_ids(voices: Voices, planned: str) -> Iterator[Problem]:
             yield _unproven(
                 f"runs cluster {found}, planned {planned}",
                 host,
-                "it started with other data: look at its data and wal directories, then resume",
+                "check its data and WAL directories, then resume: it started with other data",
             )
     if not planned and len(set(ids.values())) > 1:
         yield _unproven(f"the members are of different clusters ({spelled(ids)})")
@@ -135,7 +137,7 @@ def _members(host: str, listed: MemberList | None, gathered: Gathered) -> Iterat
         if not one.name:
             yield _unproven(f"lists a member that never started ({', '.join(one.peer_urls)})", host)
         elif one.name not in planned:
-            yield _unproven(f"lists a member that is not planned: {one.name}", host)
+            yield _unproven(f"lists an unexpected member: {one.name}", host)
         if one.is_learner:
             yield _unproven(f"lists {one.name or to_hex(one.id)} as a learner", host)
     for name, plan in planned.items():
@@ -175,13 +177,14 @@ def _hashes(voices: Voices, at: Mapping[str, int]) -> Iterator[Problem]:
     compacted = {host: one.compact_revision for host, one in hashes.items()}
     values = {host: one.hash for host, one in hashes.items()}
     if len(set(at.values())) > 1:
-        yield _unproven(f"hashes are of different revisions ({spelled(at)})")
+        yield _unproven(f"hashes are from different revisions ({spelled(at)})")
     elif len(set(compacted.values())) > 1:
         yield _unproven(f"members are compacted to different revisions ({spelled(compacted)})")
     elif len(set(values.values())) > 1:
         yield _unproven(
-            f"the members' data differ: hashes {spelled(values)}",
-            hint="roll back: members were restored from different files or with different bumps",
+            f"the members' data differs: hashes {spelled(values)}",
+            hint="roll back: the members were restored from different files or with different "
+            "bumps",
         )
 
 
@@ -216,7 +219,7 @@ def writes_and_reads(gathered: Gathered) -> Verdict:
         if outcome != "ok":
             problems.append(_unproven(f"write and read: {outcome or 'no answer'}", host))
         else:
-            findings.append(f"{host}: wrote and read")
+            findings.append(f"{host}: write and read passed")
     return Verdict(problems=tuple(problems), findings=tuple(findings))
 
 

@@ -35,7 +35,7 @@ from drctl.lab.layout import resolve
 from drctl.lab.processes import ProcessRecord
 from drctl.lab.site import Role
 
-_TRIES = 3  # for a subnet and ports that somebody else takes at the same moment
+_TRIES = 3  # for a subnet and ports that someone else takes at the same moment
 _FIRST = {"node": 11, "spare": 101, "worker": 201}  # the last byte of a machine's address
 
 
@@ -68,7 +68,7 @@ def up(
     client = engine.connect()
     labs.make_room(directory, say)
     for project in engine.orphans(client):
-        say(f"nobody's lab is still there: docker compose -p {project} down --volumes removes it")
+        say(f"remove the leftover lab: docker compose -p {project} down --volumes")
     base = images.base(say)
     shape = replace(shape, kubernetes=_kubernetes(kubernetes, flavour, base, say))
     tools = images.etcd_tools(client, etcd, base, say)
@@ -85,7 +85,7 @@ def up(
             _remove(client, lab)
             if attempt == _TRIES:
                 raise
-            say("another one took our subnet or a port: trying again")
+            say("our subnet or a port was taken meanwhile: trying again")
         except BaseException as error:
             said = _with_logs(client, lab, error)
             _remove(client, lab)
@@ -120,7 +120,7 @@ def status(directory: Path) -> LabStatus:
 
 
 def is_up(directory: Path) -> bool:
-    """Whether the lab there runs, or somebody who is still at it is starting it."""
+    """Whether the lab there runs, or is being started by a process that still lives."""
     lab = require(directory)
     if lab.state == "starting":
         return lab.maker is not None and lab.maker.alive()
@@ -155,8 +155,8 @@ def site(directory: Path) -> DockerSite:
 def _check(shape: Shape, kubernetes: str) -> None:
     if flavours.way(shape.flavour).needs_kubernetes and kubernetes == "none":
         raise UsageError(
-            f"there is no flavour {shape.flavour} without Kubernetes",
-            hint="add --kubernetes build, or --kubernetes DIR with a release's programs",
+            f"flavour {shape.flavour} needs Kubernetes",
+            hint="add --kubernetes build, or --kubernetes DIR with a release's binaries",
         )
     if not 1 <= shape.members <= 9 or not 0 <= shape.spares <= 9 or not 0 <= shape.workers <= 9:
         raise UsageError("a lab has 1 to 9 members, and at most 9 workers and 9 spare machines")

@@ -35,7 +35,7 @@ _TAKEN = ("already allocated", "address already in use", "Pool overlaps", "Addre
 
 
 class PlaceTaken(StepFailed):
-    """Somebody took the subnet or a port between our look and the engine's."""
+    """Someone took the subnet or a port between our check and the engine's."""
 
     code = "lab-place-taken"
 
@@ -48,7 +48,8 @@ def connect() -> DockerClient:
     except DockerException as error:
         raise Refused(
             f"no Docker engine answers: {error}",
-            hint="start Docker, or let this user use it (group docker); `docker version` tells",
+            hint="start Docker, or let this user use it (group docker); check with `docker "
+            "version`",
         ) from error
     return client
 
@@ -177,7 +178,7 @@ def remove(client: DockerClient, lab: DockerLab) -> None:
             return
         time.sleep(0.3)
     raise StepFailed(
-        f"the engine keeps parts of {lab.project}",
+        f"Docker still has parts of {lab.project}",
         hint=f"`docker ps -a --filter label={PROJECT_LABEL}={lab.project}` shows them; try again",
     )
 

@@ -64,5 +64,5 @@ NAMES = tuple(_WAYS)
 def way(name: str) -> Way:
     """The way of that name; UsageError naming those that exist otherwise."""
     if name not in _WAYS:
-        raise UsageError(f"no such flavour: {name!r}", hint=f"there are {', '.join(_WAYS)}")
+        raise UsageError(f"no such flavour: {name!r}", hint=f"known: {', '.join(_WAYS)}")
     return _WAYS[name]

@@ -85,7 +85,7 @@ def etcd_tools(client: DockerClient, given: Path | None, base_tag: str, say: Say
         if binaries.version(chosen / "etcd") < binaries.OLDEST:
             raise InvalidInput(
                 f"{chosen / 'etcd'} does not run here, or is older than 3.5",
-                hint="leave --etcd out, and one is fetched",
+                hint="drop --etcd, and drctl fetches one",
             )
         return chosen
     with contextlib.suppress(InvalidInput):  # none at all
@@ -118,7 +118,7 @@ def _fetch_etcd(client: DockerClient, base_tag: str, kept: Path, say: Say) -> No
     if binaries.version(kept / "etcd") < OLDEST_ETCD:
         raise StepFailed(
             f"Debian {ETCD_SUITE}'s etcd does not run on this machine",
-            hint="give a folder with etcd, etcdctl and etcdutl: --etcd DIR",
+            hint="name a directory with etcd, etcdctl and etcdutl: --etcd DIR",
         )
 
 

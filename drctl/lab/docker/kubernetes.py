@@ -57,14 +57,16 @@ def given(directory: Path, programs: Sequence[str] = CONTROL_PLANE) -> Release:
     missing = [name for name in programs if not os.access(directory / name, os.X_OK)]
     if missing:
         raise InvalidInput(
-            f"{directory} lacks {', '.join(missing)}",
-            hint="give the folder of a release's server programs, or `--kubernetes build`",
+            f"{directory}: missing {', '.join(missing)}",
+            hint="name the directory of a release's server binaries, or use `--kubernetes build`",
         )
     versions = {name: _version(directory / name) for name in programs}
     first, *others = set(versions.values())
     if others:
         told = ", ".join(f"{name} {'.'.join(map(str, v))}" for name, v in versions.items())
-        raise InvalidInput(f"{directory} mixes versions: {told}", hint="take one release's folder")
+        raise InvalidInput(
+            f"{directory} mixes versions: {told}", hint="use one release's directory"
+        )
     if first < OLDEST:
         raise InvalidInput(
             f"{directory} holds Kubernetes {'.'.join(map(str, first))}",
@@ -91,7 +93,7 @@ def built(image: Callable[[], str], say: Say) -> Release:
         except OSError as error:
             raise StepFailed(
                 f"cannot keep Kubernetes in {folder.parent}: {error}",
-                hint="name another folder in DRCTL_CACHE_DIR",
+                hint="set DRCTL_CACHE_DIR to another directory",
             ) from error
     return given(folder, BUILT[:-1])
 
@@ -144,7 +146,7 @@ def _check_sums(folder: Path) -> None:
         digest, name = line.split()
         with (folder / name).open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
-                raise StepFailed(f"{name} was damaged on its way out of the container")
+                raise StepFailed(f"{name} was damaged while copied out of the container")
 
 
 @contextlib.contextmanager
@@ -159,10 +161,12 @@ def _alone(lock: Path, say: Say) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if not told:
-                    say("another process builds Kubernetes: waiting for it")
+                    say("another process is building Kubernetes: waiting for it")
                 told = True
             if time.monotonic() > deadline:
-                raise StepFailed(f"{lock} is still held", hint=f"see who: fuser -v {lock}")
+                raise StepFailed(
+                    f"{lock} is still held", hint=f"find out which process: fuser -v {lock}"
+                )
             time.sleep(_PAUSE_SECONDS)
         yield
 
@@ -175,12 +179,12 @@ def _version(program: Path) -> tuple[int, int, int]:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InvalidInput(
             f"{program} does not run on this machine: {error}",
-            hint="a lab needs Linux programs for this machine's processor",
+            hint="a lab needs Linux binaries for this machine's CPU",
         ) from error
     found = re.search(r"\bv(\d+)\.(\d+)\.(\d+)", told.stdout)
     if not found:
         said = (told.stdout + told.stderr).strip()[:200]
-        raise InvalidInput(f"{program} does not tell its version: {said!r}")
+        raise InvalidInput(f"{program} does not report its version: {said!r}")
     major, minor, patch = map(int, found.groups())
     return major, minor, patch
 

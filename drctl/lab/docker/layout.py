@@ -171,10 +171,10 @@ def require(directory: Path) -> DockerLab:
     directory = resolve(directory)
     raw = labfile.read(directory)
     if raw is None:
-        raise Refused(f"{directory} holds no lab", hint="`drctl lab up --dir DIR` makes one")
+        raise Refused(f"no lab in {directory}", hint="create one: drctl lab up --dir DIR")
     made_by = raw.pop("driver", "local")
     if made_by != DRIVER:
-        raise Refused(f"the lab in {directory} was made by the driver {made_by}, not {DRIVER}")
+        raise Refused(f"the lab in {directory} was created by the driver {made_by}, not {DRIVER}")
     try:
         raw["shape"] = Shape(**raw["shape"])
         raw["nodes"] = tuple(_node(each) for each in raw["nodes"])

@@ -159,7 +159,7 @@ class Machine:
             status, output = container.exec_run(["sh", "-c", *shell])
         except APIError as error:
             tail = container.logs(tail=20).decode(errors="replace")
-            said = f"no command runs there: {error.explanation}\n{tail}".strip()
+            said = f"cannot run commands there: {error.explanation}\n{tail}".strip()
             raise StepFailed(said, host=self.name) from error
         assert status is not None and isinstance(output, bytes)  # neither streamed nor detached
         return status, output.decode(errors="replace")

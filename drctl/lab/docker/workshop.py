@@ -1,4 +1,4 @@
-"""A script in a throwaway container that makes files: nothing of it outlives whoever asked.
+"""A script in a throwaway container that makes files: nothing of it outlives the caller.
 
 The container lives for as long as its standard input is open, which ends with this process,
 however this process ends; then the engine removes it with its volumes.

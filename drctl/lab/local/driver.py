@@ -131,7 +131,7 @@ def _node(host: LabHost) -> NodeStatus:
 
 
 def _start(lab: Lab, tools: Path, say: Say, ssh_server: str) -> None:
-    found = ".".join(map(str, binaries.version(tools / "etcd"))) or "of unknown version"
+    found = ".".join(map(str, binaries.version(tools / "etcd"))) or "unknown version"
     say(f"{len(lab.hosts)} hosts on {', '.join(lab.addresses.values())}, etcd {found}")
     build.write_files(lab, tools)
     for host in lab.hosts:
@@ -179,7 +179,7 @@ def _await(lab: Lab, ready: Callable[[], bool], what: str, seconds: float | None
     def alive_and_ready() -> bool:
         for record in lab.processes:
             if not record.alive():
-                raise StepFailed(f"{record.what} ended by itself")
+                raise StepFailed(f"{record.what} exited")
         return ready()
 
     until(alive_and_ready, seconds or _READY_SECONDS, what)
@@ -219,6 +219,6 @@ def _remove(lab: Lab) -> None:
     if left:
         raise StepFailed(
             f"processes of the lab survived SIGKILL: {sorted(left)}",
-            hint=f"repeat `drctl lab down --dir {lab.directory}` when they are gone",
+            hint=f"run again once they are gone: drctl lab down --dir {lab.directory}",
         )
     lab.remove_files()

@@ -25,7 +25,7 @@ _CONTROL_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class LocalSite:
-    """The lab whose directory this is. Every call reads the state file anew: a host that was
+    """The lab whose directory this is. Every call rereads the state file: a host that was
     started again has other processes."""
 
     directory: Path
@@ -113,9 +113,7 @@ class LocalSite:
 
     def retire(self, node: str) -> None:
         """Refused: there are no other machines that could take its place."""
-        raise Refused(
-            "a lab on loopback has no other machines", host=node, hint="use --driver docker"
-        )
+        raise Refused("a loopback lab has no spare machines", host=node, hint="use --driver docker")
 
     def enlist(self, node: str) -> None:
         """Refused, as `retire` is."""
@@ -124,9 +122,9 @@ class LocalSite:
     def cut(self, node: str, others: Sequence[str]) -> None:
         """Refused: without root nobody can take packets away from loopback."""
         raise Refused(
-            f"hosts on loopback cannot be cut off from {', '.join(others)}",
+            f"loopback hosts cannot be cut off from {', '.join(others)}",
             host=node,
-            hint="a lab in Docker can: --driver docker",
+            hint="use --driver docker",
         )
 
     def mend(self) -> None:
@@ -135,7 +133,7 @@ class LocalSite:
     def _control(self, node: str, verb: str, part: Part) -> subprocess.CompletedProcess[str]:
         host = self.lab.host(node)
         if part not in UNITS:
-            raise Refused(f"a lab on loopback has no {part}", host=node)
+            raise Refused(f"a loopback lab has no {part}", host=node)
         argv = build.control(host, verb, UNITS[part])
         return subprocess.run(argv, capture_output=True, text=True, timeout=_CONTROL_SECONDS)
 

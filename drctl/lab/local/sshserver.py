@@ -38,7 +38,7 @@ def candidates(lab: Lab, wanted: str) -> list[ServerProgram]:
         )
         return [openssh] if wanted == "openssh" else [openssh, asyncssh]
     if wanted == "openssh":
-        raise Refused("no OpenSSH server that works here", hint="`asyncssh` works everywhere")
+        raise Refused("no OpenSSH server works here", hint="`asyncssh` works everywhere")
     return [asyncssh]
 
 

@@ -79,7 +79,7 @@ def test_of_two_builds_at_once_one_works_and_both_have_it(
     until(lambda: bool(containers()))
     second = started(systemd_image)
     assert second.stdout
-    assert second.stdout.readline() == "another process builds Kubernetes: waiting for it\n"
+    assert second.stdout.readline() == "another process is building Kubernetes: waiting for it\n"
     let_go(containers)
     told = [process.communicate(timeout=120)[0] for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0]
