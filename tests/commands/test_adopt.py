@@ -264,7 +264,7 @@ def test_a_host_that_is_away_keeps_its_data_until_the_next_time(restored: Bench)
     restored.rig.silent = {"m3"}
     status, said = clean(restored, "--yes")
     assert status == 0
-    assert "m3: NOT REACHED" in said
+    assert "m3: UNREACHABLE" in said
     restored.rig.silent = set()
     run = restored.state().run
     assert clean(restored, run, "--yes")[0] == 0

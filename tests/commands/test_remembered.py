@@ -295,8 +295,8 @@ def test_a_report_says_when_the_journal_was_last_compared(restored: Bench) -> No
     assert restored.rollback().exit == 0
     for command in (("runs", "show"), ("runs", "report")):
         said = " ".join(restored.drctl(*command).out.split())
-        assert "was not compared with the nodes for it; at " in said
-        assert "it was what m1, m3, w1 saw; m2: up to event" in said
+        assert "not compared with the nodes for this; compared at " in said
+        assert "it matched m1, m3, w1; m2: up to event" in said
     document = restored.drctl("runs", "report", "--output", "json").document
     assert document["compared"]["agree"] == ["m1", "m3", "w1"]
 

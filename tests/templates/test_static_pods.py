@@ -118,7 +118,7 @@ def test_a_manifest_that_returns_is_noticed_and_never_lost(node: PodNode) -> Non
     node.wait_for(lambda: node.pids(node.one))
     found = node.observe("stop-apiserver")
     assert found["state"] == "before"
-    news = f"the manifest of {node.one}, is back in {node.manifests}"
+    news = f"the parked manifest of {node.one} is back in {node.manifests}"
     assert news == found["note"].strip() and news in found["why"]
     ran = node.act("stop-apiserver")
     assert ran.status == 0 and "had come back with different content: kept as" in ran.err

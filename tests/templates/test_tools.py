@@ -129,7 +129,7 @@ def test_no_image_is_no_tool(image: ToolNode) -> None:
     found = image.observe("facts")
     assert [found[f"{tool}_version"] for tool in FILES] == ["", "", ""]
     ran = image.act("rebuild")
-    assert ran.status == 1 and "no manifest of etcd names an image in" in ran.err
+    assert ran.status == 1 and "no manifest of etcd in " in ran.err and "names an image" in ran.err
 
 
 def test_the_member_is_asked_with_its_certificates(
@@ -161,7 +161,7 @@ def test_another_file_is_not_run(upload: ToolNode) -> None:
     target = upload.send()
     target.write_bytes(b"#!/bin/sh\ntouch /tmp/never\n")
     ran = upload.act("rebuild")
-    assert ran.status == 1 and "the etcdutl that was sent is damaged" in ran.err
+    assert ran.status == 1 and "the etcdutl that was sent does not match" in ran.err
     assert not target.exists() and upload.state("rebuild") == "before"
     assert upload.act("rebuild").status == 1  # nor is nothing
 
