@@ -15,8 +15,10 @@ ifneq ($(shell $(VENV)/bin/python -c '' 2>/dev/null && cat $(READY) 2>/dev/null)
 $(READY): remake
 endif
 
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' drctl/__init__.py)
+
 .DEFAULT_GOAL := help
-.PHONY: setup drill drills test guards campaign clean help remake
+.PHONY: setup drill drills test check guards campaign picture image clean help remake
 
 setup: $(READY)  ## make .venv with drctl, the lab and the developers' tools
 	@echo "$(VENV)/bin/drctl is ready"
@@ -41,12 +43,26 @@ drills: $(READY)  ## every scenario: on loopback, on systemd machines and on sta
 test: $(READY)  ## lint, types and all tests (PYTEST_ARGS="-k fence" for some)
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
+# The inner loop: what needs no lab, no engine and no patience, shell templates in dash alone.
+# `make test` has all of it, and the rest.
+CHECKED := house floor etcd kube inventory plan journal nodes engine ui runs evidence commands templates cli
+
+check: $(READY)  ## the fast half of `make test`: static checks, house, core, templates
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" -k "not busybox" \
+		$(addprefix tests/,$(CHECKED)) $(PYTEST_ARGS)
+
 guards: $(READY)  ## take each protection away, one by one: the fast tests must notice
 	@$(VENV)/bin/python -m tests.guards --table docs/guards.md
 
 campaign: $(READY)  ## N restores of real etcd with faults drawn from SEED; goes on where it stopped (LANE=0/3 ETCD=DIR DRIVER=docker)
 	@$(VENV)/bin/python -m tests.campaign $(if $(N),--runs $(N)) --seed $(or $(SEED),1) \
 		--lane $(or $(LANE),0/1) --driver $(or $(DRIVER),local) $(if $(ETCD),--etcd $(ETCD))
+
+picture: $(READY)  ## make docs/restore.svg again: a real restore of a local cluster, as the terminal shows it (ETCD=DIR)
+	@$(VENV)/bin/python -m tests.picture docs/restore.svg $(ETCD)
+
+image:  ## build the container image drctl:VERSION (BASE=IMAGE: another Debian than bookworm-slim)
+	docker build --tag drctl --tag drctl:$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) .
 
 clean:  ## remove .venv, the caches and what was built
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 """What a judge is given and what it answers.
 
 A judge is a pure function over the answers of all hosts of a step. It opens no connection, reads
-no clock and no file: whatever it needs stands in the `Evidence`.
+no clock and no file: whatever it needs stands in the `Gathered`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Kind = Literal["refused", "drift", "lock", "missing", "unproven"]
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Gathered:
     """`answers` holds each host's output; `silent` the hosts that gave none, with the reason."""
 
     answers: Mapping[str, str]
@@ -53,4 +53,4 @@ class Verdict:
         )
 
 
-Judge = Callable[[Evidence], Verdict]
+Judge = Callable[[Gathered], Verdict]

@@ -6,11 +6,13 @@ import io
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
 from drctl import __version__
 from drctl.cli.common import Options
+from drctl.cli.complete import completing
 from drctl.cli.drill import drill_group
 from drctl.cli.files import inventory_group, runbook_group
 from drctl.cli.lab import lab_group
@@ -24,12 +26,33 @@ from drctl.cli.look import (
 from drctl.cli.restore import clean_command, restore_command, rollback_command, run_command
 from drctl.cli.runs import runs_group
 from drctl.errors import DrctlError, UsageError
+from drctl.render import data_folder
 from drctl.runs.controller import Controller
-from drctl.ui.console import indented, print_json, tell
+from drctl.ui.console import indented, print_json, print_text, tell
+
+
+def show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    """The version, and the folders that this drctl reads what it ships from."""
+    if not wanted or context.resilient_parsing:
+        return
+    print_text(f"drctl {__version__}")
+    for name in ("runbooks", "templates"):
+        folder = data_folder(name)
+        inside = folder.parent == Path(__file__).parents[1]
+        origin = "the installed package" if inside else "a checkout"
+        print_text(f"{name:<9} {folder} ({origin})")
+    context.exit()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="drctl")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=show_version,
+    help="Show the version, and where its runbooks and templates come from.",
+)
 @click.option("-v", "--verbose", count=True, help="-vv shows a traceback with an error.")
 @click.pass_context
 def cli(context: click.Context, verbose: int) -> None:
@@ -76,6 +99,8 @@ def show_error(error: DrctlError, options: Options) -> None:
 def main(make: Callable[..., Controller] = Controller) -> None:
     """Run the command line and exit with the documented status. `make` makes the controller: with
     another way to the hosts, or another clock, where a test says so."""
+    if completing(cli):
+        return
     options = Options(make=make)
     try:
         with cli.make_context("drctl", sys.argv[1:], obj=options) as context:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from drctl.cli import complete
 from drctl.cli.common import (
     FILE,
     FOLDER,
@@ -40,7 +41,7 @@ def drill_group() -> None:
 
 
 @drill_group.command("run")
-@click.argument("scenarios", metavar="[SCENARIO ...]", nargs=-1)
+@click.argument("scenarios", metavar="[SCENARIO ...]", nargs=-1, shell_complete=complete.scenarios)
 @click.option("--all", "every", is_flag=True, help="Every scenario of `drctl drill list`.")
 @click.option(
     "--driver",
@@ -83,7 +84,7 @@ def drill_run(
     chosen = [scenario.load(name) for name in names]
     game_day = gameday.Drill(
         driver=driver,
-        options=drivers.Options(flavour or "", kubernetes or DEFAULT_KUBERNETES[driver], etcd),
+        options=drivers.LabOptions(flavour or "", kubernetes or DEFAULT_KUBERNETES[driver], etcd),
         state_dir=options.state_dir or default_state_dir(),
         say=tell,
         directory=directory.absolute() if directory else None,
@@ -126,7 +127,7 @@ def drill_list(options: Options) -> None:
 
 
 @drill_group.command("report")
-@click.argument("drill", required=False)
+@click.argument("drill", required=False, shell_complete=complete.drills)
 @click.option("--html", type=FILE, help="Write the page here: one file, for people.")
 @state_dir_option
 @output_option

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from drctl.cli import complete
 from drctl.cli.common import FILE, Options, output_option
 from drctl.inventory import inventory_schema, load_inventory
 from drctl.plan.prepare import installation
@@ -58,14 +59,14 @@ def list_runbooks(options: Options) -> None:
 
 
 @runbook_group.command("show")
-@click.argument("runbook")
+@click.argument("runbook", shell_complete=complete.runbooks)
 def show_runbook(runbook: str) -> None:
     """A runbook's text."""
     print_text(runbook_path(runbook).read_text(encoding="utf-8"), end="")
 
 
 @runbook_group.command("validate")
-@click.argument("runbook")
+@click.argument("runbook", shell_complete=complete.runbooks)
 def validate_runbook(runbook: str) -> None:
     """Every mistake at once, each with file, line and path."""
     book = load_runbook(runbook)

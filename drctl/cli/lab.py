@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drctl.cli import complete
 from drctl.cli.common import FOLDER, Options, output_option
 from drctl.errors import UsageError
 from drctl.ui.console import print_json, print_table, print_text, tell
@@ -146,7 +147,7 @@ def lab_status(options: Options, directory: Path) -> None:
 
 @lab_group.command("ssh")
 @_dir_option
-@click.argument("node")
+@click.argument("node", shell_complete=complete.hosts)
 def lab_ssh(directory: Path, node: str) -> None:
     """Log in to a host of the lab."""
     from drctl.lab import labs
@@ -157,8 +158,12 @@ def lab_ssh(directory: Path, node: str) -> None:
 
 @lab_group.command("break")
 @_dir_option
-@click.argument("kind")
-@click.option("--node", help="Strike this host [default: those that the kind or scenario strikes].")
+@click.argument("kind", shell_complete=complete.breaks)
+@click.option(
+    "--node",
+    help="Strike this host [default: those that the kind or scenario strikes].",
+    shell_complete=complete.hosts,
+)
 def lab_break(directory: Path, kind: str, node: str | None) -> None:
     """Break the lab's cluster, for real: a scenario's damage (drctl drill list), or one kind."""
     from drctl.drill import breaking

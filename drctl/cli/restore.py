@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from drctl.cli import complete
 from drctl.cli.common import (
     FILE,
     Options,
@@ -49,6 +50,7 @@ resume_option = click.option(
     flag_value="",
     metavar="[RUN]",
     help="Go on with an unfinished run (default: the cluster's latest).",
+    shell_complete=complete.runs,
 )
 
 
@@ -56,12 +58,20 @@ resume_option = click.option(
 @click.option("--snapshot", type=FILE, help="The one backup file (etcdctl snapshot save).")
 @inventory_option
 @click.option("--staged", is_flag=True, help="Rebuild while the old cluster serves.")
-@click.option("--runbook", metavar="NAME|FILE", help="Another runbook than the shipped one.")
+@click.option(
+    "--runbook", metavar="NAME|FILE", help="Another runbook.", shell_complete=complete.runbooks
+)
 @dry_run_option
 @click.option("--offline", is_flag=True, help="With --dry-run: connect to nothing either.")
 @resume_option
 @click.option("--accept-drift", multiple=True, metavar="FIELD", help="With --resume: may differ.")
-@click.option("--abandon", multiple=True, metavar="HOST", help="Go on without this lost host.")
+@click.option(
+    "--abandon",
+    multiple=True,
+    metavar="HOST",
+    help="Go on without this lost host.",
+    shell_complete=complete.hosts,
+)
 @click.option("--replace-healthy", is_flag=True, help="Replace a cluster that still has a quorum.")
 @var_option
 @secret_option
@@ -118,7 +128,7 @@ def restore_command(
 
 
 @click.command("run")
-@click.argument("runbook", metavar="RUNBOOK")
+@click.argument("runbook", metavar="RUNBOOK", shell_complete=complete.runbooks)
 @inventory_option
 @click.option("--snapshot", type=FILE, help="The file of `upload: snapshot` steps.")
 @dry_run_option
@@ -157,7 +167,7 @@ def run_command(
 
 
 @click.command("rollback")
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete.runs)
 @inventory_option
 @click.option("--lose-writes", is_flag=True, help="Lose what was written since, as it was counted.")
 @click.option(
@@ -166,7 +176,13 @@ def run_command(
     metavar="FIELD",
     help="May differ: machine_id.HOST, history.HOST, secret.NAME, templates, steps.STEP.",
 )
-@click.option("--without", multiple=True, metavar="HOST", help="Leave this host as it is.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="HOST",
+    help="Leave this host as it is.",
+    shell_complete=complete.hosts,
+)
 @secret_option
 @yes_option
 @state_dir_option
@@ -213,7 +229,7 @@ def rollback_command(
 
 
 @click.command("clean")
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete.runs)
 @inventory_option
 @yes_option
 @state_dir_option

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from drctl.cli import complete
 from drctl.cli.common import (
     FILE,
     Options,
@@ -75,7 +76,7 @@ _inventory_option = click.option(
 
 
 @runs_group.command("show")
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete.runs)
 @_inventory_option
 @state_dir_option
 @output_option
@@ -105,7 +106,7 @@ def show(options: Options, run: str | None, inventory: Path | None) -> None:
 
 
 @runs_group.command("report")
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete.runs)
 @_inventory_option
 @click.option("--html", type=FILE, help="Write the page here: one file, for people.")
 @state_dir_option
@@ -138,12 +139,18 @@ def report(options: Options, run: str | None, inventory: Path | None, html: Path
 
 
 @runs_group.command("adopt")
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete.runs)
 @inventory_option
 @click.option("--snapshot", type=FILE, help="The run's snapshot, where it is on this machine.")
 @click.option("--runbook", type=FILE, help="The run's runbook, if it was a file of its own.")
 @click.option("--gone", is_flag=True, help="The machine that ran it is gone: do not wait for it.")
-@click.option("--without", multiple=True, metavar="HOST", help="Do not ask this host.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="HOST",
+    help="Do not ask this host.",
+    shell_complete=complete.hosts,
+)
 @state_dir_option
 @output_option
 @click.pass_obj

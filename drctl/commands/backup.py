@@ -54,12 +54,7 @@ def backup(controller: Controller, inventory: Inventory, folder: Path) -> dict[s
         workplace(folder) as (run, part),
         closing(controller.connect(inventory)) as transport,
     ):
-        env = {
-            "DRCTL_RUN": run,
-            "DRCTL_WORK": inventory.hosts[member.host].work_dir,
-            "DRCTL_HOST": member.host,
-            "DRCTL_WHO": controller.who,
-        }
+        env = {"DRCTL_RUN": run, "DRCTL_WHO": controller.who, **_place(inventory, member.host)}
         saved, warnings = _save_and_fetch(transport, inventory, env, part)
         found = inspect_snapshot(part)
         there = saved.hexadecimal("sha256", 64)
@@ -89,6 +84,10 @@ def backup(controller: Controller, inventory: Inventory, folder: Path) -> dict[s
         "taken_at": taken_at.isoformat(),
         "warnings": warnings,
     }
+
+
+def _place(inventory: Inventory, host: str) -> dict[str, str]:
+    return {"DRCTL_HOST": host, "DRCTL_WORK": inventory.hosts[host].work_dir}
 
 
 def _save_and_fetch(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from drctl.drill import breaks, scenario, witness
 from drctl.drill.context import Scene
-from drctl.drill.operator import Operator, Say
+from drctl.drill.operator import Operator
 from drctl.drill.scenario import Act
 from drctl.errors import UsageError
+from drctl.lab.labs import Say
 from drctl.lab.site import Site, SiteNode
 
 

@@ -26,7 +26,7 @@ On = Literal["first", "second", "last", "majority", "all", "spares", "nobody"]
 
 
 @dataclass(frozen=True)
-class Kind:
+class ActKind:
     """One kind of damage, or its repair: `deeds` strike one host, in order."""
 
     summary: str
@@ -171,69 +171,69 @@ def answering(scene: Scene, node: SiteNode) -> None:
     until(partial(witness.answers, scene.site, node), _SECONDS, f"{node.name}: etcd")
 
 
-KINDS: Mapping[str, Kind] = {
-    "lose-data": Kind(
+KINDS: Mapping[str, ActKind] = {
+    "lose-data": ActKind(
         "the data is gone and etcd died, as when a disk fails",
         "first",
         (shell("lose-data"), killed("etcd"), shell("forget-data")),
     ),
-    "lose-data-only": Kind(
+    "lose-data-only": ActKind(
         "the data directory is gone, the WAL directory on its own disk is not",
         "first",
         (shell("lose-data-only"), killed("etcd"), shell("forget-data-only")),
     ),
-    "corrupt-data": Kind(
+    "corrupt-data": ActKind(
         "random bytes in the member's database, and its etcd died",
         "last",
         (shell("corrupt-data"), killed("etcd")),
     ),
-    "delete-namespace": Kind(
+    "delete-namespace": ActKind(
         "someone deleted a whole namespace: etcd is healthy, its data is wrong",
         "first",
         (delete_namespace,),
     ),
-    "damage-snapshot": Kind(
+    "damage-snapshot": ActKind(
         "one bit of the snapshot file is flipped", "first", (damage_snapshot,), by_hand=False
     ),
-    "power-off": Kind("the host loses power", "last", (power_off,)),
-    "power-on": Kind("the host is powered on again", "last", (power_on,)),
-    "lose-machine": Kind("the machine is gone for good", "all", (power_off, retired)),
-    "new-machine": Kind(
+    "power-off": ActKind("the host loses power", "last", (power_off,)),
+    "power-on": ActKind("the host is powered on again", "last", (power_on,)),
+    "lose-machine": ActKind("the machine is gone for good", "all", (power_off, retired)),
+    "new-machine": ActKind(
         "a new, blank machine with another address becomes a member", "spares", (enlisted,)
     ),
-    "cut-network": Kind("no packet reaches the other members", "last", (cut,)),
-    "mend-network": Kind("the network is back", "last", (mend,)),
-    "fill-disk": Kind("the disk that holds the data is full", "last", (shell("fill-disk"),)),
-    "empty-disk": Kind("someone freed space", "last", (shell("empty-disk"),)),
-    "raise-nospace": Kind("the alarm NOSPACE is raised", "first", (raise_nospace,)),
-    "disarm": Kind("an operator ran etcdctl defrag and alarm disarm", "first", (disarm,)),
-    "enable-auth": Kind("etcd requires authentication", "first", (enable_auth,)),
-    "expire-certificate": Kind("etcd's certificate expired", "last", (expire_certificate,)),
-    "renew-certificate": Kind(
+    "cut-network": ActKind("no packet reaches the other members", "last", (cut,)),
+    "mend-network": ActKind("the network is back", "last", (mend,)),
+    "fill-disk": ActKind("the disk that holds the data is full", "last", (shell("fill-disk"),)),
+    "empty-disk": ActKind("someone freed space", "last", (shell("empty-disk"),)),
+    "raise-nospace": ActKind("the alarm NOSPACE is raised", "first", (raise_nospace,)),
+    "disarm": ActKind("an operator ran etcdctl defrag and alarm disarm", "first", (disarm,)),
+    "enable-auth": ActKind("etcd requires authentication", "first", (enable_auth,)),
+    "expire-certificate": ActKind("etcd's certificate expired", "last", (expire_certificate,)),
+    "renew-certificate": ActKind(
         "etcd's certificate is renewed", "last", (shell("renew-certificate"), answering)
     ),
-    "note-manifest": Kind(
+    "note-manifest": ActKind(
         "configuration management manages the apiserver's manifest",
         "last",
         (shell("note-manifest"),),
     ),
-    "manifest-returns": Kind(
+    "manifest-returns": ActKind(
         "configuration management restores the apiserver's manifest: it starts",
         "last",
         (shell("manifest-returns"),),
     ),
-    "old-data-returns": Kind(
+    "old-data-returns": ActKind(
         "the member comes back with the data from before the restore",
         "last",
         (stopped("etcd"), old_data_returns, started("etcd")),
         by_hand=False,
     ),
-    "old-data-leaves": Kind(
+    "old-data-leaves": ActKind(
         "an operator puts the restored data back",
         "last",
         (stopped("etcd"), shell("old-data-leaves"), started("etcd"), answering),
     ),
-    "cut-off-kubelet": Kind(
+    "cut-off-kubelet": ActKind(
         "the apiserver is down, and the kubelet was restarted since",
         "all",
         (
@@ -244,7 +244,7 @@ KINDS: Mapping[str, Kind] = {
             shell("controllers-run"),
         ),
     ),
-    "restart-etcd": Kind(
+    "restart-etcd": ActKind(
         "etcd is killed, and its supervisor starts it again", "last", (killed("etcd"), answering)
     ),
 }

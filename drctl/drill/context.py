@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from drctl.drill.kubeworld import KubeSight, new_name
 from drctl.drill.operator import Operator
 from drctl.drill.witness import Sight
 from drctl.inventory import Inventory, load_inventory
+from drctl.lab.labs import Say
 from drctl.lab.site import Site, SiteNode
 from drctl.render import render
 
-Say = Callable[[str], None]
 _NOTHING = Sight("", 0, {})
 
 

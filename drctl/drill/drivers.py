@@ -20,7 +20,7 @@ _DOCKER_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class Options:
+class LabOptions:
     """What the caller wants of every lab, whatever the scenario."""
 
     flavour: str = ""  # "": the driver's own
@@ -35,15 +35,15 @@ class Practice(Protocol):
     @property
     def name(self) -> str: ...
 
-    def flavour(self, options: Options) -> str:
+    def flavour(self, options: LabOptions) -> str:
         """The flavour that its labs will have."""
         ...
 
-    def why_not(self, needs: Needs, options: Options) -> str:
+    def why_not(self, needs: Needs, options: LabOptions) -> str:
         """The reason why this machine and driver cannot have such a lab; "" if they can."""
         ...
 
-    def arguments(self, needs: Needs, options: Options) -> dict[str, Any]:
+    def arguments(self, needs: Needs, options: LabOptions) -> dict[str, Any]:
         """What the driver's `up` is given."""
         ...
 
@@ -53,10 +53,10 @@ class Local:
 
     name = "local"
 
-    def flavour(self, options: Options) -> str:
+    def flavour(self, options: LabOptions) -> str:
         return options.flavour or "local"
 
-    def why_not(self, needs: Needs, options: Options) -> str:
+    def why_not(self, needs: Needs, options: LabOptions) -> str:
         lacks = {
             "blank machines": needs.spares,
             "separate disks": needs.disk_mb,
@@ -66,7 +66,7 @@ class Local:
         missing = [what for what, wanted in lacks.items() if wanted]
         return f"a loopback lab has no {', no '.join(missing)}" if missing else ""
 
-    def arguments(self, needs: Needs, options: Options) -> dict[str, Any]:
+    def arguments(self, needs: Needs, options: LabOptions) -> dict[str, Any]:
         return _common(needs, options)
 
 
@@ -75,15 +75,15 @@ class Docker:
 
     name = "docker"
 
-    def flavour(self, options: Options) -> str:
+    def flavour(self, options: LabOptions) -> str:
         return options.flavour or "systemd"
 
-    def why_not(self, needs: Needs, options: Options) -> str:
+    def why_not(self, needs: Needs, options: LabOptions) -> str:
         if needs.kubernetes and options.kubernetes == "none":
             return "it needs real Kubernetes: --kubernetes DIR or build"
         return _no_docker()
 
-    def arguments(self, needs: Needs, options: Options) -> dict[str, Any]:
+    def arguments(self, needs: Needs, options: LabOptions) -> dict[str, Any]:
         return {
             **_common(needs, options),
             "data_size": f"{needs.disk_mb}m" if needs.disk_mb else None,
@@ -93,7 +93,7 @@ class Docker:
         }
 
 
-def _common(needs: Needs, options: Options) -> dict[str, Any]:
+def _common(needs: Needs, options: LabOptions) -> dict[str, Any]:
     return {
         "members": needs.members,
         "separate_wal": needs.wal_dir,
@@ -125,7 +125,7 @@ def practice(name: str) -> Practice:
     return PRACTICES[name]
 
 
-def why_not(of: Practice, needs: Needs, options: Options) -> str:
+def why_not(of: Practice, needs: Needs, options: LabOptions) -> str:
     """The reason why the scenario cannot be drilled so; "" if it can."""
     if of.name not in needs.drivers:
         return f"it needs the driver {' or '.join(needs.drivers)}"
@@ -134,7 +134,7 @@ def why_not(of: Practice, needs: Needs, options: Options) -> str:
     return of.why_not(needs, options)
 
 
-def up(of: Practice, directory: Path, needs: Needs, options: Options, say: Say) -> Site:
+def up(of: Practice, directory: Path, needs: Needs, options: LabOptions, say: Say) -> Site:
     """Start the lab in `directory`."""
     labs.load(of.name).up(directory, say=say, **of.arguments(needs, options))
     return labs.driver(of.name).site(directory)

@@ -21,15 +21,16 @@ from typing import Any
 
 from drctl import __version__
 from drctl.drill import drivers, kubeworld, record, reporting, witness
-from drctl.drill.drivers import Options
-from drctl.drill.operator import Operator, Say
-from drctl.drill.record import DrillRecord, Machine, TopologyNode, Versions
+from drctl.drill.drivers import LabOptions
+from drctl.drill.operator import Operator
+from drctl.drill.record import DrillRecord, HostMachine, TopologyNode, Versions
 from drctl.drill.rehearsal import LATER_KEYS, Rehearsal
 from drctl.drill.scenario import Needs, Scenario
 from drctl.drill.times import utc_now
 from drctl.errors import Aborted, DrctlError, Refused
 from drctl.lab.gateway import GatewayError
 from drctl.lab.kubeapi import KubeError
+from drctl.lab.labs import Say
 from drctl.lab.site import Site
 
 __all__ = ["LATER_KEYS", "Drill", "StepTime", "lines", "split_by_phase"]
@@ -56,7 +57,7 @@ class Drill:
     """
 
     driver: str
-    options: Options
+    options: LabOptions
     state_dir: Path
     say: Say
     directory: Path | None = None  # the lab's folder; None: a temporary one
@@ -178,13 +179,13 @@ class _Making:
 
     def done(self, seen: Rehearsal, versions: Versions) -> DrillRecord:
         """What the rehearsal came to."""
-        scene, clock = seen.scene, seen.clock
-        restored = self.scenario.restores and bool(clock.proven)
+        scene, moments = seen.scene, seen.moments
+        restored = self.scenario.restores and bool(moments.proven)
         lost = witness.differences(scene.later.content, scene.before.content)
         typed = [c for c in seen.commands if not c.typed.startswith("drctl backup")]
         figures = {
-            "rto_seconds": clock.proven - clock.damaged,
-            "rpo_seconds": clock.damaged - clock.backed_up,
+            "rto_seconds": moments.proven - moments.damaged,
+            "rpo_seconds": moments.damaged - moments.backed_up,
             "rpo_revisions": scene.later.revision - scene.before.revision,
             "rpo_keys": len(lost),
         }
@@ -234,10 +235,10 @@ class _Making:
         return DrillRecord(**fields | known)
 
 
-def _machine() -> Machine:
+def _machine() -> HostMachine:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
-    return Machine(system, os.cpu_count() or 0, memory, platform.python_version())
+    return HostMachine(system, os.cpu_count() or 0, memory, platform.python_version())
 
 
 def _versions(site: Site) -> Versions:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 
 from drctl.drill import kubeworld, witness
-from drctl.drill.claim import SHOWN, Claim, NotHere, Seen
 from drctl.drill.context import Scene
+from drctl.drill.expectation import SHOWN, Expectation, NotHere, Seen
 from drctl.lab.kubeapi import KubeApi, Object
 from drctl.lab.waiting import until
 
@@ -18,7 +18,7 @@ _GONE = 410
 
 
 def _real(ask: Callable[[Scene], Seen]) -> Callable[[Scene], Seen]:
-    """A claim about real Kubernetes."""
+    """What is expected of real Kubernetes."""
 
     @wraps(ask)
     def only_there(scene: Scene) -> Seen:
@@ -180,14 +180,16 @@ def _renewed(door: KubeApi, namespace: str, first: Mapping[str, str]) -> list[st
     return _changed(_renewals(door, namespace), first)
 
 
-KUBE_PROOFS: Mapping[str, Claim] = {
-    "apiservers-ready": Claim("every apiserver is ready", apiservers_ready),
-    "same-objects": Claim("every Kubernetes object is back with its UID", same_objects),
-    "sentinels": Claim("sentinels from before are back, later ones gone", sentinels),
-    "secrets-readable": Claim(
+KUBE_PROOFS: Mapping[str, Expectation] = {
+    "apiservers-ready": Expectation("every apiserver is ready", apiservers_ready),
+    "same-objects": Expectation("every Kubernetes object is back with its UID", same_objects),
+    "sentinels": Expectation("sentinels from before are back, later ones gone", sentinels),
+    "secrets-readable": Expectation(
         "an encrypted Secret reads through every apiserver", secrets_readable
     ),
-    "watch-is-gone": Claim("a Kubernetes watch from before is told to restart", watch_is_gone),
-    "controllers-act": Claim("controllers work again", controllers_act),
-    "nodes-renewed": Claim("kubelets renew their nodes' leases", nodes_renewed),
+    "watch-is-gone": Expectation(
+        "a Kubernetes watch from before is told to restart", watch_is_gone
+    ),
+    "controllers-act": Expectation("controllers work again", controllers_act),
+    "nodes-renewed": Expectation("kubelets renew their nodes' leases", nodes_renewed),
 }

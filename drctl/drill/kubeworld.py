@@ -28,7 +28,7 @@ PASSING = "after-"
 _FLEETING = {"events", "endpointslices"}
 _AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 
-Identity = tuple[str, str, str]  # resource with its group, namespace, name
+ObjectKey = tuple[str, str, str]  # resource with its group, namespace, name
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class KubeSight:
     """Every object that the apiserver lists, and its UID. `changing` is the text in the ConfigMap
     that a drill changes after the backup."""
 
-    uids: Mapping[Identity, str] = field(default_factory=dict)
+    uids: Mapping[ObjectKey, str] = field(default_factory=dict)
     revision: int = 0
     changing: str = ""
 
@@ -44,7 +44,7 @@ class KubeSight:
         """Objects of each kind."""
         return dict(sorted(Counter(kind for kind, _, _ in self.uids).items()))
 
-    def missing_from(self, other: KubeSight) -> list[Identity]:
+    def missing_from(self, other: KubeSight) -> list[ObjectKey]:
         """What is here and not in `other`, by UID: the same name is not the same object."""
         there = set(other.uids.values())
         return sorted(who for who, uid in self.uids.items() if uid not in there)

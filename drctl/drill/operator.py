@@ -20,8 +20,8 @@ from drctl.drill import pausepoint
 from drctl.drill.record import Command
 from drctl.drill.times import utc_now
 from drctl.errors import StepFailed
+from drctl.lab.labs import Say
 
-Say = Callable[[str], None]
 Meanwhile = Callable[[str], bool]
 """Called with the moment at which the command is held; False: kill it there and then."""
 COMMAND_SECONDS = 900.0
@@ -29,7 +29,7 @@ _SAID_LINES = 40
 
 
 @dataclass(frozen=True)
-class Answer:
+class Ended:
     """A command that ended: what the record keeps of it, and its whole stdout."""
 
     command: Command
@@ -51,7 +51,7 @@ class Operator:
         holds: tuple[str, ...] = (),
         meanwhile: Meanwhile = lambda _: True,
         aloud: bool = True,
-    ) -> Answer:
+    ) -> Ended:
         """Run one command to its end, held at each of `holds` in turn for `meanwhile`.
 
         What it tells the operator goes to `say` as it comes (if `aloud`). StepFailed when it takes
@@ -82,7 +82,7 @@ class Operator:
             killed_at=killed_at,
             said=said,
         )
-        return Answer(command, stdout)
+        return Ended(command, stdout)
 
     def asks(self, *arguments: str) -> Any:
         """The JSON document that a command prints; StepFailed when it fails."""
@@ -95,7 +95,7 @@ class Operator:
             )
         return json.loads(answer.stdout)
 
-    def backup(self, folder: Path) -> tuple[Answer, Mapping[str, Any]]:
+    def backup(self, folder: Path) -> tuple[Ended, Mapping[str, Any]]:
         """Take a backup into `folder`; returns also the document that tells its path and
         revision. StepFailed when it fails: there is nothing to drill then."""
         answer = self.types("backup", *self.on, "--to", str(folder), "--output", "json")

@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 
 from drctl.drill import witness
-from drctl.drill.claim import SHOWN, Claim, NotHere, Seen
 from drctl.drill.context import Scene
+from drctl.drill.expectation import SHOWN, Expectation, NotHere, Seen
 from drctl.drill.kubeproofs import KUBE_PROOFS
 from drctl.drill.witness import Sight
 from drctl.etcd.answers import version_tuple
@@ -268,23 +268,23 @@ def ask_stand_in(scene: Scene, node: SiteNode, path: str) -> bytes:
     )
 
 
-PROOFS: Mapping[str, Claim] = {
+PROOFS: Mapping[str, Expectation] = {
     **KUBE_PROOFS,
-    "members-answer": Claim("every member answers", members_answer),
-    "new-cluster": Claim("a new cluster", new_cluster),
-    "old-data-back": Claim("data from before the backup is back", old_data_back),
-    "later-data-gone": Claim("data from after the backup is gone", later_data_gone),
-    "same-hash": Claim("all members have the same data", same_hash),
-    "revision-ahead": Claim("revisions do not go back", revision_ahead),
-    "watch-compacted": Claim("a watch from before is told to restart", watch_compacted),
-    "stand-ins-serve": Claim("every apiserver stand-in serves it", stand_ins_serve),
-    "nothing-staged": Claim("no copy of the snapshot is left on a host", nothing_staged),
-    "old-data-kept": Claim("the old data is kept", old_data_kept),
-    "old-wal-kept": Claim("the old WAL is set aside", old_wal_kept),
-    "untouched": Claim("the old cluster is untouched", untouched),
-    "no-alarm": Claim("no alarm is raised", no_alarm),
-    "auth-still-on": Claim("etcd still requires authentication", auth_still_on),
-    "old-member-shut-out": Claim("an old member does no harm", old_member_shut_out),
+    "members-answer": Expectation("every member answers", members_answer),
+    "new-cluster": Expectation("a new cluster", new_cluster),
+    "old-data-back": Expectation("data from before the backup is back", old_data_back),
+    "later-data-gone": Expectation("data from after the backup is gone", later_data_gone),
+    "same-hash": Expectation("all members have the same data", same_hash),
+    "revision-ahead": Expectation("revisions do not go back", revision_ahead),
+    "watch-compacted": Expectation("a watch from before is told to restart", watch_compacted),
+    "stand-ins-serve": Expectation("every apiserver stand-in serves it", stand_ins_serve),
+    "nothing-staged": Expectation("no copy of the snapshot is left on a host", nothing_staged),
+    "old-data-kept": Expectation("the old data is kept", old_data_kept),
+    "old-wal-kept": Expectation("the old WAL is set aside", old_wal_kept),
+    "untouched": Expectation("the old cluster is untouched", untouched),
+    "no-alarm": Expectation("no alarm is raised", no_alarm),
+    "auth-still-on": Expectation("etcd still requires authentication", auth_still_on),
+    "old-member-shut-out": Expectation("an old member does no harm", old_member_shut_out),
 }
 
 BUNDLES: Mapping[str, tuple[str, ...]] = {

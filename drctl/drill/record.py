@@ -17,11 +17,11 @@ from typing import Any, Literal
 from drctl.errors import InvalidInput
 
 SCHEMA = 1
-Verdict = Literal["passed", "failed", "skipped"]
+DrillVerdict = Literal["passed", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
-class Machine:
+class HostMachine:
     """The machine on which the lab and the drill ran."""
 
     system: str  # "Linux 6.1.0 x86_64"
@@ -82,7 +82,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Proof:
-    """One claim, whether it holds, and what was seen. `measured` is plain JSON data."""
+    """What was expected, whether it holds, and what was seen. `measured` is plain JSON data."""
 
     what: str
     ok: bool
@@ -109,7 +109,7 @@ class DrillRecord:
     operator: str  # user@machine
     started: str
     finished: str
-    machine: Machine
+    machine: HostMachine
     versions: Versions
     topology: tuple[TopologyNode, ...]
     actions: tuple[Action, ...]
@@ -126,7 +126,7 @@ class DrillRecord:
     rpo_objects: Mapping[str, int]  # kind -> number of Kubernetes objects lost; {} without any
     proofs: tuple[Proof, ...]
     not_tested: tuple[str, ...]
-    verdict: Verdict
+    verdict: DrillVerdict
     reason: str  # why it failed or was skipped; "" when it passed
     directory: str = ""  # the lab's folder: gone, unless it was kept
     schema: int = SCHEMA
@@ -173,7 +173,7 @@ def load(path: Path) -> DrillRecord:
 
 def _record(raw: dict[str, Any]) -> DrillRecord:
     made = raw | {
-        "machine": Machine(**raw["machine"]),
+        "machine": HostMachine(**raw["machine"]),
         "versions": Versions(**raw["versions"]),
         "topology": tuple(
             TopologyNode(**node | {"roles": tuple(node["roles"])}) for node in raw["topology"]

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from drctl.drill import breaks, kubeworld, proofs, witness
-from drctl.drill.claim import NotHere, judged
 from drctl.drill.context import Scene
-from drctl.drill.operator import Operator, Say
+from drctl.drill.expectation import NotHere, judged
+from drctl.drill.operator import Operator
 from drctl.drill.record import Action, Command, Proof
 from drctl.drill.scenario import Act, Item, Scenario, chosen
 from drctl.drill.times import utc_now
 from drctl.errors import Aborted, DrctlError, NotProven
 from drctl.lab import data
+from drctl.lab.labs import Say
 from drctl.lab.site import Site
 from drctl.lab.waiting import until
 
@@ -31,8 +32,8 @@ TROUBLE = (DrctlError, OSError)
 
 
 @dataclass
-class Clock:
-    """Moments of a drill on the monotonic clock; 0.0: not come yet."""
+class Moments:
+    """When what happened in a drill, on the monotonic clock; 0.0: not come yet."""
 
     backed_up: float = 0.0
     damaged: float = 0.0
@@ -48,7 +49,7 @@ class Rehearsal:
     operator: Operator
     say: Say
     scene: Scene = field(init=False)
-    clock: Clock = field(default_factory=Clock)
+    moments: Moments = field(default_factory=Moments)
     actions: list[Action] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
@@ -68,7 +69,7 @@ class Rehearsal:
             for item in self.scenario.restore:
                 self._item(item, "restore")
             self._prove(self.scenario.prove)
-            self.clock.proven = time.monotonic()
+            self.moments.proven = time.monotonic()
             for item in self.scenario.afterwards:
                 self._item(item, "afterwards")
         except Aborted:
@@ -102,7 +103,7 @@ class Rehearsal:
             self._act(act, "prepare")
         self.say("backing up")
         answer, made = self.operator.backup(self.site.directory / "backup")
-        self.clock.backed_up = time.monotonic()
+        self.moments.backed_up = time.monotonic()
         self.commands.append(answer.command)
         scene, first = self.scene, self.scene.members[0]
         scene.snapshot = Path(str(made["path"]))
@@ -115,7 +116,7 @@ class Rehearsal:
         self._write_later()
         scene.footprints = scene.footprint()
         self.say(f"the disaster: {self.scenario.title}")
-        self.clock.damaged = time.monotonic()
+        self.moments.damaged = time.monotonic()
         for act in self.scenario.damage:
             self._act(act, "damage")
         time.sleep(_NOTICED_SECONDS)
@@ -222,11 +223,11 @@ class Rehearsal:
 
     def _prove(self, names: tuple[str, ...]) -> None:
         for name in proofs.spelled_out(names):
-            claim = proofs.PROOFS[name]
+            expectation = proofs.PROOFS[name]
             try:
-                proof = judged(name, claim, self.scene)
+                proof = judged(name, expectation, self.scene)
             except NotHere as reason:
-                self.not_tested.append(f"{claim.what}: {reason}")
+                self.not_tested.append(f"{expectation.what}: {reason}")
                 continue
             self.proofs.append(proof)
             self.say(f"{'proven' if proof.ok else 'NOT PROVEN'}: {proof.what}: {proof.detail}")

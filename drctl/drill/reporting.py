@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ from drctl.drill.times import utc_now
 from drctl.errors import InvalidInput, Refused
 from drctl.evidence.drill import drill_evidence, point
 from drctl.evidence.drillpage import drill_page
-
-Say = Callable[[str], None]
+from drctl.lab.labs import Say
 
 
 def records(state_dir: Path, say: Say) -> list[DrillRecord]:

@@ -17,9 +17,9 @@ from drctl.yamlfile import Document, faults_from_validation, read_yaml, suggesti
 DEFAULT = "majority-data-lost"
 FOLDER = Path(__file__).parent / "scenarios"
 VERBS = ("do", "type", "prove")
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 Selector = Literal["first", "second", "last", "majority", "all", "spares", "nobody"]
-Driver = Literal["local", "docker"]
+DriverName = Literal["local", "docker"]
 
 
 class _Model(BaseModel):
@@ -29,7 +29,7 @@ class _Model(BaseModel):
 class Needs(_Model):
     """The lab that a scenario needs; a machine that cannot have it skips the scenario."""
 
-    drivers: tuple[Driver, ...] = ("local", "docker")
+    drivers: tuple[DriverName, ...] = ("local", "docker")
     flavours: tuple[Flavour, ...] = ("local", "systemd", "static-pod")
     members: int = Field(3, ge=1, le=7)
     spares: int = Field(0, ge=0, le=7, description="blank machines beside the members")
@@ -116,7 +116,7 @@ class Item(_Model):
 class Scenario(_Model):
     """A whole scenario, as read from YAML."""
 
-    scenario: Name
+    scenario: Slug
     title: str
     story: str = Field(description="what the operator goes through, in two or three sentences")
     needs: Needs = Needs()

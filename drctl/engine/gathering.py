@@ -9,7 +9,7 @@ from drctl.engine.acting import Acting
 from drctl.engine.session import Session
 from drctl.errors import DrctlError, Drifted, HostUnavailable, LockHeld, NotProven, Refused
 from drctl.plan.model import PlannedStep
-from drctl.verdict import Evidence, Judge, Kind, Problem, Verdict
+from drctl.verdict import Gathered, Judge, Kind, Problem, Verdict
 
 KEPT_ANSWER = 16_384  # characters of one host's answer that the journal keeps as evidence
 
@@ -72,7 +72,7 @@ class Gathering:
         """All judges of the step in turn; each sees the values that those before it yielded."""
         total = Verdict()
         for name in step.judges:
-            evidence = Evidence(
+            gathered = Gathered(
                 answers=answers,
                 silent=silent,
                 facts=self._session.plan.facts,
@@ -83,7 +83,7 @@ class Gathering:
                 },
                 options=self._session.plan.options,
             )
-            total = total.and_then(self._judges[name](evidence))
+            total = total.and_then(self._judges[name](gathered))
         return total
 
     def _record_answers(

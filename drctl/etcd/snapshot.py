@@ -58,7 +58,7 @@ class Snapshot:
     host: str = ""  # from the sidecar
 
     def as_facts(self, now: float) -> dict[str, Any]:
-        """Plain data for `Evidence.facts["snapshot"]`; `now` in seconds since the epoch."""
+        """Plain data for `Gathered.facts["snapshot"]`; `now` in seconds since the epoch."""
         taken = datetime.fromisoformat(self.taken_at).timestamp()
         return {**asdict(self), "age_seconds": max(0, int(now - taken))}
 

@@ -34,7 +34,7 @@ class Bar:
 
 
 @dataclass
-class Session:
+class ControllerSession:
     """One life of a controller. `ended` is "" where it ended without a word (or still runs)."""
 
     epoch: int
@@ -73,9 +73,9 @@ class Session:
         }
 
 
-def sessions(events: Iterable[Event]) -> list[Session]:
+def sessions(events: Iterable[Event]) -> list[ControllerSession]:
     """Every session of the journal, in order, each with what it did."""
-    found: list[Session] = []
+    found: list[ControllerSession] = []
     reader = _Reader()
     for event in events:
         if event.kind == "session":
@@ -87,9 +87,9 @@ def sessions(events: Iterable[Event]) -> list[Session]:
     return found
 
 
-def _session(event: Event) -> Session:
+def _session(event: Event) -> ControllerSession:
     body = event.body
-    return Session(
+    return ControllerSession(
         epoch=body["epoch"],
         direction=body["direction"],
         who=body.get("who", ""),
@@ -108,7 +108,7 @@ def _between(first: str, then: str) -> float:
 class _Reader:
     """Reads the events of one session into bars; before the first session there is none."""
 
-    def __init__(self, session: Session | None = None) -> None:
+    def __init__(self, session: ControllerSession | None = None) -> None:
         self.session = session
         self._step_began: dict[str, str] = {}
         self._open: dict[tuple[str, str], str] = {}

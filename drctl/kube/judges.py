@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from drctl.answer import Answer
 from drctl.etcd.judges.common import read, readable, silences
-from drctl.verdict import Evidence, Problem, Verdict
+from drctl.verdict import Gathered, Problem, Verdict
 
 _PREFIX = "ready."
 
 
-def serves(evidence: Evidence) -> Verdict:
+def serves(gathered: Gathered) -> Verdict:
     """Proves that every service's own readiness check says ok on every host that was asked.
 
     Each host answers with `asked=` and the names of its services that have a readiness check (none
     on a host that only holds etcd), and with a line for each: `ready.<service>=ok`, or what went
     wrong instead of ok. A silent host, or a service without a line, is unproven.
     """
-    found, garbled = readable(evidence, "unproven")
+    found, garbled = readable(gathered, "unproven")
     judged, strange = read(found, _host, "unproven")
-    problems = silences(evidence, "unproven") + garbled + strange
+    problems = silences(gathered, "unproven") + garbled + strange
     findings: list[str] = []
     for host_problems, host_findings in judged.values():
         problems += host_problems
         findings += host_findings
-    if not evidence.answers and not evidence.silent:
+    if not gathered.answers and not gathered.silent:
         problems.append(Problem("no host was asked", kind="unproven"))
     return Verdict(problems=tuple(problems), findings=tuple(findings))
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from drctl.answer import Answer
 from drctl.etcd.judges.common import read, readable
-from drctl.verdict import Evidence, Verdict
+from drctl.verdict import Gathered, Verdict
 
 _OLDEST = 10**9  # seconds
 
 
-def kubelets_end_pods(evidence: Evidence) -> Verdict:
+def kubelets_end_pods(gathered: Gathered) -> Verdict:
     """Warns where no apiserver answers and static pods are to be stopped: a kubelet that has
     reached no apiserver since its own start never ends a pod whose manifest is gone, and nothing
     tells from outside whether it has. Not a reason to stop: service/fenced does without it."""
-    reports, problems = readable(evidence, "missing")
+    reports, problems = readable(gathered, "missing")
     told, strange = read(reports, _checked)
     problems += strange
     ages = {host: age for host, (age, _) in told.items() if age is not None}

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from drctl.answer import Answer
 from drctl.etcd.judges.common import read, reports
-from drctl.verdict import Evidence, Problem, Verdict
+from drctl.verdict import Gathered, Problem, Verdict
 
 NOT_ASKED = "not asked"
 
 
-def reads_secrets(evidence: Evidence) -> Verdict:
+def reads_secrets(gathered: Gathered) -> Verdict:
     """Proves that every host's apiserver listed its Secrets (the first 500), each of which it had
     to decrypt.
 
     A host reports `secrets_status` (of HTTP) and `secrets_read` (how many); never a Secret. Where
     the inventory gives no administrator's certificate nothing was asked, and that is said.
     """
-    found, problems = reports(evidence, "unproven")
+    found, problems = reports(gathered, "unproven")
     asked = {h: r for h, r in found.items() if r.get("secrets_status") != NOT_ASKED}
     counts, strange = read(asked, _read, "unproven")
     problems += strange
@@ -35,7 +35,7 @@ def reads_secrets(evidence: Evidence) -> Verdict:
     if not asked and not problems:
         why = "the inventory has no administrator's certificate (kubernetes.cert)"
         return Verdict(findings=(f"no Secret was read: {why}",))
-    return Verdict(problems=tuple(problems), findings=_findings(evidence, counts, problems))
+    return Verdict(problems=tuple(problems), findings=_findings(gathered, counts, problems))
 
 
 def _read(_: str, report: Answer) -> int | None:
@@ -55,11 +55,11 @@ def _what_to_do(status: str) -> str:
 
 
 def _findings(
-    evidence: Evidence, counts: dict[str, int | None], problems: list[Problem]
+    gathered: Gathered, counts: dict[str, int | None], problems: list[Problem]
 ) -> tuple[str, ...]:
     if problems:
         return ()
     least = min(count for count in counts.values() if count is not None)
-    encryption = str(evidence.values.get("encryption", ""))
+    encryption = str(gathered.values.get("encryption", ""))
     how = {"": "", "none": ", not encrypted"}.get(encryption, f", encrypted ({encryption[:12]})")
     return (f"{least} Secrets read through each of {len(counts)} apiservers{how}",)

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from drctl.answer import Answer, AnswerError, shown
-from drctl.etcd.judges.common import expected_members, read, reports, spelled
-from drctl.verdict import Evidence, Problem, Verdict
+from drctl.etcd.judges.common import Reports, expected_members, read, reports, spelled
+from drctl.verdict import Gathered, Problem, Verdict
 
 DEFAULT_PREFIX = "/registry"
 _WORDS = (
@@ -26,26 +26,23 @@ _WORDS = (
     "controller_signing",
 )
 
-Report = Answer
-Reports = Mapping[str, Answer]
 
-
-def settings_fit(evidence: Evidence) -> Verdict:
+def settings_fit(gathered: Gathered) -> Verdict:
     """Proves that every apiserver found uses members of this etcd, under one prefix, with a CA of
     theirs, and that encryption and service-account keys are the same on all control planes.
 
     Yields `encryption`: the configuration's digest, "none", or "" where no apiserver was found.
     """
-    found, problems = reports(evidence)
+    found, problems = reports(gathered)
     settings, strange = read(found, _checked)
     problems += strange
     found = {host: report for host, report in found.items() if host in settings}
     apiservers = {host: report for host, report in found.items() if report.get("etcd_servers")}
-    problems += [p for host, report in apiservers.items() for p in _servers(evidence, host, report)]
+    problems += [p for host, report in apiservers.items() for p in _servers(gathered, host, report)]
     problems += _authorities(found, apiservers)
     problems += _differing(apiservers)
-    warnings = [*_unseen(evidence, found, apiservers), *_accounts(found, apiservers)]
-    warnings += [*_others(evidence, apiservers), *_gone(evidence, apiservers)]
+    warnings = [*_unseen(gathered, found, apiservers), *_accounts(found, apiservers)]
+    warnings += [*_others(gathered, apiservers), *_gone(gathered, apiservers)]
     agreed = {settings[host] for host in apiservers}
     return Verdict(
         values={"encryption": agreed.pop() if len(agreed) == 1 else ""},
@@ -55,7 +52,7 @@ def settings_fit(evidence: Evidence) -> Verdict:
     )
 
 
-def _checked(host: str, report: Report) -> str:
+def _checked(host: str, report: Answer) -> str:
     """The digest of the encryption's configuration, or a word for why there is none. Raises
     AnswerError where anything that is read below is not what it must be."""
     for name in _WORDS:
@@ -74,44 +71,44 @@ def _checked(host: str, report: Report) -> str:
 # -- which etcd -----------------------------------------------------------------------------------
 
 
-def _urls(report: Report) -> list[str]:
+def _urls(report: Answer) -> list[str]:
     given = "".join(report.words("etcd_servers")).split(",")
     return [url.rstrip("/").lower() for url in given if url]
 
 
-def _member_urls(evidence: Evidence) -> dict[str, set[str]]:
-    members = expected_members(evidence)
+def _member_urls(gathered: Gathered) -> dict[str, set[str]]:
+    members = expected_members(gathered)
     return {
         host: {str(url).rstrip("/").lower() for url in member["client_urls"]}
         for host, member in members.items()
     }
 
 
-def _given_up(evidence: Evidence) -> dict[str, str]:
+def _given_up(gathered: Gathered) -> dict[str, str]:
     """{client URL: host} of the members that the restore abandons."""
     return {
         str(url).rstrip("/").lower(): host
-        for host, member in evidence.facts.get("abandoned", {}).items()
+        for host, member in gathered.facts.get("abandoned", {}).items()
         for url in member.get("client_urls", ())
     }
 
 
-def _gone(evidence: Evidence, apiservers: Reports) -> Iterator[str]:
+def _gone(gathered: Gathered, apiservers: Reports) -> Iterator[str]:
     """An apiserver goes round an etcd that does not answer; but one that is powered on with its old
     data answers what needs no quorum."""
     for host, report in apiservers.items():
-        for url, gone in _given_up(evidence).items():
+        for url, gone in _given_up(gathered).items():
             if url in _urls(report):
                 yield (
                     f"{host}: remove {url} from its apiserver's --etcd-servers: {gone} is abandoned"
                 )
 
 
-def _is_known(evidence: Evidence, host: str, url: str) -> bool:
+def _is_known(gathered: Gathered, host: str, url: str) -> bool:
     """A member's URL, an abandoned one's, or this host's own member by a loopback address."""
-    if url in _given_up(evidence):
+    if url in _given_up(gathered):
         return True
-    members = _member_urls(evidence)
+    members = _member_urls(gathered)
     if any(url in urls for urls in members.values()):
         return True
     parts = urlsplit(url)
@@ -134,14 +131,14 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _strangers(evidence: Evidence, host: str, report: Report) -> list[str]:
-    return [url for url in _urls(report) if not _is_known(evidence, host, url)]
+def _strangers(gathered: Gathered, host: str, report: Answer) -> list[str]:
+    return [url for url in _urls(report) if not _is_known(gathered, host, url)]
 
 
-def _servers(evidence: Evidence, host: str, report: Report) -> Iterator[Problem]:
+def _servers(gathered: Gathered, host: str, report: Answer) -> Iterator[Problem]:
     strangers = [
         url
-        for url in _strangers(evidence, host, report)
+        for url in _strangers(gathered, host, report)
         if _is_address(urlsplit(url).hostname or "") or urlsplit(url).hostname == "localhost"
     ]
     if strangers:
@@ -185,7 +182,7 @@ _SAME = (
 )
 
 
-def _value(report: Report, name: str) -> str:
+def _value(report: Answer, name: str) -> str:
     text = " ".join(report.words(name))
     return text or (DEFAULT_PREFIX if name == "etcd_prefix" else "none")
 
@@ -216,8 +213,8 @@ def _short(values: Mapping[str, str]) -> dict[str, str]:
 # -- worth saying ---------------------------------------------------------------------------------
 
 
-def _unseen(evidence: Evidence, found: Reports, apiservers: Reports) -> Iterator[str]:
-    services: Mapping[str, Any] = evidence.facts.get("services", {})
+def _unseen(gathered: Gathered, found: Reports, apiservers: Reports) -> Iterator[str]:
+    services: Mapping[str, Any] = gathered.facts.get("services", {})
     hosts = services.get("apiserver", {}).get("hosts", ())
     missing = [host for host in hosts if host in found and host not in apiservers]
     if missing and apiservers:
@@ -237,11 +234,11 @@ def _accounts(found: Reports, apiservers: Reports) -> Iterator[str]:
             )
 
 
-def _others(evidence: Evidence, apiservers: Reports) -> Iterator[str]:
+def _others(gathered: Gathered, apiservers: Reports) -> Iterator[str]:
     for host, report in sorted(apiservers.items()):
         named = [
             url
-            for url in _strangers(evidence, host, report)
+            for url in _strangers(gathered, host, report)
             if not _is_address(urlsplit(url).hostname or "")
             and urlsplit(url).hostname != "localhost"
         ]

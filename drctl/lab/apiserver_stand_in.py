@@ -37,7 +37,7 @@ _RETRY_SECONDS = 0.5
 _FOREVER = 10**8  # seconds; a watch is silent for as long as nothing changes
 
 Connect = Callable[[float], Gateway]
-Answer = tuple[int, dict[str, Any]]
+Reply = tuple[int, dict[str, Any]]
 
 
 def log(message: str) -> None:
@@ -119,14 +119,14 @@ def _decoded(kv: dict[str, Any]) -> tuple[str, bytes, int]:
     return key, b64decode(kv.get("value", "")), int(kv["mod_revision"])
 
 
-class Service:
+class StandIn:
     """The answers, apart from HTTP."""
 
     def __init__(self, cache: Cache, connect: Connect) -> None:
         self._cache = cache
         self._connect = connect
 
-    def ready(self) -> Answer:
+    def ready(self) -> Reply:
         """503 until the first list, and while a linearizable read fails."""
         if not self._cache.revision:
             return 503, {"stand-in": "nothing listed yet"}
@@ -137,7 +137,7 @@ class Service:
             return 503, {"stand-in": str(error)}
         return 200, {"stand-in": "ok", "revision": revision, "cache": self._cache.revision}
 
-    def get(self, key: str) -> Answer:
+    def get(self, key: str) -> Reply:
         """The cached value, 404 when there is none."""
         found = self._cache.get(key)
         if found is None:
@@ -151,11 +151,11 @@ class Service:
             "cache": self._cache.revision,
         }
 
-    def count(self, prefix: str) -> Answer:
+    def count(self, prefix: str) -> Reply:
         """How many cached keys begin with `prefix`."""
         return 200, {"count": self._cache.count(prefix), "cache": self._cache.revision}
 
-    def put(self, key: str, value: bytes) -> Answer:
+    def put(self, key: str, value: bytes) -> Reply:
         """Write through; the cache learns of it by its watch."""
         try:
             with self._connect(5.0) as gateway:
@@ -164,24 +164,24 @@ class Service:
             return 503, {"stand-in": str(error)}
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Routes requests to the service that the server carries."""
+class RequestHandler(BaseHTTPRequestHandler):
+    """Routes requests to the stand-in that the server carries."""
 
     server: Server
     timeout = 30  # seconds; a client that says nothing does not hold a thread for ever
 
     def do_GET(self) -> None:
         """Answer /readyz, /get and /count."""
-        service = self.server.service
+        stand_in = self.server.stand_in
         path, query = self._target()
         if path == "/readyz":
-            self._answer(*service.ready())
+            self._answer(*stand_in.ready())
         elif not self._known():
             self._answer(401, {"stand-in": "client certificate required"})
         elif path == "/get":
-            self._answer(*service.get(query.get("key", "")))
+            self._answer(*stand_in.get(query.get("key", "")))
         elif path == "/count":
-            self._answer(*service.count(query.get("prefix", PREFIX.decode())))
+            self._answer(*stand_in.count(query.get("prefix", PREFIX.decode())))
         else:
             self._answer(404, {"stand-in": f"no such path {path}"})
 
@@ -194,7 +194,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path != "/put" or not query.get("key"):
             self._answer(404, {"stand-in": "PUT /put?key=... only"})
         else:
-            self._answer(*self.server.service.put(query["key"], body))
+            self._answer(*self.server.stand_in.put(query["key"], body))
 
     def log_message(self, _format: str, *_args: object) -> None:
         """To the stand-in's log, without the values that a query may hold."""
@@ -222,9 +222,9 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], tls: ssl.SSLContext, service: Service) -> None:
-        super().__init__(address, Handler)
-        self.service = service
+    def __init__(self, address: tuple[str, int], tls: ssl.SSLContext, stand_in: StandIn) -> None:
+        super().__init__(address, RequestHandler)
+        self.stand_in = stand_in
         self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def handle_error(self, _request: object, client_address: object) -> None:
@@ -253,7 +253,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=arguments.ca)
     tls.load_cert_chain(arguments.cert, arguments.key)
     tls.verify_mode = ssl.CERT_OPTIONAL
-    server = Server((host, int(port)), tls, Service(cache, connect))
+    server = Server((host, int(port)), tls, StandIn(cache, connect))
     log(f"listening on {arguments.listen}")
     threading.Thread(target=follow, args=(cache, connect), daemon=True).start()
     server.serve_forever()

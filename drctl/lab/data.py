@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from drctl.lab import probe
-from drctl.lab.gateway import Gateway, Pair
+from drctl.lab.gateway import Gateway, KeyValue
 from drctl.lab.layout import APISERVER_PORT, LabHost
 
 PREFIX = "/registry/"
@@ -36,7 +36,7 @@ def write_keys(target: Gateway, name: str, count: int, value_size: int, under: s
     return target.put_all(items(name, count, value_size, under))
 
 
-def items(name: str, count: int, value_size: int, under: str = ITEMS) -> Iterator[Pair]:
+def items(name: str, count: int, value_size: int, under: str = ITEMS) -> Iterator[KeyValue]:
     """Pairs "/registry/configmaps/lab/NAME-000001" and so on; values do not compress well."""
     for number in range(1, count + 1):
         value = base64.b64encode(os.urandom(value_size * 3 // 4 + 3))[:value_size]

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from drctl.errors import StepFailed
 
-Pair = tuple[str, bytes]
+KeyValue = tuple[str, bytes]
 PAGE = 1000  # keys a page
 _WHO_IS_IT = (400, 401, 403)  # etcd's answers to nobody, and to an old token
 _BATCH_KEYS = 128  # etcd's default --max-txn-ops
@@ -99,7 +99,7 @@ class Gateway:
         finally:
             self.close()
 
-    def put_all(self, pairs: Iterable[Pair]) -> int:
+    def put_all(self, pairs: Iterable[KeyValue]) -> int:
         """Write the pairs in transactions as large as etcd takes; returns the last revision."""
         revision = 0
         for batch in _batches(pairs):
@@ -180,8 +180,8 @@ def after(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
-def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
-    batch: list[Pair] = []
+def _batches(pairs: Iterable[KeyValue]) -> Iterator[list[KeyValue]]:
+    batch: list[KeyValue] = []
     size = 0
     for key, value in pairs:
         if batch and (len(batch) == _BATCH_KEYS or size + len(value) > _BATCH_BYTES):

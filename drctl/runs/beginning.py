@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from drctl import __version__
@@ -23,18 +24,8 @@ def new_run_id() -> str:
 def begin(journal: Journal, plan: Plan, *, run: str, runbook: str, inventory: str) -> None:
     """The first event of a run: the whole plan and the new values, in one record, so that no run
     exists without its token."""
-    journal.append(
-        "run-started",
-        run=run,
-        cluster=plan.cluster,
-        runbook=runbook,
-        inventory=inventory,
-        drctl=__version__,
-        format=FORMAT,
-        journal_id=secrets.token_hex(8),
-        plan=plan.record(),
-        values=new_values(plan, run),
-    )
+    began = {"run": run, "cluster": plan.cluster, "values": new_values(plan, run)}
+    _begin(journal, **began, plan=plan.record(), runbook=runbook, inventory=inventory)
 
 
 def begin_adopted(
@@ -44,25 +35,27 @@ def begin_adopted(
     *,
     runbook: str,
     inventory: str,
-    adopted: Any,
+    adopted: Mapping[str, Any],
 ) -> None:
-    """The first event of a journal that is rebuilt from the manifest `found` on the nodes."""
-    meant = {**plan.record(), "meaning": found.meaning, "digest": found.plan}
-    journal.append(
-        "run-started",
+    """The first event of a journal that is rebuilt from the manifest `found` on the nodes;
+    `adopted` says from what."""
+    _begin(
+        journal,
         run=found.run,
         cluster=found.cluster,
+        values=found.values,
+        plan={**plan.record(), "meaning": found.meaning, "digest": found.plan},
         runbook=runbook,
         inventory=inventory,
-        drctl=__version__,
-        format=FORMAT,
-        journal_id=secrets.token_hex(8),
-        plan=meant,
-        values=found.values,
         started=found.started,
         digests=found.plans[:-1],
         adopted=adopted,
     )
+
+
+def _begin(journal: Journal, **began: Any) -> None:
+    own = {"drctl": __version__, "format": FORMAT, "journal_id": secrets.token_hex(8)}
+    journal.append("run-started", **own, **began)
 
 
 def new_values(plan: Plan, run: str) -> dict[str, str]:

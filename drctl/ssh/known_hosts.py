@@ -17,7 +17,7 @@ from typing import Literal
 
 from drctl.ssh import patterns
 
-State = Literal["same", "different", "unknown", "revoked"]
+HostKeyState = Literal["same", "different", "unknown", "revoked"]
 
 
 def fingerprint(blob: bytes) -> str:
@@ -33,7 +33,7 @@ def lookup_name(hostname: str, port: int) -> str:
 
 
 @dataclass(frozen=True)
-class Entry:
+class HostKeyLine:
     """One usable line of a known_hosts file."""
 
     file: Path
@@ -64,7 +64,7 @@ def _matches(pattern: str, name: str) -> bool:
     return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)
 
 
-def _parse(text: str, file: Path, number: int) -> Entry | None:
+def _parse(text: str, file: Path, number: int) -> HostKeyLine | None:
     fields = text.split()
     if not fields or fields[0].startswith("#"):
         return None
@@ -75,27 +75,27 @@ def _parse(text: str, file: Path, number: int) -> Entry | None:
         blob = base64.b64decode(fields[2], validate=True)
     except binascii.Error:
         return None
-    return Entry(file, number, marker, tuple(fields[0].split(",")), fields[1], blob)
+    return HostKeyLine(file, number, marker, tuple(fields[0].split(",")), fields[1], blob)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class HostKeyVerdict:
     """What known_hosts says of one offered key; `entries` are the lines that decided it."""
 
-    state: State
-    entries: tuple[Entry, ...] = ()
+    state: HostKeyState
+    entries: tuple[HostKeyLine, ...] = ()
 
 
 class KnownHosts:
     """The lines of several known_hosts files, in order."""
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    def __init__(self, entries: Iterable[HostKeyLine] = ()) -> None:
         self.entries = tuple(entries)
 
     @classmethod
     def load(cls, files: Iterable[Path]) -> KnownHosts:
         """Read what can be read: a missing or unreadable file knows no host, as with OpenSSH."""
-        entries: list[Entry] = []
+        entries: list[HostKeyLine] = []
         for file in files:
             try:
                 text = file.read_text(encoding="utf-8", errors="replace")
@@ -105,7 +105,7 @@ class KnownHosts:
             entries += [e for n, line in lines if (e := _parse(line, file, n))]
         return cls(entries)
 
-    def about(self, name: str) -> tuple[Entry, ...]:
+    def about(self, name: str) -> tuple[HostKeyLine, ...]:
         """The plain keys known for `name`."""
         return tuple(e for e in self.entries if not e.marker and e.matches(name))
 
@@ -113,17 +113,17 @@ class KnownHosts:
         """Whether `name` is covered by a @cert-authority line, which drctl cannot use."""
         return any(e.marker == "@cert-authority" and e.matches(name) for e in self.entries)
 
-    def check(self, name: str, blob: bytes) -> Verdict:
+    def check(self, name: str, blob: bytes) -> HostKeyVerdict:
         """Judge the key that `name` offered. Several keys for one name are all good."""
         same_key = [e for e in self.entries if e.blob == blob and e.matches(name)]
         revoked = tuple(e for e in same_key if e.marker == "@revoked")
         if revoked:
-            return Verdict("revoked", revoked)
+            return HostKeyVerdict("revoked", revoked)
         known = self.about(name)
         same = tuple(e for e in known if e.blob == blob)
         if same:
-            return Verdict("same", same)
-        return Verdict("different", known) if known else Verdict("unknown")
+            return HostKeyVerdict("same", same)
+        return HostKeyVerdict("different", known) if known else HostKeyVerdict("unknown")
 
     def preferred(self, name: str, offered: tuple[str, ...]) -> tuple[str, ...]:
         """`offered` host key algorithms with those of known keys first, as OpenSSH orders them.

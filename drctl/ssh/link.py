@@ -16,8 +16,8 @@ from paramiko.ssh_exception import ChannelException, IncompatiblePeer, SSHExcept
 
 from drctl.errors import DrctlError, HostKeyChanged, Unreachable
 from drctl.ssh.auth import PublicKeys
-from drctl.ssh.clock import AbandonedError, Clock, bounded
-from drctl.ssh.known_hosts import Entry, KnownHosts, fingerprint
+from drctl.ssh.known_hosts import HostKeyLine, KnownHosts, fingerprint
+from drctl.ssh.limits import AbandonedError, Countdown, bounded
 from drctl.ssh.route import Endpoint, Route
 
 KEEPALIVE = 15  # seconds; keeps NAT entries alive, detects nothing (a frozen peer still ACKs)
@@ -113,12 +113,12 @@ class Link:
                 transport.join(2.0)
 
 
-def dial(link: Link, clock: Clock, connect_timeout: float) -> None:
-    """Open `link` hop by hop within the clock, `connect_timeout` seconds for each hop.
+def dial(link: Link, countdown: Countdown, connect_timeout: float) -> None:
+    """Open `link` hop by hop within the countdown, `connect_timeout` seconds for each hop.
 
     Raises Unreachable, AuthRefused or HostKeyChanged; the link is aborted then.
     """
-    limit = clock.left(connect_timeout * len(link.route))
+    limit = countdown.left(connect_timeout * len(link.route))
     try:
         bounded(partial(_dial, link, connect_timeout), limit, link.abort)
     except AbandonedError:
@@ -144,7 +144,7 @@ def connect(end: Endpoint, via: paramiko.Transport | None, timeout: float) -> So
     if via is not None:
         target = (end.hostname, end.port)
         return Tunnel(via.open_channel("direct-tcpip", target, ("", 0), timeout=timeout))
-    clock = Clock(timeout)
+    countdown = Countdown(timeout)
     found = socket.getaddrinfo(end.hostname, end.port, type=socket.SOCK_STREAM)
     for left, (family, kind, proto, _, address) in zip(
         range(len(found), 0, -1), found, strict=True
@@ -152,7 +152,7 @@ def connect(end: Endpoint, via: paramiko.Transport | None, timeout: float) -> So
         sock = socket.socket(family, kind, proto)
         try:
             # A silent address must leave time for the next one (IPv6 that goes nowhere).
-            sock.settimeout(max(clock.left() / left, 0.1))
+            sock.settimeout(max(countdown.left() / left, 0.1))
             sock.connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException as e:
@@ -245,7 +245,7 @@ class StrictPolicy(paramiko.MissingHostKeyPolicy):
             why += f"; drctl ignores StrictHostKeyChecking {self._end.lax} in ssh_config"
         return HostKeyChanged(why, hint="compare the fingerprint, then: drctl trust")
 
-    def _changed(self, got: str, kind: str, entries: tuple[Entry, ...]) -> HostKeyChanged:
+    def _changed(self, got: str, kind: str, entries: tuple[HostKeyLine, ...]) -> HostKeyChanged:
         alike = [e for e in entries if e.key_type == kind] or list(entries)
         expected = ", ".join(f"{e.key_type} {fingerprint(e.blob)} ({e.where})" for e in alike)
         return HostKeyChanged(

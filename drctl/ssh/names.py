@@ -51,7 +51,7 @@ def _allowed(pattern: re.Pattern[str], text: str, what: str) -> str:
 
 
 @dataclass(frozen=True)
-class Jump:
+class JumpHost:
     """A jump host as ProxyJump and the inventory write it: [user@]address[:port]."""
 
     address: str
@@ -64,18 +64,18 @@ class Jump:
         return f"{user}{address}:{self.port}" if self.port else f"{user}{address}"
 
 
-def jumps(text: str) -> tuple[Jump, ...]:
+def jumps(text: str) -> tuple[JumpHost, ...]:
     """The jump hosts that `text` names, the first to be passed first; `none` names none."""
     parts = [part.strip() for part in text.split(",")]
     return () if [part.lower() for part in parts] == ["none"] else tuple(map(_jump, parts))
 
 
-def _jump(text: str) -> Jump:
+def _jump(text: str) -> JumpHost:
     parsed = _JUMP.fullmatch(text.removeprefix("ssh://"))
     if parsed is None:
         raise InvalidInput(f"jump host {text!r} is not [user@]address[:port]")
     number = port(parsed["port"]) if parsed["port"] else None
-    return Jump(parsed["bracketed"] or parsed["host"], parsed["user"], number)
+    return JumpHost(parsed["bracketed"] or parsed["host"], parsed["user"], number)
 
 
 def local_user() -> str:

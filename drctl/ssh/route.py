@@ -11,7 +11,7 @@ from typing import Protocol
 from drctl.errors import InvalidInput
 from drctl.ssh import names
 from drctl.ssh.known_hosts import lookup_name
-from drctl.ssh.names import Jump
+from drctl.ssh.names import JumpHost
 from drctl.ssh.sshconfig import HostSettings, SshSettings
 
 
@@ -57,7 +57,7 @@ class Endpoint:
 Route = tuple[Endpoint, ...]
 """Jump hosts in the order in which they are passed, the host itself last."""
 
-Jumps = tuple[Jump, ...]
+Jumps = tuple[JumpHost, ...]
 
 
 class Router:
@@ -103,7 +103,7 @@ class Router:
             hops = self._hop(jump, hops, end, seen)
         return hops
 
-    def _hop(self, jump: Jump, before: Route, end: Endpoint, seen: tuple[str, ...]) -> Route:
+    def _hop(self, jump: JumpHost, before: Route, end: Endpoint, seen: tuple[str, ...]) -> Route:
         with _about(end.label):
             settings = self._settings.of(jump.address, jump.user, jump.port)
         hop = self._endpoint(str(jump), settings, None)

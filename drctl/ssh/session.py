@@ -14,7 +14,7 @@ import paramiko
 from paramiko.ssh_exception import SSHException
 
 from drctl.errors import AuthRefused, ConnectionLost, DrctlError, InvalidInput, StepFailed
-from drctl.ssh.clock import Clock
+from drctl.ssh.limits import Countdown
 from drctl.transport import CommandResult, Script
 
 MAX_OUTPUT = 8 * 2**20  # bytes of stdout and stderr together
@@ -22,7 +22,7 @@ MAX_OUTPUT = 8 * 2**20  # bytes of stdout and stderr together
 # (asyncssh) then drops the whole connection. With this window the first acknowledgement is due
 # after 100 MB. Output is drained as it comes, so it is not memory.
 RUN_WINDOW = 2**30
-AT_ONCE = 64  # chunks that are read before the clock is looked at: a node may never stop talking
+AT_ONCE = 64  # chunks read before the countdown is looked at: a node may never stop talking
 LINGER = 2.0  # seconds to wait for more output of a script that has ended, if a child holds it open
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -91,14 +91,14 @@ class Output:
         self.out, self.err = bytearray(), bytearray()
         self.total = 0
 
-    def drain(self, clock: Clock) -> None:
-        """Read until the command has ended and said everything, or the clock runs out.
+    def drain(self, countdown: Countdown) -> None:
+        """Read until the command has ended and said everything, or the countdown runs out.
 
         A child that keeps the output open after the end does not hold us up for long.
         """
         quiet_since = time.monotonic()
-        while clock.left() > 0:
-            self._bell.wait(clock.left(0.25))
+        while countdown.left() > 0:
+            self._bell.wait(countdown.left(0.25))
             self._bell.reset()
             # Looked at before reading: what was said before the end is in the buffers then.
             over = self._channel.eof_received or self._channel.closed
@@ -107,7 +107,7 @@ class Output:
                 quiet_since = time.monotonic()
             elif over or (ended and time.monotonic() - quiet_since > LINGER):
                 break
-        self._channel.status_event.wait(clock.left())
+        self._channel.status_event.wait(countdown.left())
 
     def heard(self, word: bytes) -> bool:
         """Whether `word` was said by now; what came before it is forgotten then."""
@@ -117,15 +117,15 @@ class Output:
             self.out = after
         return bool(found)
 
-    def await_word(self, word: bytes, clock: Clock) -> bool:
-        """Read until `word` was said; False where the command ended, or the clock, without it."""
-        while clock.left() > 0:
+    def await_word(self, word: bytes, countdown: Countdown) -> bool:
+        """Read until `word` was said; False where the command or the countdown ended before."""
+        while countdown.left() > 0:
             over = self._channel.eof_received or self._channel.closed
             if self.heard(word):
                 return True
             if over and not self._bell.is_set():
                 break
-            self._bell.wait(clock.left(0.25))
+            self._bell.wait(countdown.left(0.25))
             self._bell.reset()
         return False
 
@@ -159,8 +159,8 @@ def start(channel: paramiko.Channel, command: str) -> Output:
     return Output(channel)
 
 
-def execute(channel: paramiko.Channel, command: str, stdin: bytes, clock: Clock) -> Output:
-    """Start `command`, give it `stdin`, and return when it has ended or the clock has run out."""
+def execute(channel: paramiko.Channel, command: str, stdin: bytes, countdown: Countdown) -> Output:
+    """Start `command`, give it `stdin`, and return when it has ended or the countdown has."""
     output = start(channel, command)
     try:
         channel.sendall(stdin)
@@ -170,7 +170,7 @@ def execute(channel: paramiko.Channel, command: str, stdin: bytes, clock: Clock)
         # that is an answer (sudo said no), without one the connection broke.
         if channel.exit_status < 0:
             raise
-    output.drain(clock)
+    output.drain(countdown)
     return output
 
 

@@ -20,7 +20,7 @@ from typing import Protocol
 from drctl.errors import InvalidInput
 from drctl.ssh import names
 from drctl.ssh.configfiles import ConfigFiles, standard
-from drctl.ssh.names import Jump
+from drctl.ssh.names import JumpHost
 from drctl.ssh.sshclient import SshClient, find_client
 
 Answers = Mapping[str, Sequence[str]]
@@ -47,7 +47,7 @@ class HostSettings:
     known_hosts: tuple[Path, ...]
     host_key_alias: str | None
     lax: str  # the value of StrictHostKeyChecking if it asks for less than drctl grants
-    jumps: tuple[Jump, ...]
+    jumps: tuple[JumpHost, ...]
     proxy_command: bool
 
 

@@ -16,7 +16,7 @@ from paramiko.ssh_exception import ChannelException
 
 from drctl.errors import ConnectionLost, DrctlError, InvalidInput, Unreachable
 from drctl.ssh import session
-from drctl.ssh.clock import AbandonedError, Clock, Watchdog, bounded
+from drctl.ssh.limits import AbandonedError, Countdown, Watchdog, bounded
 from drctl.ssh.link import Link, dial
 from drctl.ssh.route import HostLike, Router
 from drctl.ssh.sshconfig import SshSettings
@@ -24,7 +24,7 @@ from drctl.ssh.transfer import WINDOW, Download, Upload
 from drctl.transport import MOST, CommandResult, Progress, Script
 
 T = TypeVar("T")
-Work = Callable[[paramiko.Channel, Clock, Watchdog], T]
+Work = Callable[[paramiko.Channel, Countdown, Watchdog], T]
 
 STALL = 60.0  # seconds without a packet before a transfer counts as cut
 GIVE_UP = 3.0  # seconds to close a channel that is abandoned
@@ -75,15 +75,15 @@ class SshTransport:
         marker = session.new_marker()
         stdin = session.wrapped(script, env or {}, marker)
 
-        def work(channel: paramiko.Channel, clock: Clock, dog: Watchdog) -> CommandResult:
+        def work(channel: paramiko.Channel, countdown: Countdown, dog: Watchdog) -> CommandResult:
             del dog
-            output = session.execute(channel, session.argv(become, "sh", "-s"), stdin, clock)
+            output = session.execute(channel, session.argv(become, "sh", "-s"), stdin, countdown)
             status = session.status_of(channel)
             outcome = session.Outcome(script, become, marker, status, output)
             return outcome.result(time.monotonic() - began)
 
         window = session.RUN_WINDOW
-        return self._call(host, Clock(deadline), work, script.name, window=window)
+        return self._call(host, Countdown(deadline), work, script.name, window=window)
 
     def upload(
         self,
@@ -95,9 +95,9 @@ class SshTransport:
         progress: Progress | None = None,
     ) -> None:
         """See `drctl.transport.Transport.upload`."""
-        clock = Clock(deadline)
+        countdown = Countdown(deadline)
         job = Upload(source, target, self._become(host), progress)
-        self._call(host, clock, job.run, f"sending {target}", stall=self._stall)
+        self._call(host, countdown, job.run, f"sending {target}", stall=self._stall)
 
     def download(
         self,
@@ -110,9 +110,9 @@ class SshTransport:
         progress: Progress | None = None,
     ) -> None:
         """See `drctl.transport.Transport.download`; Refused if `target` exists."""
-        clock = Clock(deadline)
+        countdown = Countdown(deadline)
         job = Download(source, target, self._become(host), limit, progress)
-        self._call(host, clock, job.run, f"fetching {source}", stall=self._stall, window=WINDOW)
+        self._call(host, countdown, job.run, f"fetching {source}", stall=self._stall, window=WINDOW)
 
     def close(self) -> None:
         """Break every connection; calls under way end with ConnectionLost."""
@@ -129,25 +129,25 @@ class SshTransport:
     def _call(
         self,
         host: str,
-        clock: Clock,
+        countdown: Countdown,
         work: Work[T],
         what: str,
         *,
         stall: float = float("inf"),
         window: int | None = None,
     ) -> T:
-        """Do `work` on a new channel within the clock, and sort out how it failed if it does."""
-        with _on(host), self._channel(host, clock, window) as (link, channel):
-            dog = Watchdog(clock, partial(_break, link, channel), stall)
+        """Do `work` on a new channel within the countdown, and sort out how it failed."""
+        with _on(host), self._channel(host, countdown, window) as (link, channel):
+            dog = Watchdog(countdown, partial(_break, link, channel), stall)
             with dog:
                 try:
-                    return work(channel, clock, dog)
+                    return work(channel, countdown, dog)
                 except ConnectionLost as e:
-                    raise _lost(what, dog, clock, link, e) from e
+                    raise _lost(what, dog, countdown, link, e) from e
                 except session.LOST as e:
                     if isinstance(e, OSError) and link.usable and not channel.closed:
                         raise  # not the connection's: a progress callback's own OSError
-                    raise _lost(what, dog, clock, link, e) from e
+                    raise _lost(what, dog, countdown, link, e) from e
                 finally:
                     dog.hurry(GIVE_UP)
                     with suppress(*session.LOST):
@@ -155,9 +155,9 @@ class SshTransport:
 
     @contextmanager
     def _channel(
-        self, host: str, clock: Clock, window: int | None
+        self, host: str, countdown: Countdown, window: int | None
     ) -> Iterator[tuple[Link, paramiko.Channel]]:
-        link, channel = self._open_channel(host, clock, window)
+        link, channel = self._open_channel(host, countdown, window)
         try:
             yield link, channel
         finally:
@@ -165,26 +165,26 @@ class SshTransport:
                 link.users -= 1
 
     def _open_channel(
-        self, host: str, clock: Clock, window: int | None
+        self, host: str, countdown: Countdown, window: int | None
     ) -> tuple[Link, paramiko.Channel]:
-        link, fresh = self._link(host, clock)
+        link, fresh = self._link(host, countdown)
         try:
-            return link, self._session(link, clock, window)
+            return link, self._session(link, countdown, window)
         except session.LOST as e:
-            if fresh or clock.left() == 0 or link.usable:
+            if fresh or countdown.left() == 0 or link.usable:
                 raise Unreachable(f"cannot open an SSH session: {e}") from e
         # It had died while idle. Nothing was sent on it, so a second attempt repeats nothing.
-        link, _ = self._link(host, clock)
+        link, _ = self._link(host, countdown)
         try:
-            return link, self._session(link, clock, window)
+            return link, self._session(link, countdown, window)
         except session.LOST as e:
             raise Unreachable(f"cannot open an SSH session: {e}") from e
 
-    def _link(self, host: str, clock: Clock) -> tuple[Link, bool]:
+    def _link(self, host: str, countdown: Countdown) -> tuple[Link, bool]:
         """The host's connection, and whether it was made just now."""
         slot = self._slots[host]
-        if not slot.lock.acquire(timeout=clock.left()):
-            raise Unreachable(f"no connection within {clock.seconds:g} s")
+        if not slot.lock.acquire(timeout=countdown.left()):
+            raise Unreachable(f"no connection within {countdown.seconds:g} s")
         try:
             if self._closed:
                 raise Unreachable("the connection is closed")
@@ -193,7 +193,7 @@ class SshTransport:
                 if slot.link:
                     slot.link.close()
                 slot.link = Link(self._router.route(host))
-                dial(slot.link, clock, self._connect_timeout)
+                dial(slot.link, countdown, self._connect_timeout)
             if self._closed:  # by another thread, while we were dialling
                 slot.link.close()
                 raise Unreachable("the connection is closed")
@@ -203,11 +203,11 @@ class SshTransport:
         finally:
             slot.lock.release()
 
-    def _session(self, link: Link, clock: Clock, window: int | None) -> paramiko.Channel:
+    def _session(self, link: Link, countdown: Countdown, window: int | None) -> paramiko.Channel:
         transport = link.transport
         assert transport is not None, "a link in the pool was dialled"
         # A busy connection is known to live: a full one may take long to answer.
-        patience = clock.left() if link.users > 1 else clock.left(self._connect_timeout)
+        patience = countdown.left() if link.users > 1 else countdown.left(self._connect_timeout)
         open_it = partial(transport.open_session, window_size=window, timeout=patience)
         try:
             return bounded(open_it, patience + 0.5, link.abort)
@@ -234,11 +234,13 @@ def _break(link: Link, channel: paramiko.Channel) -> None:
     channel.status_event.set()
 
 
-def _lost(what: str, dog: Watchdog, clock: Clock, link: Link, error: Exception) -> ConnectionLost:
+def _lost(
+    what: str, dog: Watchdog, countdown: Countdown, link: Link, error: Exception
+) -> ConnectionLost:
     why = dog.fired or getattr(error, "message", "") or str(error) or "the connection broke"
-    if clock.left() == 0:  # seen here before the watchdog woke
+    if countdown.left() == 0:  # seen here before the watchdog woke
         link.abort()
-        why = dog.fired or f"no answer within {clock.seconds:g} s"
+        why = dog.fired or f"no answer within {countdown.seconds:g} s"
     return ConnectionLost(
         f"{what}: {why}; result unknown",
         hint="resume: it checks the host before it acts",

@@ -18,7 +18,7 @@ import paramiko
 
 from drctl.errors import InvalidInput, Refused, StepFailed
 from drctl.render import render_script
-from drctl.ssh.clock import Clock, Watchdog
+from drctl.ssh.limits import Countdown, Watchdog
 from drctl.ssh.session import Output, argv, is_sudo_refusal, refusal, start, status_of, tail
 from drctl.transport import Progress
 
@@ -62,7 +62,7 @@ class Upload:
         self._become = become
         self._progress = progress
 
-    def run(self, channel: paramiko.Channel, clock: Clock, dog: Watchdog) -> None:
+    def run(self, channel: paramiko.Channel, countdown: Countdown, dog: Watchdog) -> None:
         """Send the file; StepFailed with the node's own words if it could not be taken."""
         script, token = _receive(), secrets.token_hex(8)  # no login can say what it does not know
         begun, done, stop = (f"drctl-{word}-{token}" for word in ("begun", "done", "stop"))
@@ -71,22 +71,22 @@ class Upload:
             size = os.fstat(file.fileno()).st_size
             output = start(channel, argv(self._become, "sh", "-c", *command))
             sent = 0
-            if self._begin(script, begun.encode(), channel, output, clock):
+            if self._begin(script, begun.encode(), channel, output, countdown):
                 sent = self._send(file, size, channel, dog, partial(output.heard, stop.encode()))
         dog.no_stall()
-        output.drain(clock)
+        output.drain(countdown)
         self._judge(channel, output, done)
         if sent != size:
             raise StepFailed(f"{self._source} changed while being sent: {size} bytes, then {sent}")
 
     @staticmethod
     def _begin(
-        script: bytes, begun: bytes, channel: paramiko.Channel, output: Output, clock: Clock
+        script: bytes, begun: bytes, channel: paramiko.Channel, output: Output, countdown: Countdown
     ) -> bool:
         """Whether the node is ready to take the file. What a login prints before is nobody's."""
         try:
             channel.sendall(script)
-            if output.await_word(begun, clock):
+            if output.await_word(begun, countdown):
                 return True
             channel.shutdown_write()
         except OSError:
@@ -141,7 +141,7 @@ class Download:
         self._become = become
         self._progress = progress
 
-    def run(self, channel: paramiko.Channel, clock: Clock, dog: Watchdog) -> None:
+    def run(self, channel: paramiko.Channel, countdown: Countdown, dog: Watchdog) -> None:
         """Fetch the file whole, synced, or leave none behind."""
         with _new_file(self._target) as file:
             token = f"drctl-size-{secrets.token_hex(8)}"
@@ -155,7 +155,7 @@ class Download:
             got = self._receive(file, first, size, channel, dog)
             dog.no_stall()
             channel.shutdown_write()
-            status, said = self._end(channel, clock)
+            status, said = self._end(channel, countdown)
             if status != 0:
                 raise StepFailed(f"{self._source} could not be read: {said or f'status {status}'}")
             if got != size:
@@ -176,7 +176,7 @@ class Download:
 
     def _no_header(self, channel: paramiko.Channel) -> Exception:
         output = Output(channel)
-        output.drain(Clock(10))
+        output.drain(Countdown(10))
         said = output.err.decode("utf-8", "replace")
         status = status_of(channel)
         if status == 0 or (self._become == "sudo" and is_sudo_refusal(said)):
@@ -198,9 +198,9 @@ class Download:
                 self._progress(got, size)
         return got
 
-    def _end(self, channel: paramiko.Channel, clock: Clock) -> tuple[int, str]:
+    def _end(self, channel: paramiko.Channel, countdown: Countdown) -> tuple[int, str]:
         output = Output(channel)
-        output.drain(clock)
+        output.drain(countdown)
         return status_of(channel), tail(output.err.decode("utf-8", "replace"))
 
 

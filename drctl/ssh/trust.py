@@ -15,8 +15,8 @@ from paramiko.pkey import PublicBlob
 from paramiko.ssh_exception import IncompatiblePeer
 
 from drctl.errors import HostKeyChanged, HostUnavailable, Refused, Unreachable
-from drctl.ssh.clock import AbandonedError, Clock, bounded
 from drctl.ssh.known_hosts import KnownHosts, fingerprint
+from drctl.ssh.limits import AbandonedError, Countdown, bounded
 from drctl.ssh.link import Link, connect, dial, explained, make_transport
 from drctl.ssh.route import Endpoint, HostLike, Route, Router
 from drctl.ssh.sshconfig import SshSettings
@@ -87,7 +87,7 @@ def _scan(hops: Route, end: Endpoint, timeout: float) -> list[ScannedKey]:
     link = Link(hops)
     try:
         if hops:
-            dial(link, Clock(timeout * len(hops)), timeout)
+            dial(link, Countdown(timeout * len(hops)), timeout)
         known = KnownHosts.load(end.known_hosts)
         found = (_offered(link, end, kind, timeout) for kind in _KINDS)
         return [_scanned(end, known, key) for key in found if key]

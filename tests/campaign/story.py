@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from drctl.drill import drivers, witness
-from drctl.drill.drivers import Options
+from drctl.drill.drivers import LabOptions
 from drctl.drill.scenario import Needs
 from drctl.errors import Refused, StepFailed
 from drctl.lab import data, layout
@@ -78,7 +78,7 @@ class World:
     def up(self) -> None:
         """Start the lab, and see an undisturbed run in each order."""
         practice = drivers.practice(self.driver)
-        options = Options(etcd=self.etcd, keys=60)
+        options = LabOptions(etcd=self.etcd, keys=60)
         needs = Needs(disk_mb=400 if self.driver == "docker" else 0)
         self.site = drivers.up(practice, self.directory, needs, options, print)
         if self.driver == "local":  # the faults of SSH are done to OpenSSH's processes

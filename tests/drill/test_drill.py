@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from drctl.drill import claim, proofs, scenario
-from drctl.drill.operator import Answer, Operator
+from drctl.drill import expectation, proofs, scenario
+from drctl.drill.operator import Ended, Operator
 from drctl.drill.record import Command
 from drctl.drill.rehearsal import LATER_KEYS, Rehearsal
 from drctl.drill.witness import differences
@@ -33,11 +33,11 @@ class ByHand(Operator):
     lab: Lab = None  # type: ignore[assignment]  # the base's fields come first, without defaults
     forgotten: str = ""
 
-    def types(self, *arguments: str, **how: Any) -> Answer:
+    def types(self, *arguments: str, **how: Any) -> Ended:
         if arguments[0] != "restore":
             return super().types(*arguments, **how)
         self._restore(Path(arguments[2]))
-        return Answer(Command("by hand", "", 1.0, 0, 0, "", ""), "")
+        return Ended(Command("by hand", "", 1.0, 0, 0, "", ""), "")
 
     def runs(self) -> list[str]:
         return []
@@ -95,7 +95,7 @@ def test_drill_tells_a_whole_restore_from_half_a_one(
     by_hand: ByHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = by_hand.forgotten
-    monkeypatch.setattr(claim, "PATIENCE_SECONDS", 5.0 if half else 60.0)
+    monkeypatch.setattr(expectation, "PATIENCE_SECONDS", 5.0 if half else 60.0)
     monkeypatch.setattr(proofs, "CAN_BUMP", (99,))  # this operator does not bump
     site = driver.site(by_hand.lab.directory)
     seen = Rehearsal(site, scenario.load("majority-data-lost"), by_hand, quiet)

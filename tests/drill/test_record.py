@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from drctl.drill import record, reporting
-from drctl.drill.record import Action, Command, DrillRecord, Machine, Proof, TopologyNode, Versions
+from drctl.drill.record import (
+    Action,
+    Command,
+    DrillRecord,
+    HostMachine,
+    Proof,
+    TopologyNode,
+    Versions,
+)
 from drctl.errors import InvalidInput
 from tests.support.labs import quiet
 
@@ -26,7 +34,7 @@ def a_record(drill: str) -> DrillRecord:
         operator="me@here",
         started=at,
         finished=at,
-        machine=Machine("Linux", 2, 1024, "3.12.1"),
+        machine=HostMachine("Linux", 2, 1024, "3.12.1"),
         versions=Versions("0.1", "3.5.16", ""),
         topology=(TopologyNode("node-1", ("control_plane", "etcd"), "127.1.1.1", "etcd-1"),),
         actions=(Action("lose-data", "its data is gone", "node-1", "break", "", at, 0.5),),

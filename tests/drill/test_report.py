@@ -11,7 +11,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from drctl.drill import scenario
-from drctl.drill.drivers import Options
+from drctl.drill.drivers import LabOptions
 from drctl.drill.gameday import Drill
 from drctl.drill.record import DrillRecord, save
 from drctl.journal.runstate import Event
@@ -44,7 +44,7 @@ def drilled(tmp_path_factory: pytest.TempPathFactory, etcd_dir: Path) -> Iterato
     look_for_chromium()  # before the minute that the rest takes
     folder = tmp_path_factory.mktemp("report")
     lab, state = folder / "lab", folder / "state"
-    drill = Drill("local", Options(etcd=etcd_dir), state, quiet, directory=lab, keep=True)
+    drill = Drill("local", LabOptions(etcd=etcd_dir), state, quiet, directory=lab, keep=True)
     try:
         (record,) = drill.run([scenario.load("controller-killed")])
         assert record.verdict == "passed", record.reason

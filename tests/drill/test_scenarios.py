@@ -139,9 +139,9 @@ def test_an_operator_types_the_product_itself(tmp_path: Path) -> None:
 def test_a_held_process_waits_for_its_moment_and_goes_on(tmp_path: Path) -> None:
     """What a drill holds is the journal's own append: here a journal, in a process of its own."""
     code = (
-        "from drctl.lab import held\n"
+        "from drctl.drill import pausepoint\n"
         "from drctl.journal.chain import Journal\n"
-        "Journal.append = held.append\n"
+        "Journal.append = pausepoint.append\n"
         "j = Journal(None)\n"
         "for host in ('a', 'b'): j.append('intent', step='swap', host=host)\n"
         "j.append('step-done', step='swap')\n"

@@ -30,7 +30,7 @@ from drctl.journal.chain import Journal
 from drctl.journal.runstate import RunState, fold
 from drctl.plan.model import Plan, PlannedStep, Task
 from drctl.transport import CommandResult, FakeTransport, Script
-from drctl.verdict import Evidence, Judge, Kind, Problem, Verdict
+from drctl.verdict import Gathered, Judge, Kind, Problem, Verdict
 from tests.model.harness import Clock
 
 HOSTS = ("a", "b", "c")
@@ -191,7 +191,7 @@ def after(effect: Callable[[], object], answer: Answer) -> Answer:
 def judging(effect: Callable[[], object], *problems: Problem) -> Judge:
     """A judge that says always the same, once `effect` has happened."""
 
-    def judge(_: Evidence) -> Verdict:
+    def judge(_: Gathered) -> Verdict:
         effect()
         return Verdict(problems=problems)
 
@@ -496,7 +496,7 @@ def test_a_problem_ends_the_run_with_its_own_status(
 def test_patience_asks_again_until_it_is_good(stage: Stage) -> None:
     asked: list[int] = []
 
-    def third_time(_: Evidence) -> Verdict:
+    def third_time(_: Gathered) -> Verdict:
         asked.append(1)
         return Verdict() if len(asked) == 3 else Verdict(problems=(Problem("not yet"),))
 
@@ -515,11 +515,11 @@ def test_patience_ends(stage: Stage) -> None:
 
 
 def test_judges_see_each_others_values_and_who_was_silent(stage: Stage) -> None:
-    seen: list[Evidence] = []
+    seen: list[Gathered] = []
     stage.judges["first"] = lambda _: Verdict({"x": 1})
 
-    def second(evidence: Evidence) -> Verdict:
-        seen.append(evidence)
+    def second(gathered: Gathered) -> Verdict:
+        seen.append(gathered)
         return Verdict({"y": 2})
 
     stage.judges["second"] = second

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from drctl.verdict import Evidence
+from drctl.verdict import Gathered
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TOKEN = "run-42"
@@ -59,18 +59,18 @@ MEMBERS: dict[str, dict[str, Any]] = {
 }
 
 
-def evidence(
+def gathered(
     reports: dict[str, dict[str, str]],
     *,
     silent: dict[str, str] | None = None,
     snapshot: dict[str, Any] | None = None,
     values: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
-) -> Evidence:
+) -> Gathered:
     facts: dict[str, Any] = {"members": MEMBERS}
     if snapshot is not None:
         facts["snapshot"] = snapshot
-    return Evidence(
+    return Gathered(
         answers={host: lines(report) for host, report in reports.items()},
         silent=silent or {},
         facts=facts,

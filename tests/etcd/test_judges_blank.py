@@ -9,8 +9,8 @@ import pytest
 
 from drctl.etcd import JUDGES
 from drctl.etcd.identity import predict
-from drctl.verdict import Evidence, Verdict
-from tests.etcd.samples import CLUSTER, HOSTS, MEMBERS, TOKEN, evidence, real_answers
+from drctl.verdict import Gathered, Verdict
+from tests.etcd.samples import CLUSTER, HOSTS, MEMBERS, TOKEN, gathered, real_answers
 from tests.etcd.test_judges_ready import GOOD, SNAPSHOT
 
 NAMES = ("etcd", "etcdctl", "etcdutl", "ca", "cert", "key", "unit")
@@ -35,7 +35,7 @@ PREPARE: dict[str, Any] = {
 
 
 def asked(reports: dict[str, dict[str, str]]) -> Verdict:
-    found = evidence(reports)
+    found = gathered(reports)
     return JUDGES["etcd.can_prepare"](replace(found, facts={**found.facts, "prepare": PREPARE}))
 
 
@@ -115,7 +115,7 @@ LACKS = {
 
 
 def ready(judge: str, **changed: str) -> Verdict:
-    found = evidence({host: {**GOOD, **LACKS, **changed} for host in HOSTS}, snapshot=SNAPSHOT)
+    found = gathered({host: {**GOOD, **LACKS, **changed} for host in HOSTS}, snapshot=SNAPSHOT)
     return JUDGES[judge](replace(found, facts={**found.facts, "prepare": PREPARE}))
 
 
@@ -146,7 +146,7 @@ def test_afterwards_nothing_is_excused() -> None:
 
 def test_what_was_known_of_other_hosts_is_kept() -> None:
     known = {"stage": dict.fromkeys(HOSTS, "/old"), "can_bump": False}
-    found = evidence({"etcd-3": GOOD}, snapshot=SNAPSHOT, values=known)
+    found = gathered({"etcd-3": GOOD}, snapshot=SNAPSHOT, values=known)
     verdict = JUDGES["etcd.is_prepared"](found)
     assert verdict.values["stage"] == {"etcd-1": "/old", "etcd-2": "/old", "etcd-3": GOOD["stage"]}
     assert verdict.values["can_bump"] is False and not verdict.problems
@@ -166,12 +166,12 @@ def at_revision(revision: int) -> dict[str, dict[str, str]]:
 OWN = {"start_blank": "yes", "blank_cluster_id": CLUSTER, "blank_token": TOKEN, "token": "another"}
 
 
-def blank_cluster(found: Evidence) -> Verdict:
+def blank_cluster(found: Gathered) -> Verdict:
     return JUDGES["etcd.is_the_blank_cluster"](found)
 
 
 def test_the_blank_cluster_of_this_run_is_proven_by_its_identity() -> None:
-    verdict = blank_cluster(evidence(at_revision(1), values=OWN))
+    verdict = blank_cluster(gathered(at_revision(1), values=OWN))
     assert verdict.problems == () and verdict.values == {}
     assert verdict.findings[0].startswith(f"3 members of cluster {CLUSTER}")
 
@@ -179,17 +179,17 @@ def test_the_blank_cluster_of_this_run_is_proven_by_its_identity() -> None:
 def test_another_cluster_is_not_it() -> None:
     urls = {str(m["name"]): tuple(m["peer_urls"]) for m in MEMBERS.values()}
     other = {**OWN, "blank_cluster_id": predict(urls, "x").cluster_hex, "blank_token": "x"}
-    messages = [p.message for p in blank_cluster(evidence(at_revision(1), values=other)).problems]
+    messages = [p.message for p in blank_cluster(gathered(at_revision(1), values=other)).problems]
     assert any(message.startswith(f"runs cluster {CLUSTER}, planned ") for message in messages)
 
 
 def test_one_that_was_written_to_is_blank_no_more() -> None:
-    problems = blank_cluster(evidence(at_revision(2), values=OWN)).problems
+    problems = blank_cluster(gathered(at_revision(2), values=OWN)).problems
     assert {p.message for p in problems} == {"someone wrote to the blank cluster: revision 2"}
 
 
 def test_where_none_was_started_none_is_asked_for() -> None:
-    assert not blank_cluster(evidence({}, values={"start_blank": "no"})).problems
+    assert not blank_cluster(gathered({}, values={"start_blank": "no"})).problems
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_only_a_run_s_own_blank_cluster_may_be_replaced_unasked(
     values: dict[str, str], revision: int, refused: bool
 ) -> None:
     two = {host: told for host, told in at_revision(revision).items() if host != "etcd-3"}
-    found = evidence(two, values=values, snapshot=SNAPSHOT, silent={"etcd-3": "cut"})
+    found = gathered(two, values=values, snapshot=SNAPSHOT, silent={"etcd-3": "cut"})
     problems = JUDGES["etcd.live_state"](found).problems
     assert bool(problems) is refused
     assert not refused or problems[0].hint == "to replace it anyway, add --replace-healthy"

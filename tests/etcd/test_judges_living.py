@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drctl.etcd import JUDGES
-from drctl.verdict import Evidence, Verdict
-from tests.etcd.samples import CLUSTER, HOSTS, MEMBERS, evidence, lines, real_answers, recorded
+from drctl.verdict import Gathered, Verdict
+from tests.etcd.samples import CLUSTER, HOSTS, MEMBERS, gathered, lines, real_answers, recorded
 
 SNAPSHOT: dict[str, Any] = {"revision": 44, "age_seconds": 60}
 LIVE = 1_000_000_044
@@ -27,14 +27,14 @@ DEAD = {"status_json": "[]", "members_json": ""}
 
 
 def live(reports: dict[str, dict[str, str]], **extra: Any) -> Verdict:
-    return JUDGES["etcd.live_state"](evidence(reports, snapshot=SNAPSHOT, **extra))
+    return JUDGES["etcd.live_state"](gathered(reports, snapshot=SNAPSHOT, **extra))
 
 
 def given_up(**told: str) -> Verdict:
     """Two members tell what the etcd of the third answers them."""
     facts = {"members": {h: MEMBERS[h] for h in HOSTS[:2]}, "abandoned": {"etcd-3": {}}}
     answers = {host: lines({**DEAD, "gone.etcd-3": said}) for host, said in told.items()}
-    return JUDGES["etcd.live_state"](Evidence(answers, facts={**facts, "snapshot": SNAPSHOT}))
+    return JUDGES["etcd.live_state"](Gathered(answers, facts={**facts, "snapshot": SNAPSHOT}))
 
 
 @pytest.mark.parametrize("version", recorded())
@@ -127,7 +127,7 @@ def test_the_blank_cluster_of_step_1_may_be_replaced() -> None:
 
 def test_another_clusters_snapshot_is_told() -> None:
     judged = JUDGES["etcd.live_state"](
-        evidence(real_answers(), snapshot={**SNAPSHOT, "cluster_id": "abc"})
+        gathered(real_answers(), snapshot={**SNAPSHOT, "cluster_id": "abc"})
     )
     assert any("from cluster abc" in warning for warning in judged.warnings)
 
@@ -137,7 +137,7 @@ OURS, THEIRS = "20261124-031502-0a1b2c", "20261124-091502-0a1b2d"
 
 def lock(found: dict[str, dict[str, str]], line: str = "0", **silent: str) -> Verdict:
     reports = {host: report and {"last_line": line, **report} for host, report in found.items()}
-    return JUDGES["etcd.nobody_else"](evidence(reports, values={"run": OURS}, silent=silent))
+    return JUDGES["etcd.nobody_else"](gathered(reports, values={"run": OURS}, silent=silent))
 
 
 def test_free_and_own_locks_pass() -> None:
@@ -167,7 +167,7 @@ def test_lock_silence_is_not_a_yes() -> None:
 
 def bump(snapshot: dict[str, Any] = SNAPSHOT, **values: Any) -> Verdict:
     return JUDGES["etcd.choose_bump"](
-        evidence({}, snapshot=snapshot, values={"can_bump": True, **values})
+        gathered({}, snapshot=snapshot, values={"can_bump": True, **values})
     )
 
 
@@ -217,7 +217,7 @@ def test_the_bump_passes_an_earlier_restore_that_nobody_is_left_to_tell_of() -> 
     def chosen(*told: str) -> str:
         answers = {host: DEAD | {"restored": text} for host, text in zip(HOSTS, told, strict=False)}
         values = {"can_bump": True}
-        verdict = JUDGES["etcd.choose_bump"](evidence(answers, snapshot=SNAPSHOT, values=values))
+        verdict = JUDGES["etcd.choose_bump"](gathered(answers, snapshot=SNAPSHOT, values=values))
         return str(verdict.values["bump"])
 
     assert chosen("", "", "") == "1000000000"
@@ -241,7 +241,7 @@ def test_the_bump_passes_an_earlier_restore_that_nobody_is_left_to_tell_of() -> 
 def test_an_earlier_restore_that_cannot_have_been_is_no_bump(told: str) -> None:
     """It would raise the revision of every member, for good."""
     answers = {"etcd-1": DEAD | {"restored": "44:60"}, "etcd-2": DEAD | {"restored": told}}
-    asked = evidence(answers, snapshot=SNAPSHOT, values={"can_bump": True})
+    asked = gathered(answers, snapshot=SNAPSHOT, values={"can_bump": True})
     verdict = JUDGES["etcd.choose_bump"](asked)
     assert verdict.values == {}
     (problem,) = verdict.problems
@@ -258,7 +258,7 @@ def test_a_revision_that_cannot_have_been_is_refused_by_name(judge: str) -> None
     def judged(revision: int) -> Verdict:
         answers = {"etcd-1": _at(50), "etcd-2": _at(revision)}
         values = {"can_bump": True}
-        return JUDGES[judge](evidence(answers, snapshot=SNAPSHOT, values=values))
+        return JUDGES[judge](gathered(answers, snapshot=SNAPSHOT, values=values))
 
     assert not any(p.host for p in judged(44 + 10**13).problems)
     for lie in (45 + 10**13, (1 << 63) - 1, 1 << 63, 1 << 70):
@@ -270,17 +270,17 @@ def test_whose_word_the_bump_is_by_is_shown() -> None:
     answers = {"etcd-1": _at(50), "etcd-2": _at(2_000_000_000) | {"restored": "60:0"}}
     values = {"can_bump": True, "quorum": True}
     (said,) = JUDGES["etcd.choose_bump"](
-        evidence(answers, snapshot=SNAPSHOT, values=values)
+        gathered(answers, snapshot=SNAPSHOT, values=values)
     ).findings
     assert said.endswith("served at most 2000000000, by etcd-2's etcd")
     kept = {"etcd-1": {"restored": "5000000000:0"}}
-    (said,) = JUDGES["etcd.choose_bump"](evidence(kept, snapshot=SNAPSHOT, values=values)).findings
+    (said,) = JUDGES["etcd.choose_bump"](gathered(kept, snapshot=SNAPSHOT, values=values)).findings
     assert "by etcd-1's record of an earlier restore" in said
 
 
 def test_no_bump_where_a_host_cannot() -> None:
     assert bump(can_bump=False).values == {"bump": ""}
-    assert JUDGES["etcd.choose_bump"](evidence({}, snapshot=SNAPSHOT)).values == {"bump": ""}
+    assert JUDGES["etcd.choose_bump"](gathered({}, snapshot=SNAPSHOT)).values == {"bump": ""}
 
 
 def test_a_bump_beyond_int64_is_refused() -> None:
@@ -289,7 +289,7 @@ def test_a_bump_beyond_int64_is_refused() -> None:
 
 def back(reports: dict[str, dict[str, str]], **values: Any) -> Verdict:
     silent = {h: "cut" for h in MEMBERS if h not in reports}
-    return JUDGES["etcd.same_old_cluster"](evidence(reports, values=values, silent=silent))
+    return JUDGES["etcd.same_old_cluster"](gathered(reports, values=values, silent=silent))
 
 
 def test_the_old_cluster_is_back() -> None:
@@ -307,7 +307,7 @@ def test_who_was_silent_before_may_stay_silent() -> None:
 def test_an_id_that_only_a_host_told_that_is_left_out_bars_nobody() -> None:
     told = {"answering": ["etcd-3"], "quorum": False, "live_cluster_id": "abc"}
     others = {host: said for host, said in real_answers().items() if host != "etcd-3"}
-    given = evidence(others, values=told)
+    given = gathered(others, values=told)
     assert JUDGES["etcd.same_old_cluster"](given).problems
     without = replace(given, facts={**given.facts, "without": ["etcd-3"]})
     assert not JUDGES["etcd.same_old_cluster"](without).problems

@@ -8,7 +8,7 @@ from typing import Any
 
 from drctl.etcd import JUDGES
 from drctl.verdict import Verdict
-from tests.etcd.samples import HOSTS, evidence, real_answers
+from tests.etcd.samples import HOSTS, gathered, real_answers
 
 KUBERNETES = ["apiserver running", "controllers running"]
 REVISION = json.loads(real_answers()[HOSTS[0]]["status_json"])[0]["Status"]["header"]["revision"]
@@ -29,7 +29,7 @@ def judged(
     ended: bool = False,
     **facts: Any,
 ) -> Verdict:
-    given = evidence(
+    given = gathered(
         answers,
         silent={host: "cut" for host in HOSTS if host not in answers},
         values={} if proven is None else {"proven_revision": proven},

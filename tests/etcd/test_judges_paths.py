@@ -6,7 +6,7 @@ import pytest
 
 from drctl.etcd import JUDGES
 from drctl.etcd.judges.paths import unsafe_paths
-from tests.etcd.samples import HOSTS, evidence
+from tests.etcd.samples import HOSTS, gathered
 from tests.etcd.test_judges_ready import GOOD
 
 
@@ -59,16 +59,16 @@ def test_a_path_that_a_node_makes_up_is_one_word_of_the_command() -> None:
 def test_step_one_refuses_a_host_with_such_a_path() -> None:
     answers = {host: dict(GOOD) for host in HOSTS}
     answers["etcd-2"] |= {"unsafe.etcdctl": "mode 0 /opt/bin", "etcdctl_version": ""}
-    verdict = JUDGES["etcd.can_restore"](evidence(answers))
+    verdict = JUDGES["etcd.can_restore"](gathered(answers))
     assert [(p.host, p.hint) for p in verdict.problems] == [
         ("etcd-2", "on etcd-2, as root: chmod go-w /opt/bin")
     ]
     owners = {h: {"owner_run": "", "last_line": "0"} for h in HOSTS}
-    assert not JUDGES["etcd.nobody_else"](evidence(owners)).problems
-    told = evidence({**owners, "etcd-3": {"unsafe.work": "owner 5 /srv"}})
+    assert not JUDGES["etcd.nobody_else"](gathered(owners)).problems
+    told = gathered({**owners, "etcd-3": {"unsafe.work": "owner 5 /srv"}})
     (problem,) = JUDGES["etcd.nobody_else"](told).problems
     assert problem.host == "etcd-3" and "chown root /srv" in (problem.hint or "")
     there = {"there.unit": "absent /u", "holds": "", "ports_taken": ""}
-    new = evidence({h: {**there, "unsafe.unit": "mode 0 /u"} for h in HOSTS})
+    new = gathered({h: {**there, "unsafe.unit": "mode 0 /u"} for h in HOSTS})
     problems = JUDGES["etcd.can_prepare"](new).problems
     assert [p.host for p in problems if "chmod go-w /u" in (p.hint or "")] == list(HOSTS)

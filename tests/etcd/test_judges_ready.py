@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from drctl.etcd import JUDGES
-from tests.etcd.samples import HOSTS, MEMBERS, evidence
+from tests.etcd.samples import HOSTS, MEMBERS, gathered
 
 JUDGE = JUDGES["etcd.can_restore"]
 NOW = "1795458399"
@@ -34,7 +34,7 @@ def hosts(**changed: str) -> dict[str, dict[str, str]]:
 
 def test_good_hosts_pass_and_yield_what_later_steps_need() -> None:
     mount = {"data_kind": "mount", "stage": "/var/lib/etcd/.drctl"}
-    verdict = JUDGE(evidence(hosts(**mount, data_mode=""), snapshot=SNAPSHOT))
+    verdict = JUDGE(gathered(hosts(**mount, data_mode=""), snapshot=SNAPSHOT))
     assert (verdict.problems, verdict.warnings) == ((), ())
     assert verdict.values["stage"] == {
         "etcd-1": "/var/lib/etcd.drctl",
@@ -74,7 +74,7 @@ def test_good_hosts_pass_and_yield_what_later_steps_need() -> None:
     ],
 )
 def test_refusals_name_the_host(changed: dict[str, str], words: str) -> None:
-    verdict = JUDGE(evidence(hosts(**changed), snapshot=SNAPSHOT))
+    verdict = JUDGE(gathered(hosts(**changed), snapshot=SNAPSHOT))
     (problem, *_) = [p for p in verdict.problems if words in p.message]
     assert problem.host == "etcd-2"
     assert problem.kind in ("refused", "missing")
@@ -82,29 +82,29 @@ def test_refusals_name_the_host(changed: dict[str, str], words: str) -> None:
 
 def test_space_that_just_suffices() -> None:
     """(2 x 1,000,000 + 64,000,000) x 1.1, and without the WAL where that has its own disk."""
-    assert not JUDGE(evidence(hosts(data_free="72600000"), snapshot=SNAPSHOT)).problems
+    assert not JUDGE(gathered(hosts(data_free="72600000"), snapshot=SNAPSHOT)).problems
     apart = hosts(same_fs="no", data_free="2200000", wal_free="70400000", wal_kind="directory")
-    assert not JUDGE(evidence(apart, snapshot=SNAPSHOT)).problems
+    assert not JUDGE(gathered(apart, snapshot=SNAPSHOT)).problems
 
 
 def test_a_newer_snapshot_is_refused_everywhere() -> None:
     for newer in ({"cluster_version": "3.6.0"}, {"storage_version": "3.6.0"}):
-        verdict = JUDGE(evidence(hosts(), snapshot={**SNAPSHOT, **newer}))
+        verdict = JUDGE(gathered(hosts(), snapshot={**SNAPSHOT, **newer}))
         assert [p.host for p in verdict.problems] == list(HOSTS)
         assert "the snapshot comes from etcd 3.6" in verdict.problems[0].message
     older = {**SNAPSHOT, "cluster_version": "3.4.0"}
-    assert not JUDGE(evidence(hosts(), snapshot=older)).problems
+    assert not JUDGE(gathered(hosts(), snapshot=older)).problems
 
 
 def test_mixed_etcdutl_versions_are_refused() -> None:
-    verdict = JUDGE(evidence(hosts(etcdutl_version="3.5.17"), snapshot=SNAPSHOT))
+    verdict = JUDGE(gathered(hosts(etcdutl_version="3.5.17"), snapshot=SNAPSHOT))
     (problem,) = verdict.problems
     assert "etcd-2: 3.5.17" in problem.message
 
 
 def test_silence_is_not_a_yes() -> None:
     some = dict.fromkeys(HOSTS[:1], GOOD)
-    verdict = JUDGE(evidence(some, silent={"etcd-2": "timed out"}, snapshot=SNAPSHOT))
+    verdict = JUDGE(gathered(some, silent={"etcd-2": "timed out"}, snapshot=SNAPSHOT))
     assert {(p.host, p.kind) for p in verdict.problems} == {
         ("etcd-2", "missing"),
         ("etcd-3", "missing"),
@@ -113,9 +113,9 @@ def test_silence_is_not_a_yes() -> None:
 
 def test_an_empty_or_mixed_answer_is_not_a_yes() -> None:
     assert (
-        JUDGE(evidence({**hosts(), "etcd-2": {}}, snapshot=SNAPSHOT)).problems[0].kind == "missing"
+        JUDGE(gathered({**hosts(), "etcd-2": {}}, snapshot=SNAPSHOT)).problems[0].kind == "missing"
     )
-    twice = evidence(hosts(), snapshot=SNAPSHOT)
+    twice = gathered(hosts(), snapshot=SNAPSHOT)
     broken = type(twice)({**twice.answers, "etcd-2": "now=1\nnow=2\n"}, facts=twice.facts)
     assert "now is given twice" in JUDGE(broken).problems[0].message
 
@@ -134,14 +134,14 @@ def test_an_empty_or_mixed_answer_is_not_a_yes() -> None:
     ],
 )
 def test_warnings(changed: dict[str, str], snapshot: dict[str, Any], words: str) -> None:
-    verdict = JUDGE(evidence(hosts(**changed), snapshot={**SNAPSHOT, **snapshot}))
+    verdict = JUDGE(gathered(hosts(**changed), snapshot={**SNAPSHOT, **snapshot}))
     assert [words in warning for warning in verdict.warnings] == [True]
     assert not verdict.problems
     assert verdict.values["can_bump"] is ("restore_flags" not in changed)
 
 
 def test_the_inventorys_owner_wins() -> None:
-    asked = evidence(hosts(), snapshot=SNAPSHOT)
+    asked = gathered(hosts(), snapshot=SNAPSHOT)
     members = {host: {**member, "owner": "root:root"} for host, member in MEMBERS.items()}
     owned = type(asked)(asked.answers, facts={**asked.facts, "members": members})
     assert JUDGE(owned).values["owner"] == dict.fromkeys(HOSTS, "root:root")
@@ -172,9 +172,9 @@ def test_the_inventorys_owner_wins() -> None:
 )
 def test_what_cannot_be_is_not_handed_on(changed: dict[str, str]) -> None:
     """It is that host's problem, and the others' values are what they were."""
-    verdict = JUDGE(evidence(hosts(**changed), snapshot=SNAPSHOT))
+    verdict = JUDGE(gathered(hosts(**changed), snapshot=SNAPSHOT))
     assert {p.host for p in verdict.problems} == {"etcd-2"}
-    fine = JUDGE(evidence(hosts(), snapshot=SNAPSHOT)).values
+    fine = JUDGE(gathered(hosts(), snapshot=SNAPSHOT)).values
     for name in ("stage", "wal_stage", "owner", "mode"):
         for host in ("etcd-1", "etcd-3"):
             assert verdict.values[name][host] == fine[name][host]
@@ -184,7 +184,7 @@ def test_what_cannot_be_is_not_handed_on(changed: dict[str, str]) -> None:
 @pytest.mark.parametrize(("kind", "place"), [("directory", ".drctl"), ("symlink", "/.drctl")])
 def test_the_stage_of_a_wal_directory(kind: str, place: str) -> None:
     told = {**GOOD, "wal_kind": kind, "wal_stage": f"/wal{place}", "wal_free": "80000000"}
-    asked = evidence(dict.fromkeys(HOSTS, told), snapshot=SNAPSHOT)
+    asked = gathered(dict.fromkeys(HOSTS, told), snapshot=SNAPSHOT)
     members = {host: {**member, "wal_dir": "/wal"} for host, member in MEMBERS.items()}
     verdict = JUDGE(type(asked)(asked.answers, facts={**asked.facts, "members": members}))
     assert verdict.problems == ()
@@ -193,7 +193,7 @@ def test_the_stage_of_a_wal_directory(kind: str, place: str) -> None:
 
 @pytest.mark.parametrize("mode", ["777", "4755", "1700", "1777"])
 def test_a_mode_that_no_directory_of_etcds_should_have_is_not_carried_on(mode: str) -> None:
-    verdict = JUDGE(evidence(hosts(data_mode=mode), snapshot=SNAPSHOT))
+    verdict = JUDGE(gathered(hosts(data_mode=mode), snapshot=SNAPSHOT))
     assert not verdict.problems
     assert set(verdict.values["mode"].values()) == {"700"}
     assert any(f"has mode {mode}: the new one gets 700" in w for w in verdict.warnings)

@@ -9,7 +9,7 @@ import pytest
 
 from drctl.etcd import JUDGES
 from drctl.verdict import Verdict
-from tests.etcd.samples import CLUSTER, HOSTS, TOKEN, evidence, real_answers
+from tests.etcd.samples import CLUSTER, HOSTS, TOKEN, gathered, real_answers
 
 PLANNED = {"cluster_id": CLUSTER, "token": TOKEN}
 
@@ -17,7 +17,7 @@ PLANNED = {"cluster_id": CLUSTER, "token": TOKEN}
 def planned(reports: dict[str, dict[str, str]], values: dict[str, Any] | None = None) -> Verdict:
     silent = {host: "cut" for host in HOSTS if host not in reports}
     return JUDGES["etcd.is_the_planned_cluster"](
-        evidence(reports, values=PLANNED if values is None else values, silent=silent)
+        gathered(reports, values=PLANNED if values is None else values, silent=silent)
     )
 
 
@@ -86,7 +86,7 @@ def test_a_missing_answer_is_a_failure(name: str, text: str) -> None:
 def test_silent_and_forgotten_hosts_are_failures() -> None:
     two = {host: answers for host, answers in real_answers().items() if host != "etcd-1"}
     assert [p.host for p in planned(two).problems] == ["etcd-1"]
-    unasked = JUDGES["etcd.is_the_planned_cluster"](evidence(two, values=PLANNED))
+    unasked = JUDGES["etcd.is_the_planned_cluster"](gathered(two, values=PLANNED))
     assert [(p.host, p.message) for p in unasked.problems] == [("etcd-1", "was not asked")]
     assert len(planned({}).problems) == 3
 
@@ -101,18 +101,18 @@ def test_hashes_at_a_given_revision_are_comparable() -> None:
 def test_the_revision_that_every_member_has() -> None:
     judge = JUDGES["etcd.common_revision"]
     answers = edited("etcd-2", "status_json", '"revision":1000000044,', '"revision":1000000040,')
-    verdict = judge(evidence(answers))
+    verdict = judge(gathered(answers))
     assert not verdict.problems and verdict.values == {"common_revision": 1000000040}
     answers["etcd-3"]["status_json"] = "[]"
-    (problem,) = judge(evidence(answers)).problems
+    (problem,) = judge(gathered(answers)).problems
     assert (problem.host, problem.kind) == ("etcd-3", "unproven")
-    assert [p.host for p in judge(evidence({}, silent={"etcd-1": "cut"})).problems] == ["etcd-1"]
-    assert judge(evidence({})).problems
+    assert [p.host for p in judge(gathered({}, silent={"etcd-1": "cut"})).problems] == ["etcd-1"]
+    assert judge(gathered({})).problems
 
 
 def restored(reports: dict[str, dict[str, str]], cluster: str = CLUSTER, **silent: str) -> Verdict:
     return JUDGES["etcd.is_planned_identity"](
-        evidence(reports, values={"cluster_id": cluster}, silent=silent)
+        gathered(reports, values={"cluster_id": cluster}, silent=silent)
     )
 
 
@@ -130,7 +130,7 @@ def test_identity_of_the_restored_data() -> None:
 
 
 def probe(reports: dict[str, dict[str, str]]) -> Verdict:
-    return JUDGES["etcd.writes_and_reads"](evidence(reports))
+    return JUDGES["etcd.writes_and_reads"](gathered(reports))
 
 
 def test_probes() -> None:
@@ -147,7 +147,7 @@ def test_status_document() -> None:
     answers = real_answers()
     del answers["etcd-3"]
     answers["etcd-1"]["alarms_json"] = '{"alarms":[{"memberID":255,"alarm":1}]}'
-    verdict = JUDGES["etcd.status"](evidence(answers, silent={"etcd-3": "cut"}))
+    verdict = JUDGES["etcd.status"](gathered(answers, silent={"etcd-3": "cut"}))
     document = json.loads(json.dumps(verdict.values))
     assert set(document) == {"cluster_id", "members", "alarms"}
     assert document["cluster_id"] == CLUSTER

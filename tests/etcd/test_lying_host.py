@@ -14,7 +14,7 @@ from drctl.etcd import JUDGES as ETCD
 from drctl.etcd.values import PER_HOST, SHARED, VALUES
 from drctl.kube import JUDGES as KUBE
 from drctl.plan.runbook import load_runbook, shipped_runbooks
-from drctl.verdict import Evidence, Verdict
+from drctl.verdict import Gathered, Verdict
 from tests.etcd.samples import CLUSTER, HOSTS, MEMBERS, TOKEN, lines, real_answers
 from tests.etcd.test_judges_blank import BLANK, PREPARE
 from tests.etcd.test_judges_ready import GOOD, SNAPSHOT
@@ -68,7 +68,7 @@ def told(liar: str) -> dict[str, str]:
 
 def judged(judge: str, liar: str | None, **options: Any) -> Verdict:
     answers = told(lines(HONEST | real_answers()[LIAR]) if liar is None else liar)
-    return JUDGES[judge](Evidence(answers, facts=FACTS, values=KNOWN, options=options))
+    return JUDGES[judge](Gathered(answers, facts=FACTS, values=KNOWN, options=options))
 
 
 HOSTILE = st.one_of(
@@ -170,7 +170,7 @@ def test_who_need_not_be_back_may_say_anything() -> None:
     for answering, spared in ((list(HOSTS), False), (["etcd-1", "etcd-3"], True)):
         values = {"answering": answering, "live_cluster_id": CLUSTER}
         verdict = JUDGES["etcd.same_old_cluster"](
-            Evidence(told("x\0y"), facts=FACTS, values=values)
+            Gathered(told("x\0y"), facts=FACTS, values=values)
         )
         assert [p.host for p in verdict.problems] == ([] if spared else [LIAR])
         assert [LIAR in warning for warning in verdict.warnings] == ([True] if spared else [])

@@ -2,23 +2,29 @@
 
     python -m tests.house.pins < FROZEN > requirements.txt
 
-The files are those that the package index (the one that pip is set up for) has for the Pythons and
+What drctl is built with and runs on comes first: the container image takes that part alone. The
+files are those that the package index (the one that pip is set up for) has for the Pythons and
 machines below, so that each of them gets one, and no machine a file that was not there before.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from packaging.requirements import Requirement
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
+
+from tests.house import ROOT
 
 PYTHONS = range(11, 15)  # 3.11 to 3.14
 MACHINES = ("x86_64", "aarch64")
@@ -30,6 +36,7 @@ HEADER = """\
 #   NEW/bin/pip freeze | grep -v '^drctl' | .venv/bin/python -m tests.house.pins > new
 #   mv new requirements.txt && make clean test
 """
+REST = "# The lab's and the developers' from here on; the Dockerfile leaves them out."
 JSON = "application/vnd.pypi.simple.v1+json"  # PEP 691
 
 
@@ -59,10 +66,39 @@ def _fits(tag: Tag) -> bool:
     return tag.interpreter == tag.abi and kind == "cp" and int(minor) in PYTHONS
 
 
+def needed() -> set[str]:
+    """The names of all that drctl is built with and runs on, as this environment has it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = [*project["project"]["dependencies"], *project["build-system"]["requires"], "editables"]
+    found: set[str] = set()
+    while lines:
+        requirement = Requirement(lines.pop())
+        name = canonicalize_name(requirement.name)
+        if name not in found and (not requirement.marker or requirement.marker.evaluate()):
+            found.add(name)
+            lines += importlib.metadata.requires(name) or []
+    return found
+
+
+def ordered(frozen: Iterable[str]) -> list[str]:
+    """Lines of `name==version`: first what is needed, then REST and the others."""
+    first = needed()
+    lines = [line.strip() for line in frozen]
+    ours = [canonicalize_name(line.partition("==")[0]) in first for line in lines]
+    return [
+        *(line for line, is_ours in zip(lines, ours, strict=True) if is_ours),
+        REST,
+        *(line for line, is_ours in zip(lines, ours, strict=True) if not is_ours),
+    ]
+
+
 def pinned(frozen: Iterable[str]) -> Iterator[str]:
     """The lines of requirements.txt for lines of `name==version`."""
     index = _index()
-    for line in frozen:
+    for line in ordered(frozen):
+        if line == REST:
+            yield line
+            continue
         name, _, version = line.strip().partition("==")
         found = hashes(Version(version), _files(index, canonicalize_name(name)))
         if not found:

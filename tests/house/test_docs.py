@@ -29,9 +29,25 @@ def test_the_readme_has_commands_to_check() -> None:
     assert len(commands(README)) >= 8
 
 
-@pytest.mark.parametrize("line", commands(README))
-def test_every_command_of_the_readme_can_be_typed(line: str) -> None:
+GUIDES = ("README.md", "docs/operating.md", "docs/drills.md")
+
+
+@pytest.mark.parametrize(
+    "line", [line for page in GUIDES for line in commands((ROOT / page).read_text("utf-8"))]
+)
+def test_every_command_of_a_guide_can_be_typed(line: str) -> None:
     can_be_typed(line)
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        links = re.findall(r"\]\((?!http)([^)#]*)(#[^)]*)?\)", page.read_text("utf-8"))
+        for path, part in links:
+            target = page.parent / path if path else page
+            assert target.is_file(), f"{page.name}: {path}"
+            headings = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.MULTILINE)
+            anchors = [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings]
+            assert not part or part[1:] in anchors, f"{page.name}: {path}{part}"
 
 
 def can_be_typed(line: str) -> None:

@@ -12,13 +12,18 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tests.house import ROOT
-from tests.house.pins import HEADER, hashes
+from tests.house.pins import HEADER, REST, hashes, needed
 
 _LINE = re.compile(r"([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n")
 
 
 def _pins() -> dict[str, Version]:
-    text = (ROOT / "requirements.txt").read_text().removeprefix(HEADER)
+    return _read(
+        (ROOT / "requirements.txt").read_text().removeprefix(HEADER).replace(REST + "\n", "")
+    )
+
+
+def _read(text: str) -> dict[str, Version]:
     assert _LINE.sub("", text) == "", "something stands there without a version or a hash"
     return {canonicalize_name(found[1]): Version(found[2]) for found in _LINE.finditer(text)}
 
@@ -32,6 +37,14 @@ def test_everything_that_is_wanted_is_pinned() -> None:
         requirement = Requirement(line)
         pin = pins[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(pin), f"{line}: {pin} is pinned"
+
+
+def test_what_the_image_takes_is_all_that_drctl_needs() -> None:
+    first, _, _ = (
+        (ROOT / "requirements.txt").read_text().removeprefix(HEADER).partition(REST + "\n")
+    )
+    assert set(_read(first)) == needed()
+    assert f"/^{REST}$/," in (ROOT / "Dockerfile").read_text()
 
 
 def test_pip_takes_nothing_without_a_hash() -> None:

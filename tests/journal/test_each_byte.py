@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.journal.each_byte import (
     BESIDE,
     MAIN,
@@ -19,6 +21,7 @@ from tests.journal.each_byte import (
 )
 
 
+@pytest.mark.slow
 def test_no_damage_to_a_journal_is_silently_wrong(folder: Path) -> None:
     written_run(folder / MAIN, snapshot_facts(folder))
     states = [at_rest(folder / MAIN), in_the_middle(folder / MAIN)]

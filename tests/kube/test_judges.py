@@ -6,11 +6,11 @@ from __future__ import annotations
 import pytest
 
 from drctl.kube import JUDGES
-from drctl.verdict import Evidence, Verdict
+from drctl.verdict import Gathered, Verdict
 
 
 def serves(answers: dict[str, str], **silent: str) -> Verdict:
-    return JUDGES["kube.serves"](Evidence(answers, silent))
+    return JUDGES["kube.serves"](Gathered(answers, silent))
 
 
 def test_ready_services_are_findings() -> None:
@@ -55,7 +55,7 @@ def test_silence_is_unproven() -> None:
 
 def end_pods(*answers: str) -> tuple[str, ...]:
     told = {f"m{n}": answer for n, answer in enumerate(answers, 1)}
-    verdict = JUDGES["kube.kubelets_end_pods"](Evidence(told, {"m9": "cut"}))
+    verdict = JUDGES["kube.kubelets_end_pods"](Gathered(told, {"m9": "cut"}))
     assert not verdict.problems
     return verdict.warnings
 
@@ -88,7 +88,7 @@ def test_nothing_is_said_of_what_is_not_known(answers: tuple[str, ...]) -> None:
 )
 def test_a_host_that_says_something_else_is_named_and_bars_no_other(lie: str) -> None:
     answers = {"m1": "kubelet_age=95\napiserver=silent", "m2": lie}
-    verdict = JUDGES["kube.kubelets_end_pods"](Evidence(answers))
+    verdict = JUDGES["kube.kubelets_end_pods"](Gathered(answers))
     (problem,) = verdict.problems
     assert problem.host == "m2"
     (warning,) = verdict.warnings

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from drctl.kube import JUDGES
-from drctl.verdict import Evidence, Verdict
-from tests.etcd.samples import HOSTS, MEMBERS, evidence, lines
+from drctl.verdict import Gathered, Verdict
+from tests.etcd.samples import HOSTS, MEMBERS, gathered, lines
 
 URLS = ",".join(member["client_urls"][0] for member in MEMBERS.values())
 GOOD = {
@@ -27,10 +27,10 @@ def judged(others: dict[str, str] | None = None, /, **changed: str) -> Verdict:
     """The first host's report changed; `others` for all hosts."""
     reports = {host: {**GOOD, **(others or {})} for host in HOSTS}
     reports[HOSTS[0]] |= changed
-    given = evidence(reports)
+    given = gathered(reports)
     services: dict[str, Any] = {"apiserver": {"hosts": HOSTS}}
     return JUDGES["kube.settings_fit"](
-        Evidence(given.answers, {}, {**given.facts, "services": services})
+        Gathered(given.answers, {}, {**given.facts, "services": services})
     )
 
 
@@ -115,7 +115,7 @@ def test_no_apiserver_is_said() -> None:
 
 
 def test_settings_of_a_silent_host_are_a_problem() -> None:
-    (problem,) = JUDGES["kube.settings_fit"](Evidence({}, {"m1": "cut"})).problems
+    (problem,) = JUDGES["kube.settings_fit"](Gathered({}, {"m1": "cut"})).problems
     assert problem.host == "m1"
 
 
@@ -124,7 +124,7 @@ def test_settings_of_a_silent_host_are_a_problem() -> None:
 
 def read(reports: dict[str, dict[str, str]], **values: str) -> Verdict:
     answers = {host: lines(report) for host, report in reports.items()}
-    return JUDGES["kube.reads_secrets"](Evidence(answers, {}, {}, values))
+    return JUDGES["kube.reads_secrets"](Gathered(answers, {}, {}, values))
 
 
 OK = {"secrets_status": "200", "secrets_read": "7"}
@@ -159,7 +159,7 @@ def test_no_answer_is_not_a_yes(report: dict[str, str]) -> None:
 def test_what_was_not_asked_is_said() -> None:
     verdict = read({"a": {"secrets_status": "not asked"}})
     assert not verdict.problems and "no Secret was read" in verdict.findings[0]
-    silent = JUDGES["kube.reads_secrets"](Evidence({}, {"a": "cut"}))
+    silent = JUDGES["kube.reads_secrets"](Gathered({}, {"a": "cut"}))
     assert [p.kind for p in silent.problems] == ["unproven"] and not silent.findings
 
 
@@ -172,9 +172,9 @@ def test_a_ca_that_cannot_be_read_is_not_called_another_one() -> None:
 
 def test_what_was_given_up_is_still_named_and_no_stranger() -> None:
     gone = {"etcd-9": {"client_urls": ["https://10.9.9.9:2379"]}}
-    given = evidence({HOSTS[0]: {**GOOD, "etcd_servers": f"{URLS},https://10.9.9.9:2379"}})
+    given = gathered({HOSTS[0]: {**GOOD, "etcd_servers": f"{URLS},https://10.9.9.9:2379"}})
     verdict = JUDGES["kube.settings_fit"](
-        Evidence(given.answers, {}, {**given.facts, "services": {}, "abandoned": gone})
+        Gathered(given.answers, {}, {**given.facts, "services": {}, "abandoned": gone})
     )
     assert not verdict.problems
     assert any(

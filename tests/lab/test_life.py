@@ -60,8 +60,8 @@ def test_two_labs_break_apart_and_leave_nothing(place: Path) -> None:
 def test_a_lab_whose_up_was_killed_is_cleaned_by_the_next(place: Path) -> None:
     directory = place / "lab"
     code = (
-        "import sys; from pathlib import Path; from drctl.lab import local;"
-        "local.up(Path(sys.argv[1]), members=1, say=lambda _: None)"
+        "import sys; from pathlib import Path; from drctl.lab.local import driver;"
+        "driver.up(Path(sys.argv[1]), members=1, say=lambda _: None)"
     )
     killed = subprocess.Popen([sys.executable, "-c", code, str(directory)])
     until(lambda: _supervised(directory), 60, "the first process")
@@ -81,9 +81,9 @@ def test_a_lab_whose_up_was_killed_is_cleaned_by_the_next(place: Path) -> None:
 def test_a_drill_that_is_ended_by_a_signal_leaves_nothing(place: Path) -> None:
     directory = place / "lab"
     code = (
-        "import sys; from pathlib import Path; from drctl.lab import drill, drivers, scenario;"
-        "place = Path(sys.argv[1]); options = drivers.Options(keys=10);"
-        "day = drill.Drill('local', options, place.parent, lambda _: None, directory=place);"
+        "import sys; from pathlib import Path; from drctl.drill import drivers, gameday, scenario;"
+        "place = Path(sys.argv[1]); options = drivers.LabOptions(keys=10);"
+        "day = gameday.Drill('local', options, place.parent, lambda _: None, directory=place);"
         "day.run([scenario.load('majority-data-lost')])"
     )
     argv = [sys.executable, "-c", code, str(directory)]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from drctl.drill import drivers, gameday, reporting, scenario, witness
-from drctl.drill.claim import Claim, Seen, judged
 from drctl.drill.context import Scene
+from drctl.drill.expectation import Expectation, Seen, judged
 from drctl.drill.gameday import StepTime
 from drctl.drill.operator import Operator
 from drctl.drill.record import Proof
@@ -186,7 +186,7 @@ def test_no_answer_is_no_proof() -> None:
     def silent(_: object) -> Seen:
         raise OSError("connection refused")
 
-    proof = judged("silent", Claim("it speaks", silent), NOBODY, patience=0.0)
+    proof = judged("silent", Expectation("it speaks", silent), NOBODY, patience=0.0)
     assert (proof.ok, proof.detail, proof.what) == (False, "connection refused", "it speaks")
 
 
@@ -206,7 +206,7 @@ def test_rto_is_split_by_phase() -> None:
 
 def test_a_drill_that_ran_nowhere_has_not_passed(tmp_path: Path) -> None:
     said: list[str] = []
-    game_day = gameday.Drill("local", drivers.Options(), tmp_path, said.append)
+    game_day = gameday.Drill("local", drivers.LabOptions(), tmp_path, said.append)
     made = game_day.run([scenario.load("disk-full"), scenario.load("network-cut")])
     assert [one.verdict for one in made] == ["skipped", "skipped"]
     assert all("docker" in one.reason for one in made)

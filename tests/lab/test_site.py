@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from drctl.drill import breaking, scenario, witness
-from drctl.drill.claim import Claim, Seen, judged
 from drctl.drill.context import Scene
+from drctl.drill.expectation import Expectation, Seen, judged
 from drctl.drill.operator import Operator
 from drctl.drill.proofs import PROOFS
 from drctl.errors import Refused, StepFailed
@@ -95,9 +95,9 @@ def test_what_is_untouched_and_what_is_not(site: LocalSite) -> None:
     assert (trace.ok, "node-2" in trace.detail) == (False, True)
 
 
-def test_a_claim_is_asked_until_it_holds(site: LocalSite) -> None:
+def test_what_is_expected_is_asked_for_until_it_holds(site: LocalSite) -> None:
     seen = iter([False, True])
-    claim = Claim("it settles", lambda _: Seen(next(seen), ""))
+    expectation = Expectation("it settles", lambda _: Seen(next(seen), ""))
     scene = Scene(site, Operator(site.inventory, site.directory / "state", quiet), quiet)
-    assert judged("settles", claim, scene).ok
+    assert judged("settles", expectation, scene).ok
     assert scenario.chosen("majority", site.nodes) == site.nodes[:2]

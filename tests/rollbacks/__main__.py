@@ -101,7 +101,7 @@ def run(given: argparse.Namespace, lines: list[dict[str, Any]]) -> list[dict[str
     """Drill what the record does not have yet, in a lab of its own."""
     tests.support.operator.SECONDS = 900  # a machine may be busy with more than this
     practice = drivers.practice(given.driver)
-    options = drivers.Options(given.flavour, given.kubernetes, given.etcd)
+    options = drivers.LabOptions(given.flavour, given.kubernetes, given.etcd)
     flavour = practice.flavour(options)
     lines = [line for line in lines if not line["violation"]]
     done = {(line["flavour"], line["order"], line["phase"]) for line in lines}

@@ -12,7 +12,7 @@ import pytest
 
 from drctl.errors import AuthRefused, ConnectionLost, InvalidInput, StepFailed, Unreachable
 from drctl.ssh import SshTransport
-from drctl.ssh.clock import Clock
+from drctl.ssh.limits import Countdown
 from drctl.ssh.session import Output
 from drctl.transport import Script
 from tests.ssh.conftest import Site
@@ -83,14 +83,14 @@ class Endless:
 
     def recv(self, _size: int) -> bytes:
         self.reads += 1
-        assert self.reads < 10_000, "it never looked at the clock"
+        assert self.reads < 10_000, "it never looked at the countdown"
         return b"x"
 
     recv_stderr = recv
 
 
 def test_a_host_that_never_stops_talking_ends_by_the_deadline() -> None:
-    class Soon(Clock):
+    class Soon(Countdown):
         asked = 0
 
         def left(self, at_most: float = 1.0) -> float:

@@ -98,6 +98,7 @@ def test_a_copy_that_was_damaged_on_its_way_is_not_installed(quick: NewHost) -> 
     quick.install()
 
 
+@pytest.mark.slow
 def test_an_installation_killed_at_every_call_goes_on(quick: NewHost) -> None:
     blank = quick.everything()
     for n in range(1, 200):
@@ -261,6 +262,7 @@ def test_the_restored_data_is_not_put_aside_as_blank(quick: NewHost) -> None:
     assert (quick.data / "member").is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", ["empty", "start-blank", "undo empty"])
 def test_a_blank_member_killed_at_every_call(quick: NewHost, when: str, step: str) -> None:

@@ -191,6 +191,7 @@ def test_a_kubelet_that_ends_pods_is_left_alone(still: PodNode) -> None:
     assert len(node.kubelets) == 1
 
 
+@pytest.mark.slow
 def test_a_kubelet_that_ends_no_pod_is_started_anew(node: PodNode) -> None:
     """It has reached no apiserver since its own start: it knows the pods for ever."""
     node.deafen()
@@ -215,6 +216,7 @@ def test_a_kubelet_that_ends_no_pod_is_started_anew(node: PodNode) -> None:
     assert all(len(node.pids(unit)) == 1 for unit in (node.etcd, node.one, node.two))
 
 
+@pytest.mark.slow
 def test_a_manifest_that_returned_is_known_to_the_kubelet_of_now(quick: PodNode) -> None:
     """Not only to the one that was restarted for its sake."""
     node = quick
@@ -246,6 +248,7 @@ def test_a_pod_that_is_down_just_now_is_not_gone(quick: PodNode) -> None:
     assert node.state("stop-etcd") == "after" and len(node.kubelets) == 3
 
 
+@pytest.mark.slow
 def test_only_what_belongs_to_the_pod_is_ended(quick: PodNode) -> None:
     """A process of that name that is in no pod of ours."""
     node = quick
@@ -264,6 +267,7 @@ def test_only_what_belongs_to_the_pod_is_ended(quick: PodNode) -> None:
         other.wait()
 
 
+@pytest.mark.slow
 def test_what_does_not_end_is_killed(quick: PodNode) -> None:
     node = quick
     (node.root / "stubborn").touch()
@@ -274,6 +278,7 @@ def test_what_does_not_end_is_killed(quick: PodNode) -> None:
     assert node.state("stop-etcd") == "after" and not node.pids(node.etcd)
 
 
+@pytest.mark.slow
 def test_how_long_a_kubelet_is_waited_for(quick: PodNode) -> None:
     """One that is known to end pods gets the pods' own grace; one that was started in vain none."""
     node = quick
@@ -302,6 +307,7 @@ def test_a_restart_that_was_cut_off_is_mended(quick: PodNode, step: str) -> None
     assert len(node.kubelets) == 2 and not (node.root / "work/kubelet-restarted").exists()
 
 
+@pytest.mark.slow
 def test_a_kubelet_that_the_inventory_does_not_name_is_left_to_its_own_pace(quick: PodNode) -> None:
     node = quick
     text = node.file.read_text()
@@ -391,6 +397,7 @@ def test_a_process_in_another_network_is_another_pod(quick: PodNode) -> None:
         other.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after", "before, deaf"])
 def test_killed_at_every_call(dash: Shell, tmp_path: Path, when: str) -> None:
     """Fence, start, fence and undo: no manifest is ever lost, the next try goes on."""

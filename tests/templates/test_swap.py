@@ -65,6 +65,7 @@ def test_what_was_written_outlives_the_undo_and_the_cleaning(
     assert not (node.stage / "new").exists() and not (node.stage / "snapshot.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["again", "undo"])
 @KILLED
 def test_killed_at_every_call(
@@ -88,6 +89,7 @@ def test_killed_at_every_call(
     assert n > 12  # two places, each: folder, entries, list and syncs
 
 
+@pytest.mark.slow
 @KILLED
 def test_the_undo_killed_at_every_call(
     shell: Shell, tmp_path: Path, layout: str, when: str

@@ -1,4 +1,4 @@
-"""Judges over etcd: pure functions from `Evidence` to `Verdict`.
+"""Judges over etcd: pure functions from `Gathered` to `Verdict`.
 
 `ready` asks whether hosts can take a restore, `blank` whether new ones can be prepared, `living`
 what still runs and what must not be lost, `restored` whether what came up is what was planned. No

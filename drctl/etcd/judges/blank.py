@@ -7,24 +7,24 @@ from dataclasses import replace
 from typing import Any
 
 from drctl.answer import Answer
-from drctl.etcd.judges.common import expected_members, members_heard, reports
+from drctl.etcd.judges.common import Reports, expected_members, members_heard, reports
 from drctl.etcd.judges.paths import unsafe_paths
 from drctl.etcd.judges.restored import is_the_planned_cluster
-from drctl.verdict import Evidence, Problem, Verdict
+from drctl.verdict import Gathered, Problem, Verdict
 
 EXCUSED = "(excused)"  # no name that an answer can have
 _MOVE = "move it away yourself, or leave this host out of `prepare`: drctl replaces nothing there"
 
 
-def can_prepare(evidence: Evidence) -> Verdict:
+def can_prepare(gathered: Gathered) -> Verdict:
     """Proves that whatever `prepare` installs finds its place free, or the very same there, and
     that no etcd and no data of one is on a host where anything is still to be installed.
 
     Yields `start_blank`: yes where every member's host is empty, so that a blank cluster can prove
     hosts, certificates and ports; no where one holds data (it may be all that is left).
     """
-    found, problems = reports(evidence)
-    prepare = evidence.facts.get("prepare") or {"hosts": {}}
+    found, problems = reports(gathered)
+    prepare = gathered.facts.get("prepare") or {"hosts": {}}
     planned = {host: _planned(prepare, host) for host in found}
     for host, report in list(found.items()):
         if unsaid := [
@@ -38,7 +38,7 @@ def can_prepare(evidence: Evidence) -> Verdict:
         problems += _occupied(host, report, states[host])
         problems += _unfit(host, report, prepare)
     holding = {host: said for host, report in found.items() if (said := report.text("holds"))}
-    alone = [host for host in expected_members(evidence) if host not in found]
+    alone = [host for host in expected_members(gathered) if host not in found]
     blank = not holding and not alone
     return Verdict(
         {"start_blank": "yes" if blank else "no"},
@@ -112,10 +112,10 @@ def _findings(found: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
         yield f"{host}: {new} files to install, {len(states) - new} already there"
 
 
-def without_the_lacking(evidence: Evidence, found: Mapping[str, Answer]) -> dict[str, Answer]:
+def without_the_lacking(gathered: Gathered, found: Reports) -> dict[str, Answer]:
     """The reports with what `prepare` will bring taken out of what is missing: EXCUSED names the
     tools."""
-    hosts = (evidence.facts.get("prepare") or {"hosts": {}})["hosts"]
+    hosts = (gathered.facts.get("prepare") or {"hosts": {}})["hosts"]
     return {
         host: _excuse(report, hosts[host]) if host in hosts else report
         for host, report in found.items()
@@ -134,17 +134,17 @@ def _excuse(report: Answer, what: Mapping[str, Any]) -> Answer:
     return Answer(report.host, {**report, **{name: " ".join(w) for name, w in lacking.items()}})
 
 
-def is_the_blank_cluster(evidence: Evidence) -> Verdict:
+def is_the_blank_cluster(gathered: Gathered) -> Verdict:
     """Proves that the blank cluster which this very run began is there and whole, by the cluster
     id that follows from its token, and that nobody has written to it."""
-    if evidence.values.get("start_blank") != "yes":
+    if gathered.values.get("start_blank") != "yes":
         return Verdict(findings=("no blank cluster was started",))
     ours = {
-        "cluster_id": evidence.values.get("blank_cluster_id"),
-        "token": evidence.values.get("blank_token"),
+        "cluster_id": gathered.values.get("blank_cluster_id"),
+        "token": gathered.values.get("blank_token"),
     }
-    verdict = is_the_planned_cluster(replace(evidence, values={**evidence.values, **ours}))
-    told = {host: voice.status for host, voice in members_heard(evidence)[0].items()}
+    verdict = is_the_planned_cluster(replace(gathered, values={**gathered.values, **ours}))
+    told = {host: voice.status for host, voice in members_heard(gathered)[0].items()}
     written = [
         Problem(f"someone wrote to the blank cluster: revision {s.revision}", host)
         for host, s in told.items()
@@ -153,7 +153,7 @@ def is_the_blank_cluster(evidence: Evidence) -> Verdict:
     return replace(verdict, values={}, problems=verdict.problems + tuple(written))
 
 
-def is_own_blank(evidence: Evidence, cluster_ids: Mapping[str, str], revision: int | None) -> bool:
+def is_own_blank(gathered: Gathered, cluster_ids: Mapping[str, str], revision: int | None) -> bool:
     """Whether what answers is the blank cluster that this run began, with nothing in it."""
-    own = evidence.values.get("blank_cluster_id")
+    own = gathered.values.get("blank_cluster_id")
     return bool(own) and set(cluster_ids.values()) == {own} and (revision or 0) <= 1

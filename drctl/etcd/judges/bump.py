@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from drctl.answer import INT64, Answer, AnswerError, parse_number
 from drctl.etcd.answers import EndpointStatus
 from drctl.etcd.judges.common import members_heard, read, readable
-from drctl.verdict import Evidence, Problem, Verdict
+from drctl.verdict import Gathered, Problem, Verdict
 
 BUMP_STEP = 1_000_000_000
 WRITES_PER_SECOND = 5_000
@@ -19,7 +19,7 @@ PLAUSIBLE = 10_000_000_000_000
 host's word raises all members' revision for good, and int64 ends at a million times this."""
 
 
-def choose_bump(evidence: Evidence) -> Verdict:
+def choose_bump(gathered: Gathered) -> Verdict:
     """By how much every member raises its revision, so that it passes all that was ever served
     (failure-modes.md 1: a revision that goes backwards leaves informers stale).
 
@@ -35,29 +35,29 @@ def choose_bump(evidence: Evidence) -> Verdict:
     + N is still above what can have been served: by a quorum's own revision where there is one,
     else by both bounds. Yields `bump`, decimal; '' where some etcdutl cannot bump.
     """
-    if not evidence.values.get("can_bump"):
+    if not gathered.values.get("can_bump"):
         return Verdict(
             {"bump": ""}, findings=(("no bump: etcdutl is older than 3.5.10 on at least one host"),)
         )
-    snapshot = evidence.facts.get("snapshot")
+    snapshot = gathered.facts.get("snapshot")
     if not snapshot:
         return Verdict(
             problems=(Problem("no snapshot to count the bump from", None, None, "missing"),)
         )
     revision, age = int(snapshot["revision"]), max(0, int(snapshot.get("age_seconds", 0)))
-    heard, problems = members_heard(evidence)
+    heard, problems = members_heard(gathered)
     told = {host: v.status for host, v in heard.items() if v.status is not None}
-    restored, unreadable = _restored(evidence, revision)
-    problems += [*implausible(evidence, told), *unreadable]
+    restored, unreadable = _restored(gathered, revision)
+    problems += [*implausible(gathered, told), *unreadable]
     if problems:
         return Verdict(problems=tuple(problems))
     words = {f"{host}'s etcd": status.revision for host, status in told.items()}
     words |= {f"{host}'s record of an earlier restore": at for host, at in restored.items()}
-    live, before = _latest(evidence, told), max(restored.values(), default=0)
-    served = max(_served(revision, age, live, bool(evidence.values.get("quorum"))), before)
+    live, before = _latest(gathered, told), max(restored.values(), default=0)
+    served = max(_served(revision, age, live, bool(gathered.values.get("quorum"))), before)
     by = [word for word, at in words.items() if at == served]
     said = f"at most {served}" + f", by {', '.join(by)}" * bool(by)
-    kept = str(evidence.values.get("bump") or "")
+    kept = str(gathered.values.get("bump") or "")
     if kept and revision + int(kept) > served:
         return _bumped(revision, int(kept), said, "kept")
     above = max((live or 0) + LIVE_MARGIN, before + LIVE_MARGIN if before else 0)
@@ -65,16 +65,16 @@ def choose_bump(evidence: Evidence) -> Verdict:
     return _bumped(revision, -(-needed // BUMP_STEP) * BUMP_STEP, said, "chosen")
 
 
-def _latest(evidence: Evidence, told: Mapping[str, EndpointStatus]) -> int | None:
+def _latest(gathered: Gathered, told: Mapping[str, EndpointStatus]) -> int | None:
     """The highest revision that any member ever told, in this step or before."""
-    known = evidence.values.get("live_revision")
+    known = gathered.values.get("live_revision")
     revisions = [status.revision for status in told.values()]
     return max([*revisions, *([known] if known is not None else [])], default=None)
 
 
-def implausible(evidence: Evidence, told: Mapping[str, EndpointStatus]) -> list[Problem]:
+def implausible(gathered: Gathered, told: Mapping[str, EndpointStatus]) -> list[Problem]:
     """Revisions that no cluster can have reached since the snapshot was taken."""
-    snapshot = evidence.facts.get("snapshot")
+    snapshot = gathered.facts.get("snapshot")
     most = int(snapshot["revision"]) + PLAUSIBLE if snapshot else INT64
     return [
         Problem(
@@ -89,10 +89,10 @@ def implausible(evidence: Evidence, told: Mapping[str, EndpointStatus]) -> list[
     ]
 
 
-def _restored(evidence: Evidence, revision: int) -> tuple[dict[str, int], list[Problem]]:
+def _restored(gathered: Gathered, revision: int) -> tuple[dict[str, int], list[Problem]]:
     """By host, the highest revision that a cluster restored there before can have reached."""
     most = revision + PLAUSIBLE
-    reached, problems = read(readable(evidence, "missing")[0], lambda _, a: _reached(a, most))
+    reached, problems = read(readable(gathered, "missing")[0], lambda _, a: _reached(a, most))
     return {host: at for host, at in reached.items() if at}, problems
 
 

@@ -17,29 +17,31 @@ from drctl.etcd.answers import (
     parse_members,
     parse_status,
 )
-from drctl.verdict import Evidence, Kind, Problem
+from drctl.verdict import Gathered, Kind, Problem
 
+Reports = Mapping[str, Answer]
+"""What each host answered."""
 S = TypeVar("S")
 T = TypeVar("T")
 
 
-def reports(evidence: Evidence, kind: Kind = "missing") -> tuple[dict[str, Answer], list[Problem]]:
+def reports(gathered: Gathered, kind: Kind = "missing") -> tuple[dict[str, Answer], list[Problem]]:
     """({host: answer}, problems). Silent and garbled hosts are problems of `kind`."""
-    found, garbled = readable(evidence, kind)
-    return found, [*silences(evidence, kind), *garbled]
+    found, garbled = readable(gathered, kind)
+    return found, [*silences(gathered, kind), *garbled]
 
 
-def readable(evidence: Evidence, kind: Kind) -> tuple[dict[str, Answer], list[Problem]]:
+def readable(gathered: Gathered, kind: Kind) -> tuple[dict[str, Answer], list[Problem]]:
     """({host: answer}, a problem for each host that answered something else than an answer)."""
-    return read(evidence.answers, lambda host, text: parse(text, host), kind)
+    return read(gathered.answers, lambda host, text: parse(text, host), kind)
 
 
-def silences(evidence: Evidence, kind: Kind) -> list[Problem]:
+def silences(gathered: Gathered, kind: Kind) -> list[Problem]:
     """Hosts that gave no answer."""
     hint = "make sure the host is reachable, then try again"
     return [
         Problem(f"no answer: {reason}", host, hint, kind)
-        for host, reason in evidence.silent.items()
+        for host, reason in gathered.silent.items()
     ]
 
 
@@ -59,18 +61,18 @@ def read(
     return found, problems
 
 
-def expected_members(evidence: Evidence) -> Mapping[str, Mapping[str, Any]]:
+def expected_members(gathered: Gathered) -> Mapping[str, Mapping[str, Any]]:
     """{host: member's facts} of the plan."""
-    members: Mapping[str, Mapping[str, Any]] = evidence.facts.get("members", {})
+    members: Mapping[str, Mapping[str, Any]] = gathered.facts.get("members", {})
     return members
 
 
-def forgotten(evidence: Evidence, kind: Kind) -> list[Problem]:
+def forgotten(gathered: Gathered, kind: Kind) -> list[Problem]:
     """Members of the plan that were not even asked."""
-    heard = {*evidence.answers, *evidence.silent}
+    heard = {*gathered.answers, *gathered.silent}
     return [
         Problem("was not asked", host, None, kind)
-        for host in expected_members(evidence)
+        for host in expected_members(gathered)
         if host not in heard
     ]
 
@@ -85,19 +87,17 @@ class Voice:
     hash: HashKV | None = None
 
 
-def voices(
-    found: Mapping[str, Answer], kind: Kind = "missing"
-) -> tuple[dict[str, Voice], list[Problem]]:
+def voices(found: Reports, kind: Kind = "missing") -> tuple[dict[str, Voice], list[Problem]]:
     """({host: what its member says}, problems); who says something else than etcdctl prints is not
     among them."""
     return read(found, lambda _, answer: voice(answer), kind)
 
 
 def members_heard(
-    evidence: Evidence, kind: Kind = "missing"
+    gathered: Gathered, kind: Kind = "missing"
 ) -> tuple[dict[str, Voice], list[Problem]]:
     """What members say, and who answers something else. Silence is no problem here."""
-    found, problems = readable(evidence, kind)
+    found, problems = readable(gathered, kind)
     heard, garbled = voices(found, kind)
     return heard, problems + garbled
 

@@ -12,18 +12,18 @@ from drctl.etcd.judges.common import (
     silences,
     spelled,
 )
-from drctl.verdict import Evidence, Problem, Verdict
+from drctl.verdict import Gathered, Problem, Verdict
 
 
-def same_machine(evidence: Evidence) -> Verdict:
+def same_machine(gathered: Gathered) -> Verdict:
     """Proves that each address is still the machine on which the run began (reliability.md I8).
 
     Yields machine_id, `{host: id}`; a host first seen now is taken as it is. Where a runbook
     tolerates a silent host, that host is whatever it was.
     """
-    found, problems = reports(Evidence(evidence.answers))
-    known = evidence.values.get("machine_id") or {}
-    accepted = evidence.options.get("accept_drift", ())
+    found, problems = reports(Gathered(gathered.answers))
+    known = gathered.values.get("machine_id") or {}
+    accepted = gathered.options.get("accept_drift", ())
     ids, strange = read(found, lambda _, report: report.identifier("machine_id"))
     problems += strange
     findings = []
@@ -39,13 +39,13 @@ def same_machine(evidence: Evidence) -> Verdict:
     return Verdict({"machine_id": {**known, **ids}}, tuple(problems), findings=tuple(findings))
 
 
-def may_be_removed(evidence: Evidence) -> Verdict:
+def may_be_removed(gathered: Gathered) -> Verdict:
     """What each host keeps of the data from before a run, and that the new data is in its place
     everywhere. Yields kept, `{host: {path: bytes}}`; a host that keeps nothing has an empty one."""
-    found, problems = reports(Evidence(evidence.answers))  # a silent host keeps what it has
-    kept, strange = read(found, lambda host, report: _kept(evidence, host, report))
+    found, problems = reports(Gathered(gathered.answers))  # a silent host keeps what it has
+    kept, strange = read(found, lambda host, report: _kept(gathered, host, report))
     for host in kept:
-        if any(found[host][f"swapped_{place}"] != "yes" for place in _places(evidence, host)):
+        if any(found[host][f"swapped_{place}"] != "yes" for place in _places(gathered, host)):
             message = "its new data is not fully in place: the old data is still needed"
             problems.append(Problem(message, host, "drctl runs show says how that run ended"))
     problems += strange
@@ -53,31 +53,31 @@ def may_be_removed(evidence: Evidence) -> Verdict:
     return Verdict({"kept": kept}, tuple(problems), findings=(f"{total} bytes kept",))
 
 
-def _places(evidence: Evidence, host: str) -> dict[str, str]:
+def _places(gathered: Gathered, host: str) -> dict[str, str]:
     """{place: where the run keeps its old data there}, by what the run itself was given."""
-    values = evidence.values
+    values = gathered.values
     stages = {"data": values.get("stage"), "wal": values.get("wal_stage")}
     known = {place: (stage or {}).get(host) for place, stage in stages.items()}
-    if not expected_members(evidence).get(host, {}).get("wal_dir"):
+    if not expected_members(gathered).get(host, {}).get("wal_dir"):
         del known["wal"]
     return {place: f"{stage}/{values.get('run')}/old" for place, stage in known.items()}
 
 
-def _kept(evidence: Evidence, host: str, report: Answer) -> dict[str, int]:
+def _kept(gathered: Gathered, host: str, report: Answer) -> dict[str, int]:
     """{path: bytes}. Raises AnswerError."""
     kept = {}
-    for place, path in _places(evidence, host).items():
+    for place, path in _places(gathered, host).items():
         report.one_of(f"kept_{place}", path)
         report.one_of(f"swapped_{place}", "yes", "no")
         kept[path] = report.number(f"bytes_{place}")
     return {path: size for path, size in kept.items() if size}
 
 
-def proven_revision(evidence: Evidence) -> Verdict:
+def proven_revision(gathered: Gathered) -> Verdict:
     """Records the revision of the verified cluster before anything else writes to it, so that a
     rollback can tell whether anyone did. Yields proven_revision."""
-    heard, garbled = members_heard(evidence, "unproven")
-    problems = silences(evidence, "unproven") + garbled
+    heard, garbled = members_heard(gathered, "unproven")
+    problems = silences(gathered, "unproven") + garbled
     revisions = {host: v.status.revision for host, v in heard.items() if v.status is not None}
     if not problems and (len(revisions) < len(heard) or len(set(revisions.values())) != 1):
         message = f"the members do not agree on a revision: {spelled(revisions)}"
@@ -90,11 +90,11 @@ def proven_revision(evidence: Evidence) -> Verdict:
     )
 
 
-def common_revision(evidence: Evidence) -> Verdict:
+def common_revision(gathered: Gathered) -> Verdict:
     """Finds the latest revision that every member has, at which hashes can be compared while others
     write. Yields common_revision; a member that does not answer has none."""
-    heard, garbled = members_heard(evidence, "unproven")
-    problems = silences(evidence, "unproven") + garbled
+    heard, garbled = members_heard(gathered, "unproven")
+    problems = silences(gathered, "unproven") + garbled
     statuses = {host: voice.status for host, voice in heard.items()}
     problems += [
         Problem("does not answer", host, "drctl status", "unproven")

@@ -24,16 +24,16 @@ from drctl.etcd.judges.common import (
 )
 from drctl.etcd.judges.paths import unsafe_paths
 from drctl.etcd.values import MOST_LINES
-from drctl.verdict import Evidence, Problem, Verdict
+from drctl.verdict import Gathered, Problem, Verdict
 
 
-def nobody_else(evidence: Evidence) -> Verdict:
+def nobody_else(gathered: Gathered) -> Verdict:
     """Proves that no host is held by another run (reliability.md I9). No answer is a problem.
 
     Yields last_line, {host: the number of its history's last line}: at the claim there may be none
     of another run after it.
     """
-    found, problems = reports(evidence)
+    found, problems = reports(gathered)
     unsafe = {host: [*unsafe_paths(host, answer)] for host, answer in found.items()}
     problems += [problem for each in unsafe.values() for problem in each]
     found = {host: answer for host, answer in found.items() if not unsafe[host]}  # says no more
@@ -46,7 +46,7 @@ def nobody_else(evidence: Evidence) -> Verdict:
     holders, strange = read(told, lambda _, answer: answer.run("owner_run"))
     last, stranger = read(told, lambda _, answer: answer.number("last_line", most=MOST_LINES))
     for host, holder in holders.items():
-        if holder and holder != evidence.values.get("run", ""):
+        if holder and holder != gathered.values.get("run", ""):
             problems.append(_held(holder, found[host]))
     return Verdict({"last_line": last}, (*problems, *strange, *stranger))
 
@@ -58,7 +58,7 @@ def _held(holder: str, answer: Answer) -> Problem:
     return Problem(f"locked by run {holder} of {who} since {since}", answer.host, hint, "lock")
 
 
-def is_out_of_reach(evidence: Evidence) -> Verdict:
+def is_out_of_reach(gathered: Gathered) -> Verdict:
     """A host that answers cannot be abandoned: restore it with the others, or stop it."""
     problems = [
         Problem(
@@ -66,21 +66,21 @@ def is_out_of_reach(evidence: Evidence) -> Verdict:
             host,
             "restore it with the others: drop --abandon",
         )
-        for host in evidence.answers
+        for host in gathered.answers
     ]
     return Verdict(
         problems=tuple(problems),
         warnings=tuple(
-            f"{host} is abandoned: wipe it before you power it on" for host in evidence.silent
+            f"{host} is abandoned: wipe it before you power it on" for host in gathered.silent
         ),
     )
 
 
-def _still_serving(evidence: Evidence) -> list[Problem]:
+def _still_serving(gathered: Gathered) -> list[Problem]:
     """Abandoned members whose etcd still answers the others."""
-    found, _ = readable(evidence, "missing")
+    found, _ = readable(gathered, "missing")
     problems: list[Problem] = []
-    for gone in evidence.facts.get("abandoned", {}):
+    for gone in gathered.facts.get("abandoned", {}):
         served, strange = read(found, partial(_is_served, gone))
         problems += strange
         if hosts := [host for host, yes in served.items() if yes]:
@@ -99,7 +99,7 @@ def _is_served(gone: str, host: str, answer: Answer) -> bool:
         raise AnswerError(f"gone.{gone}: {error.reason}", host=host) from error
 
 
-def live_state(evidence: Evidence) -> Verdict:
+def live_state(gathered: Gathered) -> Verdict:
     """What of the old cluster still answers, and how far it is ahead of the snapshot.
 
     A quorum is there when a linearizable read (`member list`) answered, when a member knows a
@@ -113,10 +113,10 @@ def live_state(evidence: Evidence) -> Verdict:
 
     Yields quorum, answering, live_revision (None when unknown), live_cluster_id.
     """
-    heard, garbled = members_heard(evidence)
+    heard, garbled = members_heard(gathered)
     answering = {host: v.status for host, v in heard.items() if v.status is not None}
-    given_up = sum(1 for gone in evidence.facts.get("abandoned", {}).values() if gone)
-    most = len(answering) * 2 > max(len(expected_members(evidence)), len(heard)) + given_up
+    given_up = sum(1 for gone in gathered.facts.get("abandoned", {}).values() if gone)
+    most = len(answering) * 2 > max(len(expected_members(gathered)), len(heard)) + given_up
     quorum = any(v.members is not None for v in heard.values())
     quorum = quorum or most or any(status.leader for status in answering.values())
     revision = max((status.revision for status in answering.values()), default=None)
@@ -127,12 +127,12 @@ def live_state(evidence: Evidence) -> Verdict:
         "live_revision": revision,
         "live_cluster_id": agreed(clusters) or "",
     }
-    snapshot = evidence.facts.get("snapshot")
-    blank = most and len(answering) >= len(expected_members(evidence)) and (revision or 0) <= 1
-    blank = blank or is_own_blank(evidence, clusters, revision)
+    snapshot = gathered.facts.get("snapshot")
+    blank = most and len(answering) >= len(expected_members(gathered)) and (revision or 0) <= 1
+    blank = blank or is_own_blank(gathered, clusters, revision)
     began_anew = _began_anew(answering, snapshot)
-    problems = [] if blank else _would_replace(evidence, quorum, revision, snapshot, began_anew)
-    problems += [*garbled, *_still_serving(evidence), *implausible(evidence, answering)]
+    problems = [] if blank else _would_replace(gathered, quorum, revision, snapshot, began_anew)
+    problems += [*garbled, *_still_serving(gathered), *implausible(gathered, answering)]
     warnings = [*began_anew, *_survivor(quorum, values, snapshot), *_foreign(clusters, snapshot)]
     return Verdict(values, tuple(problems), tuple(warnings), _live_findings(values))
 
@@ -148,13 +148,13 @@ def _ahead(revision: int | None, snapshot: Mapping[str, Any] | None) -> str:
 
 
 def _would_replace(
-    evidence: Evidence,
+    gathered: Gathered,
     quorum: bool,
     revision: int | None,
     snapshot: Mapping[str, Any] | None,
     began_anew: list[str],
 ) -> list[Problem]:
-    if not quorum or evidence.options.get("replace_healthy") or not snapshot:
+    if not quorum or gathered.options.get("replace_healthy") or not snapshot:
         return []
     old = f"the cluster still answers with a quorum; its data is {_ahead(revision, snapshot)}"
     return [
@@ -215,7 +215,7 @@ def _live_findings(values: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def same_old_cluster(evidence: Evidence) -> Verdict:
+def same_old_cluster(gathered: Gathered) -> Verdict:
     """After a rollback: proves that the old cluster is back, by its id and a leader, on every
     member that answered before the run (`values["answering"]`; all, where that is unknown).
 
@@ -224,14 +224,14 @@ def same_old_cluster(evidence: Evidence) -> Verdict:
     before has none now, and a member that starts without one answers nobody: then only what does
     answer is judged.
     """
-    heard, garbled = members_heard(evidence, "unproven")
-    needed = _must_be_back(evidence, heard)
-    old = _old_id(evidence)
-    problems = [p for p in (*forgotten(evidence, "unproven"), *garbled) if p.host in needed]
+    heard, garbled = members_heard(gathered, "unproven")
+    needed = _must_be_back(gathered, heard)
+    old = _old_id(gathered)
+    problems = [p for p in (*forgotten(gathered, "unproven"), *garbled) if p.host in needed]
     spared = [f"{p.host}: {p.message}" for p in garbled if p.host not in needed]
     clusters = {h: to_hex(v.status.cluster_id) for h, v in heard.items() if v.status}
-    for host in sorted(needed & {*heard, *evidence.silent}):
-        problems += _not_back(host, heard.get(host), evidence.silent.get(host, ""))
+    for host in sorted(needed & {*heard, *gathered.silent}):
+        problems += _not_back(host, heard.get(host), gathered.silent.get(host, ""))
     problems += [
         Problem(f"runs cluster {found}, not the old cluster {old}", host, None, "unproven")
         for host, found in clusters.items()
@@ -245,22 +245,22 @@ def same_old_cluster(evidence: Evidence) -> Verdict:
     return Verdict({}, tuple(problems), tuple(spared), () if problems else (back,))
 
 
-def _old_id(evidence: Evidence) -> str:
+def _old_id(gathered: Gathered) -> str:
     """What all who answered before the run agreed on; "" where only hosts told it that are left out
     of the rollback: otherwise one that lies would block the others."""
-    answering = evidence.values.get("answering")
-    left_out = {*evidence.facts.get("without", ())}
+    answering = gathered.values.get("answering")
+    left_out = {*gathered.facts.get("without", ())}
     if answering is not None and {*answering} <= left_out:
         return ""
-    return str(evidence.values.get("live_cluster_id") or "")
+    return str(gathered.values.get("live_cluster_id") or "")
 
 
-def _must_be_back(evidence: Evidence, heard: Mapping[str, Voice]) -> set[str]:
-    if not evidence.values.get("quorum", True):
+def _must_be_back(gathered: Gathered, heard: Mapping[str, Voice]) -> set[str]:
+    if not gathered.values.get("quorum", True):
         return set()
-    answering = evidence.values.get("answering")
-    needed = {*expected_members(evidence), *heard} if answering is None else set(answering)
-    return needed - {*evidence.facts.get("without", ())}
+    answering = gathered.values.get("answering")
+    needed = {*expected_members(gathered), *heard} if answering is None else set(answering)
+    return needed - {*gathered.facts.get("without", ())}
 
 
 def _not_back(host: str, found: Voice | None, silence: str) -> list[Problem]:

@@ -8,13 +8,13 @@ from typing import Any
 
 from drctl.answer import Answer, AnswerError, parse_number, shown
 from drctl.etcd.judges.common import expected_members, members_heard, read, readable
-from drctl.verdict import Evidence, Problem, Verdict
+from drctl.verdict import Gathered, Problem, Verdict
 
 KINDS = 100  # more than templates/etcd/written tells apart
 SHOWN = 12  # kinds of keys that are told one by one
 
 
-def what_would_be_lost(evidence: Evidence) -> Verdict:
+def what_would_be_lost(gathered: Gathered) -> Verdict:
     """Counts what going back to the old data would lose, and refuses where that is anything and
     nobody agreed to lose it (options["lose_writes"]).
 
@@ -27,18 +27,18 @@ def what_would_be_lost(evidence: Evidence) -> Verdict:
     Yields would_be_lost, empty where that is nothing, and keep_restored (yes|no): whether the
     restored data may hold something that exists nowhere else, by the time that it is taken away.
     """
-    if evidence.facts.get("taken_back"):
+    if gathered.facts.get("taken_back"):
         known = {"would_be_lost": {}, "keep_restored": "yes"}
-        values = {name: evidence.values.get(name, default) for name, default in known.items()}
+        values = {name: gathered.values.get(name, default) for name, default in known.items()}
         return Verdict(values, findings=("already confirmed when the rollback began",))
-    since = _since(evidence.facts)
+    since = _since(gathered.facts)
     if not since:
         return _nothing("nothing that writes to the restored cluster was started", keep="no")
-    lost = _lost(evidence, since)
+    lost = _lost(gathered, since)
     if not lost:  # yet: clients are let in until the services are stopped
-        proven = evidence.values["proven_revision"]
+        proven = gathered.values["proven_revision"]
         return _nothing(f"still at the verified revision {proven}", keep="yes")
-    if evidence.options.get("lose_writes"):
+    if gathered.options.get("lose_writes"):
         values = {"would_be_lost": lost, "keep_restored": "yes"}
         return Verdict(values, findings=tuple(lost["said"]))
     counted = "\n    ".join(lost["said"])
@@ -64,16 +64,16 @@ def _since(facts: Mapping[str, Any]) -> str:
     return "the restore ended" if facts.get("ended") else ""
 
 
-def _lost(evidence: Evidence, since: str) -> dict[str, Any]:
+def _lost(gathered: Gathered, since: str) -> dict[str, Any]:
     """Numbers, None where one is not known, and the words for them; {} where nothing was written,
     proven by a majority."""
-    proven = evidence.values.get("proven_revision")
-    found, _ = readable(evidence, "missing")
-    voices, strange = members_heard(evidence)
+    proven = gathered.values.get("proven_revision")
+    found, _ = readable(gathered, "missing")
+    voices, strange = members_heard(gathered)
     counted, garbled = read({h: found[h] for h in voices}, _counts)
     told = {h: v.status.revision for h, v in voices.items() if h in counted and v.status}
     heard = [(revision, counted[host]) for host, revision in told.items()]
-    asked = len(expected_members(evidence)) or len(evidence.answers) + len(evidence.silent)
+    asked = len(expected_members(gathered)) or len(gathered.answers) + len(gathered.silent)
     majority = 2 * len(heard) > asked
     lying = [
         f"{p.host}: {p.message}" for p in (*strange, *garbled)

@@ -12,6 +12,7 @@ from drctl.answer import Answer
 from drctl.etcd.answers import parse_version, version_tuple
 from drctl.etcd.judges.blank import EXCUSED, without_the_lacking
 from drctl.etcd.judges.common import (
+    Reports,
     agreed,
     expected_members,
     forgotten,
@@ -20,7 +21,7 @@ from drctl.etcd.judges.common import (
     spelled,
 )
 from drctl.etcd.judges.paths import unsafe_paths
-from drctl.verdict import Evidence, Problem, Verdict
+from drctl.verdict import Gathered, Problem, Verdict
 
 WAL_BYTES = 64_000_000  # preallocated by each restored member (measured, etcd 3.5.16)
 SPACE_MARGIN = 1.1
@@ -33,10 +34,8 @@ _REQUIRED = ("data_kind", "wal_kind", "stage", "data_free", "same_fs", "manager"
 _PLACES = {"directory": ".drctl", "absent": ".drctl", "symlink": "/.drctl", "mount": "/.drctl"}
 """Where the stage is by what the directory is: beside it, or in it."""
 
-Reports = Mapping[str, Answer]
 
-
-def can_restore(evidence: Evidence) -> Verdict:
+def can_restore(gathered: Gathered) -> Verdict:
     """Proves that each host has the tools, units, certificates, versions, space and directories
     that the restore will need (etcd-facts.md: "Snapshot file", "etcdutl snapshot restore"). What
     a host lacks and `prepare` installs there (facts["prepare"]) is excused.
@@ -44,17 +43,17 @@ def can_restore(evidence: Evidence) -> Verdict:
     Yields per host `stage`, `wal_stage`, `owner`, `mode`; and `can_bump`, true where every etcdutl
     that is there knows the bump flags.
     """
-    found, problems = reports(evidence)
-    problems += forgotten(evidence, "missing")
-    return _judged(evidence, without_the_lacking(evidence, found), problems)
+    found, problems = reports(gathered)
+    problems += forgotten(gathered, "missing")
+    return _judged(gathered, without_the_lacking(gathered, found), problems)
 
 
-def is_prepared(evidence: Evidence) -> Verdict:
+def is_prepared(gathered: Gathered) -> Verdict:
     """The same of hosts that were prepared, with nothing excused. Yields the same, with what was
     known of the other hosts."""
-    found, problems = reports(evidence)
-    verdict = _judged(evidence, found, problems)
-    known = evidence.values
+    found, problems = reports(gathered)
+    verdict = _judged(gathered, found, problems)
+    known = gathered.values
     merged = {
         name: {**known.get(name, {}), **verdict.values[name]}
         for name in ("stage", "wal_stage", "owner", "mode")
@@ -63,17 +62,17 @@ def is_prepared(evidence: Evidence) -> Verdict:
     return replace(verdict, values={**merged, "can_bump": can_bump})
 
 
-def _judged(evidence: Evidence, found: Reports, problems: list[Problem]) -> Verdict:
+def _judged(gathered: Gathered, found: Reports, problems: list[Problem]) -> Verdict:
     told = {host: report for host, report in found.items() if not _unsaid(report)}
     for host in (host for host in found if host not in told):
         problems.append(Problem(f"did not report {_unsaid(found[host])}", host, None, "missing"))
-    values, garbled = read(told, lambda host, report: _host_values(evidence, host, report))
+    values, garbled = read(told, lambda host, report: _host_values(gathered, host, report))
     found = {host: report for host, report in told.items() if host in values}
-    judged, unreadable = read(found, partial(_host_problems, evidence.facts.get("snapshot")))
+    judged, unreadable = read(found, partial(_host_problems, gathered.facts.get("snapshot")))
     found = {host: found[host] for host in judged}
     problems += [*garbled, *unreadable, *(p for each in judged.values() for p in each)]
     problems += _mixed_versions(found)
-    warnings = [*_host_warnings(found, values), *_snapshot_warnings(evidence)]
+    warnings = [*_host_warnings(found, values), *_snapshot_warnings(gathered)]
     warnings += _skew(found)
     values = {host: values[host] for host in found}
     return Verdict(_values(found, values), tuple(problems), tuple(warnings), _findings(found))
@@ -229,12 +228,12 @@ def _can_bump(report: Answer) -> bool:
     return _BUMP_FLAGS.issubset(flags) or "etcdutl" in report.words(EXCUSED)
 
 
-def _host_values(evidence: Evidence, host: str, report: Answer) -> dict[str, str]:
+def _host_values(gathered: Gathered, host: str, report: Answer) -> dict[str, str]:
     """What a host says that later scripts on it are given. Raises AnswerError, also for what is
     asked of all hosts at once below."""
     report.number_or_none("now")
     report.words("restore_flags")
-    member = expected_members(evidence).get(host, {})
+    member = expected_members(gathered).get(host, {})
     return {
         "stage": _stage(report, "", member.get("data_dir")),
         "wal_stage": _stage(report, "wal_", member.get("wal_dir")),
@@ -289,8 +288,8 @@ def _host_warnings(found: Reports, values: Mapping[str, Mapping[str, str]]) -> I
         )
 
 
-def _snapshot_warnings(evidence: Evidence) -> Iterator[str]:
-    snapshot = evidence.facts.get("snapshot")
+def _snapshot_warnings(gathered: Gathered) -> Iterator[str]:
+    snapshot = gathered.facts.get("snapshot")
     if not snapshot:
         return
     if alarms := sorted({alarm["kind"] for alarm in snapshot.get("alarms", ())}):
@@ -305,13 +304,13 @@ def _snapshot_warnings(evidence: Evidence) -> Iterator[str]:
         )
     if not snapshot.get("taken_at_proven", True):
         yield f"unverified snapshot time: {snapshot.get('taken_at')} is the file's mtime"
-    yield from _other_members(evidence, snapshot)
+    yield from _other_members(gathered, snapshot)
 
 
-def _other_members(evidence: Evidence, snapshot: Mapping[str, Any]) -> Iterator[str]:
+def _other_members(gathered: Gathered, snapshot: Mapping[str, Any]) -> Iterator[str]:
     theirs = {(m["name"], tuple(sorted(m["peer_urls"]))) for m in snapshot.get("members", ())}
     ours = {
-        (str(m["name"]), tuple(sorted(m["peer_urls"]))) for m in expected_members(evidence).values()
+        (str(m["name"]), tuple(sorted(m["peer_urls"]))) for m in expected_members(gathered).values()
     }
     if theirs and theirs != ours:
         yield (

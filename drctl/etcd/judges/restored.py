@@ -20,7 +20,7 @@ from drctl.etcd.judges.common import (
     spelled,
     voices,
 )
-from drctl.verdict import Evidence, Problem, Verdict
+from drctl.verdict import Gathered, Problem, Verdict
 
 _LOOK = "check etcd's log on that host, then: drctl restore --resume"
 _HINTS = {
@@ -36,13 +36,13 @@ def _unproven(message: str, host: str | None = None, hint: str | None = _LOOK) -
     return Problem(message, host, hint, "unproven")
 
 
-def is_planned_identity(evidence: Evidence) -> Verdict:
+def is_planned_identity(gathered: Gathered) -> Verdict:
     """Proves that each host's restore made a member of the planned cluster: the cluster id that
     etcdutl logged equals the one predicted from the members and the token (etcd-facts.md,
     "Identity"). A missing --initial-cluster or another token gives another id (failure 6, 9)."""
-    found, problems = reports(evidence, "unproven")
-    problems += forgotten(evidence, "unproven")
-    planned = str(evidence.values.get("cluster_id") or "")
+    found, problems = reports(gathered, "unproven")
+    problems += forgotten(gathered, "unproven")
+    planned = str(gathered.values.get("cluster_id") or "")
     if not planned:
         return Verdict(problems=(_unproven("no planned cluster id to compare with"),))
     ids, strange = read(found, _restored_id, "unproven")
@@ -69,22 +69,22 @@ def _other_id(host: str, restored: str, planned: str) -> list[Problem]:
     return [] if same else [_unproven(message, host, hint)]
 
 
-def is_the_planned_cluster(evidence: Evidence) -> Verdict:
+def is_the_planned_cluster(gathered: Gathered) -> Verdict:
     """Proves, by each member's own endpoint: the planned cluster id (`values["cluster_id"]`) and
     member ids (from `values["token"]`, where given), exactly the planned members and no learner,
     one leader, the same hash of all keys at one revision and compact revision, no alarm
     (etcd-facts.md, "Verify"). Without planned ids, as for `drctl verify`, all must agree."""
-    found, problems = reports(evidence, "unproven")
-    problems += forgotten(evidence, "unproven")
+    found, problems = reports(gathered, "unproven")
+    problems += forgotten(gathered, "unproven")
     heard, garbled = voices(found, "unproven")
     at, strange = read(found, lambda _, report: report.number_or_none("hash_revision"), "unproven")
     problems += [*garbled, *strange]
     heard = {host: one for host, one in heard.items() if host in at}
     for host, one in heard.items():
         problems += _unsaid(host, one)
-    problems += _cluster_ids(heard, str(evidence.values.get("cluster_id") or ""))
+    problems += _cluster_ids(heard, str(gathered.values.get("cluster_id") or ""))
     for host, one in heard.items():
-        problems += _members(host, one.members, evidence)
+        problems += _members(host, one.members, gathered)
     hashed = {host: at[host] or one.hash.revision for host, one in heard.items() if one.hash}
     problems += [*_leaders(heard), *_hashes(heard, hashed), *_alarms(heard)]
     if not heard and not problems:
@@ -119,19 +119,19 @@ def _cluster_ids(voices: Voices, planned: str) -> Iterator[Problem]:
         yield _unproven(f"the members are of different clusters ({spelled(ids)})")
 
 
-def _planned_members(evidence: Evidence) -> dict[str, MemberInfo]:
+def _planned_members(gathered: Gathered) -> dict[str, MemberInfo]:
     """{name: member} as planned; `id` 0 where no token tells it."""
-    members = {str(m["name"]): m for m in expected_members(evidence).values()}
-    token = evidence.values.get("token")
+    members = {str(m["name"]): m for m in expected_members(gathered).values()}
+    token = gathered.values.get("token")
     urls = {name: tuple(sorted(m["peer_urls"])) for name, m in members.items()}
     ids = predict(urls, str(token)).member_ids if token else {}
     return {name: MemberInfo(ids.get(name, 0), name, urls[name], (), False) for name in members}
 
 
-def _members(host: str, listed: MemberList | None, evidence: Evidence) -> Iterator[Problem]:
+def _members(host: str, listed: MemberList | None, gathered: Gathered) -> Iterator[Problem]:
     if listed is None:
         return  # _unsaid reports it
-    planned = _planned_members(evidence)
+    planned = _planned_members(gathered)
     found = {one.name: one for one in listed.members if one.name}
     for one in listed.members:
         if not one.name:
@@ -209,10 +209,10 @@ def _measured(voices: Voices, at: Mapping[str, int]) -> tuple[str, ...]:
     )
 
 
-def writes_and_reads(evidence: Evidence) -> Verdict:
+def writes_and_reads(gathered: Gathered) -> Verdict:
     """Proves that a probe key was written and read back through each member: `probe=ok`."""
-    found, problems = reports(evidence, "unproven")
-    problems += forgotten(evidence, "unproven")
+    found, problems = reports(gathered, "unproven")
+    problems += forgotten(gathered, "unproven")
     findings = []
     for host, report in found.items():
         outcome = report.text("probe")
@@ -223,17 +223,17 @@ def writes_and_reads(evidence: Evidence) -> Verdict:
     return Verdict(problems=tuple(problems), findings=tuple(findings))
 
 
-def status(evidence: Evidence) -> Verdict:
+def status(gathered: Gathered) -> Verdict:
     """The document of `drctl status`, as values: cluster_id, members, alarms (design.md).
 
     `healthy` means that the member has a leader and answered a linearizable read. Ids are hex;
     what a member did not tell is None. Proves nothing and refuses nothing.
     """
-    heard, garbled = members_heard(evidence)
-    hosts = {**expected_members(evidence), **dict.fromkeys(evidence.answers)}
-    members = [_status_row(evidence, host, heard.get(host, Voice())) for host in hosts]
+    heard, garbled = members_heard(gathered)
+    hosts = {**expected_members(gathered), **dict.fromkeys(gathered.answers)}
+    members = [_status_row(gathered, host, heard.get(host, Voice())) for host in hosts]
     ids = {host: to_hex(v.status.cluster_id) for host, v in heard.items() if v.status}
-    unanswered = [*silences(evidence, "missing"), *garbled]
+    unanswered = [*silences(gathered, "missing"), *garbled]
     warnings = [f"{problem.host}: {problem.message}" for problem in unanswered]
     if len(set(ids.values())) > 1:
         warnings.append(f"the members are of different clusters ({spelled(ids)})")
@@ -244,8 +244,8 @@ def status(evidence: Evidence) -> Verdict:
     )
 
 
-def _status_row(evidence: Evidence, host: str, one: Voice) -> dict[str, Any]:
-    plan = expected_members(evidence).get(host) or {}
+def _status_row(gathered: Gathered, host: str, one: Voice) -> dict[str, Any]:
+    plan = expected_members(gathered).get(host) or {}
     told, urls = one.status, plan.get("client_urls") or ()
     return {
         "name": str(plan.get("name") or host),

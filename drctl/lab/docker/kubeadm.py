@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 
 from drctl.lab.certs import Pair
 from drctl.lab.docker import pki, podimages
-from drctl.lab.docker.kubernetes import Kubernetes
+from drctl.lab.docker.kubernetes import Release
 from drctl.lab.docker.layout import PEER_PORT, DockerLab, Node
 from drctl.lab.docker.machine import File, Machine
 from drctl.lab.labs import Say
@@ -44,7 +44,7 @@ class Kubeadm:
 
     lab: DockerLab
     machines: Mapping[str, Machine]
-    kubernetes: Kubernetes
+    kubernetes: Release
 
     @property
     def control_plane(self) -> list[Machine]:

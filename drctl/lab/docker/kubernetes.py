@@ -22,7 +22,7 @@ from pathlib import Path
 
 from drctl.errors import DrctlError, InvalidInput, StepFailed
 from drctl.lab.docker import workshop
-from drctl.lab.docker.workshop import Say
+from drctl.lab.labs import Say
 from drctl.render import render
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -38,7 +38,7 @@ _PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Kubernetes:
+class Release:
     """A folder with Kubernetes' programs, all of one version."""
 
     directory: Path
@@ -50,7 +50,7 @@ class Kubernetes:
         return "v" + ".".join(map(str, self.version))
 
 
-def given(directory: Path, programs: Sequence[str] = CONTROL_PLANE) -> Kubernetes:
+def given(directory: Path, programs: Sequence[str] = CONTROL_PLANE) -> Release:
     """The Kubernetes of `directory`; InvalidInput unless `programs` are there, run on this machine
     and are of one version that a lab can drive."""
     directory = directory.expanduser().absolute()
@@ -72,10 +72,10 @@ def given(directory: Path, programs: Sequence[str] = CONTROL_PLANE) -> Kubernete
             f"{directory} holds Kubernetes {'.'.join(map(str, first))}",
             hint=f"a lab needs {'.'.join(map(str, OLDEST))} or newer",
         )
-    return Kubernetes(directory, first)
+    return Release(directory, first)
 
 
-def built(image: Callable[[], str], say: Say) -> Kubernetes:
+def built(image: Callable[[], str], say: Say) -> Release:
     """The Kubernetes built for this machine; builds it (5 to 10 minutes of two cores) when the
     cache has none.
 

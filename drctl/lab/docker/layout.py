@@ -20,7 +20,7 @@ PLAIN_DATA_DIR = "/var/lib/etcd"
 # etcd makes it by renaming a directory beside it: in a pod, the parent is what can be mounted.
 SEPARATE_WAL_DIR = "/var/lib/etcd-wal/wal"
 
-State = Literal["starting", "up"]
+LabState = Literal["starting", "up"]
 EtcdTools = Literal["image", "host", "upload"]
 
 
@@ -77,7 +77,7 @@ class DockerLab:
     nodes: tuple[Node, ...]
     tools: str  # folder of etcd, etcdctl and etcdutl on this machine
     maker: ProcessRecord | None = None  # who is starting it
-    state: State = "starting"
+    state: LabState = "starting"
     images: dict[str, str] = field(default_factory=dict)  # "machine", "node"
 
     @property

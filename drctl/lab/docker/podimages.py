@@ -17,7 +17,7 @@ from drctl.lab import binaries
 from drctl.lab.binaries import TOOLS
 from drctl.lab.docker import images
 from drctl.lab.docker.engine import environment
-from drctl.lab.docker.kubernetes import CONTROL_PLANE, Kubernetes
+from drctl.lab.docker.kubernetes import CONTROL_PLANE, Release
 from drctl.lab.docker.layout import DockerLab
 from drctl.lab.docker.machine import Machine
 from drctl.lab.labs import Say
@@ -28,7 +28,7 @@ REPOSITORY = "lab.local"
 PAUSE = f"{REPOSITORY}/pause:1"  # also named in containerd.toml
 _SECONDS = 300.0
 
-Names = Mapping[str, Sequence[str]]
+ImageNames = Mapping[str, Sequence[str]]
 """The engine's tag -> the names of that image on the machines."""
 
 
@@ -37,7 +37,7 @@ def etcd_tag(lab: DockerLab) -> str:
     return ".".join(map(str, binaries.version(Path(lab.tools) / "etcd"))) + "-0"
 
 
-def pause(machine: Machine, say: Say) -> Names:
+def pause(machine: Machine, say: Say) -> ImageNames:
     """The image that holds a pod's namespaces; a container of it does nothing, which is enough
     for the pods of a lab's deployments."""
     parent = machine.lab.images["machine"]
@@ -45,7 +45,7 @@ def pause(machine: Machine, say: Say) -> Names:
     return {made: (PAUSE,)}
 
 
-def make(machine: Machine, kubernetes: Kubernetes, say: Say) -> tuple[Names, Names]:
+def make(machine: Machine, kubernetes: Release, say: Say) -> tuple[ImageNames, ImageNames]:
     """Build what the engine lacks; returns the images of a control plane and of a worker."""
     lab, client = machine.lab, machine.client
     parent = lab.images["machine"]
@@ -64,7 +64,7 @@ def make(machine: Machine, kubernetes: Kubernetes, say: Say) -> tuple[Names, Nam
     }, worker
 
 
-def give(names: Names, machines: Sequence[Machine]) -> None:
+def give(names: ImageNames, machines: Sequence[Machine]) -> None:
     """Start containerd on the machines and import the images there."""
     if not machines:
         return
@@ -77,7 +77,7 @@ def give(names: Names, machines: Sequence[Machine]) -> None:
         list(pool.map(lambda machine: machine.feed(script, archive, seconds=_SECONDS), machines))
 
 
-def _save(names: Names, archive: Path, lab: DockerLab) -> None:
+def _save(names: ImageNames, archive: Path, lab: DockerLab) -> None:
     told = subprocess.run(
         ["docker", "save", "-o", str(archive), *names],
         env=environment(lab),

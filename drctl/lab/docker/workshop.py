@@ -14,13 +14,13 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from drctl.errors import StepFailed
+from drctl.lab.labs import Say
 
-Say = Callable[[str], None]
 SAID = "drctl: "
 """Begins a line of the script that is for people."""
 LABEL = "drctl.workshop"

@@ -9,9 +9,9 @@ from drctl.lab.local import build, sshserver
 
 def start_host(lab: Lab, host: LabHost) -> None:
     """Start a host whose processes have all ended."""
-    (kind, *_) = sshserver.candidates(lab, lab.ssh_server)
+    (server, *_) = sshserver.candidates(lab, lab.ssh_server)
     start_units(lab, host)
-    start_ssh(lab, host, kind)
+    start_ssh(lab, host, server)
 
 
 def start_units(lab: Lab, host: LabHost) -> None:
@@ -19,9 +19,9 @@ def start_units(lab: Lab, host: LabHost) -> None:
     _spawn(lab, host, "supervisord", [*build.SUPERVISORD, "-n", "-c", str(host.supervisord_conf)])
 
 
-def start_ssh(lab: Lab, host: LabHost, kind: sshserver.Kind) -> None:
+def start_ssh(lab: Lab, host: LabHost, server: sshserver.ServerProgram) -> None:
     """The host's SSH server."""
-    _spawn(lab, host, "sshd", kind.argv(host))
+    _spawn(lab, host, "sshd", server.argv(host))
 
 
 def _spawn(lab: Lab, host: LabHost, what: str, argv: list[str]) -> None:

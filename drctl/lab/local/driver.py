@@ -146,23 +146,23 @@ def _start(lab: Lab, tools: Path, say: Say, ssh_server: str) -> None:
 
 def _start_ssh(lab: Lab, say: Say, ssh_server: str) -> None:
     *first, last = sshserver.candidates(lab, ssh_server)
-    for kind in first:
+    for server in first:
         try:
-            return _serve_ssh(lab, kind, say, seconds=10.0)
+            return _serve_ssh(lab, server, say, seconds=10.0)
         except StepFailed as error:
-            say(f"{kind.name} does not work here ({error}): trying {last.name}")
+            say(f"{server.name} does not work here ({error}): trying {last.name}")
             _end_ssh(lab)
     return _serve_ssh(lab, last, say, seconds=_READY_SECONDS)
 
 
-def _serve_ssh(lab: Lab, kind: sshserver.Kind, say: Say, *, seconds: float) -> None:
+def _serve_ssh(lab: Lab, server: sshserver.ServerProgram, say: Say, *, seconds: float) -> None:
     for host in lab.hosts:
-        boot.start_ssh(lab, host, kind)
+        boot.start_ssh(lab, host, server)
     for host in lab.hosts:
         _await(lab, partial(sshserver.answers, lab, host), f"{host.name}: sshd", seconds)
-    lab.ssh_server = kind.name
+    lab.ssh_server = server.name
     lab.save()
-    say(f"ssh answers ({kind.name})")
+    say(f"ssh answers ({server.name})")
 
 
 def _end_ssh(lab: Lab) -> None:

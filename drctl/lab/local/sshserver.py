@@ -18,22 +18,24 @@ _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # not on the PATH of ordinary users
 
 
 @dataclass(frozen=True)
-class Kind:
+class ServerProgram:
     """A server program: its name, and its command line for a host (runs in the foreground)."""
 
     name: str
     argv: Callable[[LabHost], list[str]]
 
 
-def candidates(lab: Lab, wanted: str) -> list[Kind]:
-    """The kinds to try in turn: the one `wanted`, or with "auto" OpenSSH if it accepts our
+def candidates(lab: Lab, wanted: str) -> list[ServerProgram]:
+    """The servers to try in turn: the one `wanted`, or with "auto" OpenSSH if it accepts our
     configuration, then asyncssh (some machines' OpenSSH lets nobody in, say a locked account)."""
-    asyncssh = Kind("asyncssh", _asyncssh_argv)
+    asyncssh = ServerProgram("asyncssh", _asyncssh_argv)
     if wanted == "asyncssh":
         return [asyncssh]
     program = shutil.which("sshd") or shutil.which("sshd", path=_SBIN)
     if program and shutil.which("ssh") and _accepts(program, lab.hosts[0]):
-        openssh = Kind("openssh", lambda host: [program, "-D", "-e", "-f", str(_conf(host))])
+        openssh = ServerProgram(
+            "openssh", lambda host: [program, "-D", "-e", "-f", str(_conf(host))]
+        )
         return [openssh] if wanted == "openssh" else [openssh, asyncssh]
     if wanted == "openssh":
         raise Refused("no OpenSSH server works here", hint="`asyncssh` works everywhere")

@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 
 
-class Clock:
+class Countdown:
     """A deadline, given in seconds from now."""
 
     def __init__(self, seconds: float) -> None:
@@ -57,14 +57,14 @@ def _settle(future: Future[T], work: Callable[[], T]) -> None:
 
 
 class Watchdog:
-    """Calls `expire` once, from a thread of its own, when the clock runs out or nothing has moved
-    for `stall` seconds. Use it as a context manager; `fired` says why it did.
+    """Calls `expire` once, from a thread of its own, when the countdown runs out or nothing has
+    moved for `stall` seconds. Use it as a context manager; `fired` says why it did.
     """
 
     def __init__(
-        self, clock: Clock, expire: Callable[[], None], stall: float = float("inf")
+        self, countdown: Countdown, expire: Callable[[], None], stall: float = float("inf")
     ) -> None:
-        self._clock = clock
+        self._countdown = countdown
         self._expire = expire
         self._stall = stall
         self._moved = time.monotonic()
@@ -82,21 +82,21 @@ class Watchdog:
 
     def hurry(self, seconds: float) -> None:
         """Bring the deadline forward: a call that is being abandoned may not take long."""
-        if self._clock.left() > seconds:
-            self._clock = Clock(seconds)
+        if self._countdown.left() > seconds:
+            self._countdown = Countdown(seconds)
 
     def _left(self) -> float:
         stalled = self._moved + self._stall - time.monotonic()
-        return max(0.0, min(self._clock.left(), stalled))
+        return max(0.0, min(self._countdown.left(), stalled))
 
     def _watch(self) -> None:
         # Woken often enough for moved() and hurry() to need no signal.
         while not self._done.wait(min(self._left(), 0.5)):
             if self._left() > 0:
                 continue
-            late = self._clock.left() == 0
+            late = self._countdown.left() == 0
             self.fired = (
-                f"no answer within {self._clock.seconds:g} s"
+                f"no answer within {self._countdown.seconds:g} s"
                 if late
                 else f"no data for {self._stall:g} s"
             )

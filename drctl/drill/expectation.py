@@ -1,4 +1,4 @@
-"""What a claim about a restored lab is, and how long it may take to become true."""
+"""What is expected of a restored lab, and how long it may take to become true."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SHOWN = 3
 
 
 class NotHere(Exception):
-    """This lab has nothing of which the claim speaks: the record says that it was not tested."""
+    """This lab has nothing of what is expected: the record says that it was not tested."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Whether a claim holds, what was seen, and the same as data."""
+    """Whether it is as expected, what was seen, and the same as data."""
 
     ok: bool
     detail: str
@@ -29,22 +29,24 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Expectation:
     """One thing that must be true. `ask` may raise NotHere; no answer (OSError) is not a yes."""
 
     what: str
     ask: Callable[[Scene], Seen]
 
 
-def judged(name: str, claim: Claim, scene: Scene, patience: float | None = None) -> Proof:
+def judged(
+    name: str, expectation: Expectation, scene: Scene, patience: float | None = None
+) -> Proof:
     """Ask until it holds, for `patience` seconds: members settle for some time after a restore.
-    Raises NotHere where the claim does."""
+    Raises NotHere where asking does."""
     deadline = time.monotonic() + (PATIENCE_SECONDS if patience is None else patience)
     while True:
         try:
-            seen = claim.ask(scene)
+            seen = expectation.ask(scene)
         except (StepFailed, OSError) as error:
             seen = Seen(False, str(error))
         if seen.ok or time.monotonic() > deadline:
-            return Proof(claim.what, seen.ok, seen.detail, name, dict(seen.measured))
+            return Proof(expectation.what, seen.ok, seen.detail, name, dict(seen.measured))
         time.sleep(0.5)
