@@ -13,7 +13,7 @@ from drctl.evidence.redact import redactor, secret_names
 from drctl.evidence.sessions import sessions, split
 from drctl.evidence.untested import not_tested
 from drctl.evidence.verdict import verdict
-from drctl.journal.diagnosis import kept_places
+from drctl.journal.diagnosis import old_data
 from drctl.journal.runstate import Event, RunState
 from drctl.nodes.comparison import compared
 from drctl.ui.documents import run_document
@@ -204,4 +204,4 @@ def _revisions(state: RunState, taken: int) -> tuple[int | None, str]:
 def _kept(state: RunState) -> list[str]:
     if not (state.changed and state.unfinished) and state.state != "done":
         return []
-    return kept_places(state.plan.get("facts", {}), state)
+    return old_data(state.plan.get("facts", {}), state)

@@ -3,13 +3,13 @@ run's journal. Error messages, `runs show`, JSON documents and docs/when-it-fail
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
 from drctl.journal.meanings import SITUATIONS
-from drctl.journal.runstate import HostState, RunState
+from drctl.journal.runstate import RunState
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,9 @@ def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
         untouched = [h for s in exchange for h in s.hosts if h not in s.touched]
         lines += [f"the old data is still in its place on {', '.join(untouched)}"] * bool(untouched)
     if word not in ("taking-back", "cleaning", "cleaned"):
-        moved = {h for s in exchange for h in s.touched if _had_data(state.hosts[s.id, h])}
+        moved = {h for s in exchange for h in s.touched}
         unsure = moved - {h for s in exchange for h in s.done}
-        for place in kept_places(state.plan.get("facts", {}), state):
+        for place in old_data(state.plan.get("facts", {}), state):
             host = place.partition(":")[0]
             doubt = ", or still in its place" if host in unsure else ""
             lines += [f"old data kept: {place}{doubt}"] * (host in moved)
@@ -206,21 +206,33 @@ def _fenced(steps: list[_Step]) -> dict[str, list[str]]:
     return fenced
 
 
-def _had_data(known: HostState) -> bool:
-    return known.seen.get("inode_data") != "absent"
-
-
 def kept_places(facts: Mapping[str, Any], state: RunState, name: str = "old") -> list[str]:
-    """HOST:PATH of each member's old data, where the run keeps it or will."""
-    places = []
+    """HOST:PATH of each member's old data, where the run keeps it or will, if there is any."""
+    return [place for _, _, place in _places(facts, state, name)]
+
+
+def old_data(facts: Mapping[str, Any], state: RunState) -> list[str]:
+    """HOST:PATH as of `kept_places`, but for what the data swap saw to be absent."""
+    swaps = [step["id"] for step in state.plan.get("steps", ()) if step["role"] == "exchange"]
+    absent = {
+        (host, inode)
+        for (step, host), known in state.hosts.items()
+        for inode, seen in known.seen.items()
+        if step in swaps and seen == "absent"
+    }
+    places = _places(facts, state, "old")
+    return [place for host, inode, place in places if (host, inode) not in absent]
+
+
+def _places(facts: Mapping[str, Any], state: RunState, name: str) -> Iterator[tuple[str, str, str]]:
+    """(host, by what word the swap's first look named it, HOST:PATH)."""
     for host in facts.get("members", {}):
-        for value in ("stage", "wal_stage"):
+        for value, inode in (("stage", "inode_data"), ("wal_stage", "inode_wal")):
             stage = state.values.get(value)
             if isinstance(stage, Mapping):  # else given by --var, for all hosts
                 stage = stage.get(host)
             if stage:
-                places.append(f"{host}:{stage}/{state.run}/{name}")
-    return places
+                yield host, inode, f"{host}:{stage}/{state.run}/{name}"
 
 
 def restored_places(facts: Mapping[str, Any], state: RunState) -> list[str]:

@@ -11,6 +11,7 @@ from drctl.journal.diagnosis import (
     commands,
     kept_places,
     left_out,
+    old_data,
     reserved,
     restored_places,
     situation,
@@ -130,6 +131,7 @@ def restore_summary(plan: Plan, state: RunState) -> str:
     values = state.values
     members = plan.facts["members"]
     snapshot = plan.facts.get("snapshot")
+    kept = kept_places(plan.facts, state)
     stops = dict.fromkeys(
         f"{step.service} on {', '.join(step.hosts)}" for step in plan.steps if step.want == "fenced"
     )
@@ -141,7 +143,7 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         *prepare_lines(plan, state),
         "stops      " + "; ".join(stops),
     ]
-    lines += [f"keeps      {where}" for where in kept_at(plan, state)]
+    lines += [f"keeps      {place} (if there is any data)" for place in kept]
     bump = values.get("bump")
     lines.append(
         f"revision   raised by {bump} on every member"
@@ -235,11 +237,6 @@ def _addresses(members: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {','.join(urls)}" for name, urls in sorted(members.items()))
 
 
-def kept_at(plan: Plan, state: RunState) -> list[str]:
-    """Where each member's old data is or will be."""
-    return kept_places(plan.facts, state)
-
-
 # -- a run --------------------------------------------------------------------------------------
 
 
@@ -293,7 +290,7 @@ def run_document(state: RunState) -> dict[str, Any]:
 def hand_over(plan: Plan, state: RunState) -> str:
     """The last words of a restore: what was not reached, what to watch, what to do now."""
     lines = [f"{plan.cluster} is restored and verified (run {state.run})"]
-    lines += [f"old data kept: {place}" for place in kept_at(plan, state)]
+    lines += [f"old data kept: {place}" for place in old_data(plan.facts, state)]
     lines += [*abandoned(plan.facts), *back_again(plan)]
     gone = plan.facts.get("abandoned", {})
     missed = ((host, why) for host, why in state.unreached.items() if host not in gone)
