@@ -1,4 +1,4 @@
-"""What a run leaves on each of its nodes, for whoever comes next (`drctl.nodes.files` reads it)."""
+"""What a run leaves on each of its nodes, for later commands (`drctl.nodes.files` reads it)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from drctl.plan.model import Plan
 
 
 def manifest(plan: Plan, state: RunState, who: str) -> str:
-    """What each node keeps of the run while it goes on: all that another machine needs to take
+    """What each node keeps of an unfinished run: all that another machine needs to take
     it over. `epoch` and `values_at` tell which of two is newer."""
     return json.dumps(
         {
