@@ -24,7 +24,7 @@ ACCEPTABLE: Mapping[str, tuple[str, ...]] = {
     "clean": (),
 }
 """Direction -> how the names begin that may be accepted: a rollback has to find the run's data
-where the run put it, and an upgrade of drctl must never bar it."""
+where the run put it, and an upgrade of drctl must never block it."""
 
 Direction = Literal["forward", "undo", "clean"]
 Counts = Callable[[str], bool]
@@ -40,9 +40,9 @@ def plan_again(
     hint: str,
     accepted: Collection[str] = (),
 ) -> Plan:
-    """The plan of `state`'s run, made again. Raises Drifted where a field of its meaning is another
-    one than then: one that counts for what is left in that `direction`, and that was not `accepted`
-    by name. `hint` is the first way out; the second is to accept what may be accepted."""
+    """The plan of `state`'s run, made again. Raises Drifted where a field of its meaning changed:
+    one that counts for what is left in that `direction`, and that was not `accepted` by name.
+    `hint` is the first way out; the second is to accept what may be accepted."""
     plan = basis.plan(inventory)
     counts = _COUNTS[direction](state, plan)
     changed = drift(state.plan["meaning"], plan.meaning)
@@ -80,10 +80,10 @@ def journal_accepted(
 
 
 def drifted(run: str, changed: Mapping[str, tuple[str, str]], hint: str) -> Drifted:
-    """The refusal that names every field with its old and its new value; of a template's text, that
-    it is another one."""
+    """The refusal that names every field with its old and its new value; of a template's text, only
+    that it changed."""
     lines = [
-        f"{name}: its text is another one" if _is_template(name) else f"{name}: was {a!r}, is {b!r}"
+        f"{name}: its text changed" if _is_template(name) else f"{name}: was {a!r}, is {b!r}"
         for name, (a, b) in changed.items()
     ]
     return Drifted("\n  ".join([f"since run {run} began, this changed:", *lines]), hint=hint)
@@ -115,7 +115,7 @@ def _forward(state: RunState, plan: Plan) -> Counts:
 
 def _undo(state: RunState, plan: Plan) -> Counts:
     """All that the inventory says, and of the runbook the steps that were begun, their order and
-    the scripts that take them back: what else an upgrade brought is no reason to stay as it is."""
+    the scripts that roll them back: nothing else that an upgrade brought may stop a rollback."""
     begun = begun_steps(state, plan).keys()
     back = {s["undoes"] for s in state.later.values() if s["id"] in state.steps_done}
 
@@ -138,7 +138,7 @@ def _undo(state: RunState, plan: Plan) -> Counts:
 
 
 def _clean(_state: RunState, _plan: Plan) -> Counts:
-    """Where the members' data lies. What else the inventory says may have changed since."""
+    """Where the members' data is. What else the inventory says may have changed since."""
     paths = ("data_dir", "wal_dir", "work_dir")
     return lambda field: field == "members" or field.rpartition(".")[2] in paths
 

@@ -307,8 +307,11 @@ def example(word: str) -> RunState:
         state.state = "done"
         state.cleaned = "" if word == "done" else "2026-11-24T06:00:00+00:00"
         state.direction = "clean" if word == "cleaning" else "forward"
-    elif word == "rolled-back":
+    elif word in ("rolled-back", "partly-taken-back"):
         state.state = "rolled-back"
+        state.left_out = ["HOST"] if word == "partly-taken-back" else []
+    elif word == "followed":
+        state.compared = {"followed": {"HOST": {}}}
     elif word == "taking-back":
         state.direction = "undo"
     return state
