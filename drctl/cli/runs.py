@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from drctl import __version__
 from drctl.cli import complete
 from drctl.cli.common import (
     FILE,
@@ -25,6 +26,8 @@ from drctl.journal.diagnosis import situation
 from drctl.journal.runstate import RunState, fold
 from drctl.journal.store import Store
 from drctl.nodes.comparison import compared
+from drctl.plan.model import TEMPLATE
+from drctl.runs.drift import TEMPLATES
 from drctl.ui.console import indented, print_json, print_table, print_text, tell
 from drctl.ui.documents import human_seconds, run_document
 
@@ -204,8 +207,15 @@ def _show_adopted(adopted: Adopted) -> None:
         tell(f"warning: {host}: unreachable, resume tries it again: {why}")
     for host, why in adopted.unbelieved.items():
         tell(f"warning: {host}: its records are not trusted: {why}")
+    scripts = [name for name in adopted.drift if name.startswith(TEMPLATE)]
     for name, (then, is_) in adopted.drift.items():
-        tell(f"warning: {name}: was {then!r}, is {is_!r}: a resume will refuse")
+        if name not in scripts:
+            tell(f"warning: {name}: was {then!r}, is {is_!r}: a resume will refuse")
+    if scripts:
+        tell(
+            f"warning: drctl {__version__} here has other scripts than the run ({len(scripts)}): "
+            f"where they are still to run, accept them: --accept-drift {TEMPLATES}"
+        )
     for host, later in state.followers.items():
         told = f"{host}: run {later['run']} of {later['who']} changed it after this one"
         tell(f"warning: {told}: this one can be cleaned, not rolled back")

@@ -53,7 +53,6 @@ def resume(
                 accepted=accept_drift,
                 hint="put it back",
             )
-            journal_accepted(journal, state, plan, accept_drift)
             give_back(controller, inventory, transport, but=run)
             learn(
                 transport,
@@ -63,6 +62,7 @@ def resume(
                 accept_drift=accept_drift,
                 parallel=controller.parallel,
             )
+            journal_accepted(journal, state, plan, accept_drift)
             refuse_unless_resumable(fold(journal.events))
             refuse_if_followed(fold(journal.events))
             return plan, execute(controller, transport, plan, journal, "forward")

@@ -14,7 +14,7 @@ from drctl.nodes.comparison import refuse_if_followed
 from drctl.plan.model import Plan
 from drctl.runs.basis import Basis
 from drctl.runs.controller import Controller
-from drctl.runs.drift import journal_accepted, plan_again
+from drctl.runs.drift import journal_accepted, plan_again, refuse_drift
 from drctl.runs.execute import execute
 from drctl.runs.explained import explained
 from drctl.runs.leftovers import give_back
@@ -22,6 +22,8 @@ from drctl.runs.refusals import refuse_if_taken_back, refuse_unless_returnable
 from drctl.runs.seals import sealed_anew
 from drctl.runs.undo import plans_after
 from drctl.transport import Transport
+
+NEEDED = "put it back: a rollback needs the run's own inventory and runbook"
 
 
 def rollback(
@@ -50,20 +52,16 @@ def rollback(
             refuse_if_taken_back(state)
             options = sealed_anew(controller, state, undo=True)
             basis = replace(Basis.recorded(state), options=options)
-            forward = plan_again(
-                inventory,
-                basis,
-                state,
-                "undo",
-                accepted=accept_drift,
-                hint="put it back: a rollback needs the run's own inventory and runbook",
-            )
-            journal_accepted(journal, state, forward, accept_drift)
+            held: dict[str, Any] = {"accepted": accept_drift, "hint": NEEDED}
+            forward = plan_again(inventory, basis, state, "undo", **held)
             how: dict[str, Any] = {"without": without, "accept_drift": accept_drift}
             planner = basis.planner(inventory)
             plan_of = plans_after(planner, forward, lose_writes=lose_writes, **how)
             give_back(controller, inventory, transport, but=run)
             learn(transport, journal, forward, plan_of, parallel=controller.parallel, **how)
+            # What a journal without its tail did not know was begun is to be taken back as well.
+            refuse_drift(fold(journal.events), forward, "undo", **held)
+            journal_accepted(journal, state, forward, accept_drift)
             refuse_unless_returnable(fold(journal.events))
             refuse_if_followed(fold(journal.events))
             plan = plan_of("undo", fold(journal.events))

@@ -19,7 +19,7 @@ def verdict(state: RunState, *, problem: str, holder: str) -> dict[str, str]:
     if problem:
         return _words(
             "damaged",
-            "Not proven: the journal is damaged",
+            "Not proven: the journal cannot be read to its end",
             f"{problem}. What follows is what the events before that prove, and no more",
             "bad",
         )

@@ -149,7 +149,7 @@ def _run_started(state: RunState, event: Event) -> None:
     body = event.body
     state.run, state.cluster, state.runbook = body["run"], body["cluster"], body["runbook"]
     state.inventory, state.plan = body["inventory"], body["plan"]
-    state.drctl = body.get("drctl", "")
+    state.drctl = body.get("begun_with") or body.get("drctl", "")
     state.started = body.get("started", event.at)  # an adopted run began earlier
     state.values.update(body["values"])
     state.values_at = event.seq

@@ -30,6 +30,7 @@ Text = Annotated[str, StringConstraints(max_length=65_536, pattern=r"^[^\x00]*$"
 """What becomes a shell variable: anything but a NUL."""
 Epoch = Annotated[int, Field(ge=0, le=MOST_SESSIONS)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+-]{1,40}$")]
 _TEXT = TypeAdapter[Any](Text)
 _Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{1,64}$")]
 _Seal = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}:[0-9a-f]{16}:[0-9a-f]{32}$")]
@@ -158,7 +159,7 @@ class Manifest(BaseModel):
     kept: list[Words]
     who: Words
     started: Words
-    drctl: Words
+    drctl: Version
 
     @model_validator(mode="after")
     def _known_shapes(self) -> Self:

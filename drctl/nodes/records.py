@@ -14,19 +14,30 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from drctl import __version__
 from drctl.answer import is_run_id, parse
 from drctl.errors import ConnectionLost, DrctlError, Refused, StepFailed, Unreachable
 from drctl.journal.runstate import FORMAT
-from drctl.nodes.files import Count, Ending, Manifest, Owner, ShellName, Started, Text, first_fault
+from drctl.nodes.files import (
+    Count,
+    Ending,
+    Manifest,
+    Owner,
+    ShellName,
+    Started,
+    Text,
+    Version,
+    first_fault,
+)
 from drctl.nodes.history import History, read_history
 from drctl.render import render_script
 from drctl.transport import Transport
 
 ASK_SECONDS = 60.0
 MOST_JOBS = 2000  # of one run on one node: each becomes an event of a journal that does not know it
+WRITTEN_BY = "its manifest was written by drctl "
 _JOB = re.compile(r"(?P<step>[A-Za-z0-9][A-Za-z0-9._-]{0,199})-(?P<attempt>[0-9]{1,6})")
 
 
@@ -34,7 +45,7 @@ class _Version(BaseModel):
     """Of a manifest, whatever else is in it: who wrote it."""
 
     format: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    drctl: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+-]{1,40}$")]
+    drctl: Version
 
 
 P = TypeVar("P", Manifest, Ending)
@@ -148,15 +159,18 @@ def not_believed(run: str, unbelieved: Mapping[str, str], inventory: str) -> Drc
     first, *more = unbelieved
     lines = [f"its records of run {run} are not trusted: {unbelieved[first]}"]
     lines += [f"{host}: same here: {unbelieved[host]}" for host in more]
+    if all(why.startswith(WRITTEN_BY) for why in unbelieved.values()):
+        check = "use that version for this run; if only this node says so, check it: a damaged disk"
+    else:
+        check = "check that node: a damaged disk"
     without = " ".join(f"--without {host}" for host in unbelieved)
     back = f"drctl rollback {run} --inventory {inventory} {without}"
     others = f", or roll back on the other hosts: {back}" if inventory else ""
     return Refused(
         "\n".join(lines),
         host=first,
-        hint="check that node: a damaged disk, or an intruder? Fix it and run the same command "
-        f"again{others}. After an intrusion, see what to rotate: "
-        'docs/security.md, "A node that lied"',
+        hint=f"{check}, or an intruder? Fix it and run the same command again{others}. After an "
+        'intrusion, see what to rotate: docs/security.md, "A node that lied"',
     )
 
 
@@ -216,8 +230,7 @@ def _refuse_other_version(text: str) -> None:
         return  # what is wrong with it is said by who reads it whole
     if found.format != FORMAT:
         raise ValueError(
-            f"it was written by drctl {found.drctl} (format {found.format}), and drctl "
-            f"{__version__} reads {FORMAT}: use that version for this run"
+            f"{WRITTEN_BY}{found.drctl} (format {found.format}); drctl {__version__} reads {FORMAT}"
         )
 
 

@@ -48,6 +48,7 @@ def begin_adopted(
         runbook=runbook,
         inventory=inventory,
         started=found.started,
+        begun_with=found.drctl,
         digests=found.plans[:-1],
         adopted=adopted,
     )

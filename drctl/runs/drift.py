@@ -4,6 +4,7 @@ asks still depends on it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from shlex import quote
 from typing import Any, Literal
 
 from drctl.errors import Drifted, UsageError
@@ -44,16 +45,28 @@ def plan_again(
     one that counts for what is left in that `direction`, and that was not `accepted` by name.
     `hint` is the first way out; the second is to accept what may be accepted."""
     plan = basis.plan(inventory)
+    refuse_drift(state, plan, direction, hint=hint, accepted=accepted)
+    return plan
+
+
+def refuse_drift(
+    state: RunState,
+    plan: Plan,
+    direction: Direction,
+    *,
+    hint: str,
+    accepted: Collection[str] = (),
+) -> None:
+    """The same for a plan that is at hand: `state` may have learned since what is left to do."""
     counts = _COUNTS[direction](state, plan)
     changed = drift(state.plan["meaning"], plan.meaning)
     refused = {n: pair for n, pair in changed.items() if counts(n) and not accepts(accepted, n)}
     if refused:
         names = dict.fromkeys(TEMPLATES if _is_template(name) else name for name in refused)
         if all(name.startswith(ACCEPTABLE[direction]) for name in names):
-            options = " ".join(f"--accept-drift {name}" for name in names)
+            options = " ".join(f"--accept-drift {quote(name)}" for name in names)
             hint = f"{hint}, or accept it by name: {options}"
         raise drifted(state.run, refused, hint)
-    return plan
 
 
 def accepts(accepted: Collection[str], field: str) -> bool:
@@ -98,16 +111,16 @@ def _is_template(field: str) -> bool:
 
 def _forward(state: RunState, plan: Plan) -> Counts:
     """All that the inventory and the runbook say, and the scripts that are still to run: those of
-    steps that are not done, and a look at the last finished step on each resource."""
-    last = {s.resource: s.id for s in plan.steps if s.kind == "act" and s.id in state.steps_done}
-    looked_at = {*last.values()}
+    steps that are not over, and of the last one begun on each resource, which is looked at, and
+    done once more where that no longer holds (`drctl.engine.walk`)."""
+    begun = _touched(state)
+    last = {s.resource: s.id for s in plan.steps if s.kind == "act" and s.id in begun}
 
     def parts(step: Mapping[str, Any], task: Mapping[str, Any]) -> Iterator[str]:
-        done = step["id"] in state.steps_done and not step["each_session"]
-        if not done or step["id"] in looked_at:
-            yield from _parts(task, "observe")
-        if not done:
-            yield from _parts(task, "act")
+        hosts = step["tasks"] if step["kind"] == "act" else ()
+        over = state.changed and not step["each_session"] and _is_over(state, step["id"], hosts)
+        if not over or step["id"] in last.values():
+            yield from _parts(task)
 
     left = _templates(state, plan, parts)
     return lambda field: field.removeprefix(TEMPLATE) in left if _is_template(field) else True
@@ -115,17 +128,21 @@ def _forward(state: RunState, plan: Plan) -> Counts:
 
 def _undo(state: RunState, plan: Plan) -> Counts:
     """All that the inventory says, and of the runbook the steps that were begun, their order and
-    the scripts that roll them back: nothing else that an upgrade brought may stop a rollback."""
-    begun = begun_steps(state, plan).keys()
-    back = {s["undoes"] for s in state.later.values() if s["id"] in state.steps_done}
+    the scripts that roll them back, where that is not over yet or is checked again: nothing else
+    that an upgrade brought may stop a rollback."""
+    begun, touched = begun_steps(state, plan), _touched(state)
+    back = {step["undoes"]: step["id"] for step in state.later.values() if step["undoes"]}
+    last = {s.resource: s.id for s in reversed(plan.steps) if back.get(s.id) in touched}
 
     def parts(step: Mapping[str, Any], task: Mapping[str, Any]) -> Iterator[str]:
-        if step["id"] in begun and step["id"] not in back and task["undo"]:
-            yield from _parts(task["undo"], "observe")
-            yield from _parts(task["undo"], "act")
+        hosts = begun.get(step["id"])
+        over = hosts and _is_over(state, back.get(step["id"], ""), hosts)
+        if task["undo"] and hosts and (not over or step["id"] in last.values()):
+            yield from _parts(task["undo"])
 
     left = _templates(state, plan, parts)
-    then, now = ([s for s in m["steps"].split() if s in begun] for m in _meanings(state, plan))
+    meanings = (state.plan["meaning"], plan.meaning)
+    then, now = ([s for s in m.get("steps", "").split() if s in begun] for m in meanings)
 
     def counts(field: str) -> bool:
         if _is_template(field):
@@ -150,8 +167,17 @@ _COUNTS: Mapping[Direction, Callable[[RunState, Plan], Counts]] = {
 }
 
 
-def _meanings(state: RunState, plan: Plan) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    return state.plan["meaning"], plan.meaning
+def _touched(state: RunState) -> frozenset[str]:
+    """The steps that are done, or that were meant to change any host."""
+    meant = {step for (step, _), known in state.hosts.items() if known.attempts}
+    return frozenset(meant | state.steps_done)
+
+
+def _is_over(state: RunState, step: str, hosts: Collection[str]) -> bool:
+    """Whether a step was done, and without none of these hosts."""
+    known = (state.hosts.get((step, host)) for host in hosts)
+    ended = all(host and host.state in ("done", "unreachable") for host in known)
+    return step in state.steps_done and ended
 
 
 def _templates(
@@ -164,5 +190,6 @@ def _templates(
     return {part for step in steps for task in step["tasks"].values() for part in parts(step, task)}
 
 
-def _parts(task: Mapping[str, Any], which: Literal["observe", "act"]) -> Collection[str]:
-    return task[which]["parts"] if task[which] else ()
+def _parts(task: Mapping[str, Any]) -> Iterator[str]:
+    for script in (task["observe"], task["act"]):
+        yield from script["parts"] if script else ()

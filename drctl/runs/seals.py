@@ -46,5 +46,5 @@ def sealed_anew(controller: Controller, state: RunState, *, undo: bool = False) 
 
 def _seals(state: RunState) -> Mapping[str, str]:
     """As the run means them now: another one may have been accepted since it began."""
-    names = state.plan.get("options", {}).get("secrets", {})
-    return {name: state.plan["meaning"][f"secret.{name}"] for name in names}
+    given = state.plan.get("options", {}).get("secrets", {})
+    return {n: state.plan["meaning"].get(f"secret.{n}", seal) for n, seal in given.items()}

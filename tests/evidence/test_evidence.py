@@ -170,7 +170,7 @@ def test_a_damaged_journal_is_told_as_far_as_it_is_whole(down: Bench) -> None:
     assert document["verdict"]["word"] == "damaged"
     assert document["journal"]["events"] == 59
     assert "intact up to event 59" in document["journal"]["problem"]
-    assert "The journal is damaged" in page(down)
+    assert "The journal cannot be read to its end" in page(down)
 
 
 @pytest.mark.parametrize("left", [0, 100, 5000])
