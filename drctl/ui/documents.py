@@ -148,7 +148,7 @@ def restore_summary(plan: Plan, state: RunState) -> str:
     lines.append(
         f"revision   raised by {bump} on every member"
         if bump
-        else "revision   NOT raised: etcdutl is older than 3.5.10 on at least one host; "
+        else "revision   not raised: etcdutl is older than 3.5.10 on at least one host; "
         "watches may be stale"
     )
     if values.get("quorum"):

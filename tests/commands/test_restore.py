@@ -103,7 +103,7 @@ def test_without_a_terminal_nobody_can_agree(down: Bench) -> None:
     before = down.rig.conditions()
     ended = down.drctl("restore", "--snapshot", down.snapshot, "--inventory", down.inventory)
     assert ended.exit == 10
-    assert "hint: add --yes if that is meant" in ended.err
+    assert "hint: to go ahead without the question: --yes" in ended.err
     assert down.rig.conditions() == before
     assert down.rig.scripts() <= READ_ONLY
     assert down.state().state == "aborted"
