@@ -14,7 +14,7 @@ from drctl.inventory.checks import find_faults, find_warnings
 from drctl.inventory.model import InventoryFile
 from drctl.inventory.resolve import resolve
 from drctl.inventory.resolved import Inventory
-from drctl.inventory.subject import Finding, Subject
+from drctl.inventory.subject import Complaint, Subject
 from drctl.yamlfile import Document, KeyPath, error_path, faults_from_validation, scan_yaml
 
 # for keys that the rest cannot be looked at without; kubeasz asks least of an inventory
@@ -61,7 +61,7 @@ def _subject(
     )
 
 
-def _as_faults(findings: Iterable[Finding], document: Document) -> list[Fault]:
+def _as_faults(findings: Iterable[Complaint], document: Document) -> list[Fault]:
     return [document.fault(path, message) for path, message in findings]
 
 

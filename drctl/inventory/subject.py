@@ -9,7 +9,7 @@ from drctl.inventory.model import InventoryFile
 from drctl.inventory.resolved import Inventory
 from drctl.yamlfile import KeyPath
 
-Finding = tuple[KeyPath, str]
+Complaint = tuple[KeyPath, str]
 
 
 @dataclass(frozen=True)
@@ -31,4 +31,4 @@ class Subject:
         return any(path[0] == section for path in self.left_out)
 
 
-Check = Callable[[Subject], Iterator[Finding]]
+Check = Callable[[Subject], Iterator[Complaint]]

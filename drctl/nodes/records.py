@@ -20,7 +20,7 @@ from drctl import __version__
 from drctl.answer import is_run_id, parse
 from drctl.errors import ConnectionLost, DrctlError, Refused, StepFailed, Unreachable
 from drctl.journal.runstate import FORMAT
-from drctl.nodes.files import Count, Ending, Manifest, Name, Owner, Started, Text, first_fault
+from drctl.nodes.files import Count, Ending, Manifest, Owner, ShellName, Started, Text, first_fault
 from drctl.nodes.history import History, read_history
 from drctl.render import render_script
 from drctl.transport import Transport
@@ -38,7 +38,7 @@ class _Version(BaseModel):
 
 
 P = TypeVar("P", Manifest, Ending)
-_SEEN = TypeAdapter[dict[str, str]](dict[Name, Text])
+_SEEN = TypeAdapter[dict[str, str]](dict[ShellName, Text])
 _STATUS = TypeAdapter[int](Annotated[int, Field(ge=0, le=255)])
 _SECONDS = TypeAdapter[int](Count)
 

@@ -94,7 +94,7 @@ def sweep(
             told = transport.run(host, script, env, deadline=SWEEP_SECONDS)
         except DrctlError:
             return []
-        lines = [x.removeprefix("left=") for x in told.stdout.splitlines() if x[:5] == "left="]
+        lines = [x.removeprefix("left:") for x in told.stdout.splitlines() if x[:5] == "left:"]
         found = [_sentence(host, work_dirs[host], line, remove) for line in lines[:MANY]]
         if not told.ok:
             found.append(f"{host}: cannot remove what a backup left there: {_last(told.stderr)}")

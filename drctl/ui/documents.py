@@ -143,7 +143,8 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         *prepare_lines(plan, state),
         "stops      " + "; ".join(stops),
     ]
-    lines += [f"keeps      old data, if any: {place}" for place in kept]
+    lines.append("keeps      the old data, where there is any:")
+    lines += [f"           {place}" for place in kept]
     bump = values.get("bump")
     lines.append(
         f"revision   raised by {bump} on every member"

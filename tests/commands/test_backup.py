@@ -18,7 +18,7 @@ from drctl.runs.stray_copies import HELD_SECONDS, clear, workplace
 from drctl.transport import CommandResult
 from tests.support.bench import Bench, Ended
 
-LEFT = "left=2048 she@there\n"
+LEFT = "left:2048 she@there\n"
 
 
 @pytest.fixture

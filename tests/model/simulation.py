@@ -16,8 +16,9 @@ from typing import Any
 from drctl.etcd.identity import predict
 from drctl.inventory import Inventory, Member
 from drctl.nodes.history import LINES, line_hash, read_history
-from drctl.transport import CommandResult, FakeTransport, Script
+from drctl.transport import CommandResult, Script
 from tests.model.installation import NAMES
+from tests.support.fake_transport import FakeTransport
 
 Env = Mapping[str, str]
 OLD_TOKEN = "the-old-cluster"

@@ -14,10 +14,11 @@ import pytest
 from drctl.cli import secret as cli_secret
 from drctl.errors import StepFailed
 from drctl.plan.secrets import HidingTransport, hider, seal, sealed_again
-from drctl.transport import CommandResult, FakeTransport, Script
+from drctl.transport import CommandResult, Script
 from drctl.ui import console
 from tests.commands.test_resume import FAILED
 from tests.support.bench import Bench, Ended
+from tests.support.fake_transport import FakeTransport
 
 SECRET = "canary/it is-a-secret"
 OWN = """\
