@@ -37,7 +37,7 @@ class RunByDefault(click.Group):
 
 @click.group("drill", cls=RunByDefault)
 def drill_group() -> None:
-    """Break a lab's cluster, restore it with drctl's own commands, measure and verify."""
+    """Break a lab, restore it with drctl's own commands, measure."""
 
 
 @drill_group.command("run")
@@ -119,7 +119,7 @@ def drill_run(
 @output_option
 @click.pass_obj
 def drill_list(options: Options) -> None:
-    """List the scenarios: what happens, and where each can be drilled."""
+    """List the scenarios, and where each can be drilled."""
     from drctl.drill import scenario
 
     known = scenario.catalogue()

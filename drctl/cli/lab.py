@@ -74,7 +74,7 @@ def _only_docker(function: Callable[..., None]) -> Callable[..., None]:
 
 @click.group("lab")
 def lab_group() -> None:
-    """Practice clusters: real etcd on this machine, on loopback or in Docker."""
+    """Practice clusters: real etcd, on loopback or in Docker."""
 
 
 @lab_group.command("up")
@@ -102,7 +102,7 @@ def lab_group() -> None:
 @output_option
 @click.pass_obj
 def lab_up(options: Options, /, directory: Path, driver: str, **given: Any) -> None:
-    """Start a lab; a dead one in the same directory is removed first."""
+    """Start a lab; replaces a dead one in the same directory."""
     status = _up(driver, directory.absolute(), given)
     if options.json:
         print_json(status)
@@ -173,7 +173,9 @@ def lab_ssh(directory: Path, node: str) -> None:
     shell_complete=complete.hosts,
 )
 def lab_break(directory: Path, kind: str, node: str | None) -> None:
-    """Break the lab's cluster: a scenario's damage (see drctl drill list), or one kind."""
+    """Break the lab's cluster: a scenario's damage, or one kind.
+
+    `drctl drill list` lists the scenarios."""
     from drctl.drill import breaking
     from drctl.lab import labs
 

@@ -45,7 +45,9 @@ def preflight_command(options: Options, inventory: Path, snapshot: Path | None) 
 @output_option
 @click.pass_obj
 def verify_command(options: Options, inventory: Path, snapshot: Path | None) -> None:
-    """Check for one healthy cluster with equal data, and services that answer. Changes nothing."""
+    """Check for one healthy cluster with equal data.
+
+    Also checks that every service answers. Changes nothing."""
     document = verify(options.controller(), load_inventory(inventory), snapshot)
     if options.json:
         print_json(document)
@@ -56,7 +58,7 @@ def verify_command(options: Options, inventory: Path, snapshot: Path | None) -> 
 @output_option
 @click.pass_obj
 def status_command(options: Options, inventory: Path) -> None:
-    """Show members and alarms, each member asked through its own endpoint."""
+    """Show members and alarms, as each member reports them."""
     document = status(options.controller(), load_inventory(inventory))
     if options.json:
         print_json(document)
@@ -85,7 +87,7 @@ def status_command(options: Options, inventory: Path) -> None:
 @output_option
 @click.pass_obj
 def backup_command(options: Options, inventory: Path, folder: Path) -> None:
-    """Save a snapshot on one healthy member, verify it, fetch it, verify it again.
+    """Save a verified snapshot of one healthy member.
 
     What a killed backup left on a node or in that directory is removed first."""
     tidy_on_signals()
@@ -104,7 +106,9 @@ def backup_command(options: Options, inventory: Path, folder: Path) -> None:
 @output_option
 @click.pass_obj
 def trust_command(options: Options, inventory: Path, yes: bool) -> None:
-    """Show the hosts' key fingerprints and record them once confirmed. Do it before a disaster."""
+    """Show the hosts' key fingerprints and record them.
+
+    Run it before a disaster. Nothing is recorded until you confirm."""
     controller = options.controller(yes=yes)
     show = (lambda _: None) if options.json else _show_keys
     done = trust(controller, load_inventory(inventory), show=show)

@@ -100,7 +100,7 @@ def restore_command(
     secret: tuple[str, ...],
     yes: bool,
 ) -> None:
-    """Restore one snapshot on every member, in the documented eight steps."""
+    """Restore one snapshot on every member, in eight steps."""
     if staged and runbook:
         raise UsageError("--staged and --runbook exclude each other")
     if offline and not dry_only:
@@ -241,9 +241,10 @@ def rollback_command(
 @output_option
 @click.pass_obj
 def clean_command(options: Options, run: str | None, inventory: Path, yes: bool) -> None:
-    """Remove the old data that a finished run keeps, after showing what and how much.
+    """Remove the old data that a finished run keeps.
 
-    The run can no longer be rolled back then. Default: the latest finished run that keeps any."""
+    Shows what and how much first, and asks. The run can no longer be rolled back then. Default: the
+    latest finished run that keeps any."""
     stop_on_signals(options.stop)
     _, state = clean(options.controller(yes=yes), load_inventory(inventory), run)
     if options.json:

@@ -85,7 +85,9 @@ _inventory_option = click.option(
 @output_option
 @click.pass_obj
 def show(options: Options, run: str | None, inventory: Path | None) -> None:
-    """Show one run, by default the latest: every step on every host, and what to run next."""
+    """Show every step of a run, and what to run next.
+
+    Default: the latest run."""
     store = options.store
     state = store.state(*chosen(store, run, inventory))
     document = run_document(state)
@@ -117,10 +119,10 @@ def show(options: Options, run: str | None, inventory: Path | None) -> None:
 @output_option
 @click.pass_obj
 def report(options: Options, run: str | None, inventory: Path | None, html: Path | None) -> None:
-    """Report on one run, by default the latest: verdict, times, losses, every check.
+    """Report on a run: verdict, times, losses, every check.
 
-    Reads the journal and nothing else; works for a run that failed, is still running, or has a
-    damaged journal. Values given by --var are not shown.
+    Default: the latest run. Reads the journal and nothing else; works for a run that failed, is
+    still running, or has a damaged journal. Values given by --var are not shown.
     """
     store = options.store
     cluster, run = chosen(store, run, inventory)
@@ -167,10 +169,10 @@ def adopt_run(
     gone: bool,
     without: tuple[str, ...],
 ) -> None:
-    """Take over a run whose machine is lost: rebuild its journal from what the nodes keep.
+    """Take over a run whose machine is lost.
 
-    Changes no node. The next resume or rollback locks the nodes for this machine; from then on they
-    refuse the old one."""
+    Rebuilds its journal from what the nodes keep; changes no node. The next resume or rollback
+    locks the nodes for this machine; from then on they refuse the old one."""
     adopted = adopt(
         options.controller(),
         load_inventory(inventory),

@@ -26,7 +26,7 @@ def find_warnings(subject: Subject) -> Iterator[Complaint]:
 
 
 def _run(checks: Iterable[Check], subject: Subject) -> Iterator[Complaint]:
-    """Of one check, the first finding at each key: a default for all hosts is one mistake."""
+    """Of one check, the first finding at each key: a default for all hosts is one error."""
     for check in checks:
         found: dict[KeyPath, str] = {}
         for path, message in check(subject):

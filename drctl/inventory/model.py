@@ -43,7 +43,7 @@ Units = Annotated[tuple[Unit, ...], OneOrMany()]
 
 
 class Strict(BaseModel):
-    """Frozen, and every key it does not know is a mistake."""
+    """Frozen, and every unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

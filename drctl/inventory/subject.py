@@ -17,7 +17,7 @@ class Subject:
     """The inventory as written and as resolved.
 
     Where something in the file could not be used, `left_out` says what, and `hosts` and `groups`
-    still have all the names in the file, so that one mistake does not look like several.
+    still have all the names in the file, so that one error does not look like several.
     """
 
     file: InventoryFile

@@ -143,12 +143,13 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         *prepare_lines(plan, state),
         "stops      " + "; ".join(stops),
     ]
-    lines += [f"keeps      old data, if any: {place}" for place in kept]
+    lines.append("keeps      the old data, where there is any:")
+    lines += [f"           {place}" for place in kept]
     bump = values.get("bump")
     lines.append(
         f"revision   raised by {bump} on every member"
         if bump
-        else "revision   NOT raised: etcdutl is older than 3.5.10 on at least one host; "
+        else "revision   not raised: etcdutl is older than 3.5.10 on at least one host; "
         "watches may be stale"
     )
     if values.get("quorum"):

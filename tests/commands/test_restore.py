@@ -44,8 +44,8 @@ def test_no_old_data_is_named_where_there_was_none(down: Bench) -> None:
     ended = down.restore()
     assert ended.exit == 0, ended.err
     asked, _, _ = ended.err.partition("2 stop kubernetes")
-    places = [line for line in asked.splitlines() if line.strip().startswith("keeps ")]
-    assert len(places) == 3 and all("old data, if any: m" in line for line in places)
+    _, _, places = asked.partition("keeps      the old data, where there is any:")
+    assert [f"           m{n}:/" in places for n in (1, 2, 3)] == [True] * 3
     kept = [line for line in ended.err.splitlines() if line.startswith("old data kept: ")]
     assert [line.split(":")[1].strip() for line in kept] == ["m1", "m3"]
     shown = down.drctl("runs", "report", "--output", "json").document
@@ -103,7 +103,7 @@ def test_without_a_terminal_nobody_can_agree(down: Bench) -> None:
     before = down.rig.conditions()
     ended = down.drctl("restore", "--snapshot", down.snapshot, "--inventory", down.inventory)
     assert ended.exit == 10
-    assert "hint: add --yes if that is meant" in ended.err
+    assert "hint: to go ahead without the question: --yes" in ended.err
     assert down.rig.conditions() == before
     assert down.rig.scripts() <= READ_ONLY
     assert down.state().state == "aborted"
