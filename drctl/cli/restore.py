@@ -287,7 +287,5 @@ def _dry_run(
 def _finish(options: Options, plan: Plan, state: RunState) -> None:
     if options.json:
         print_json(run_document(state))
-    elif "snapshot" in plan.facts:
-        tell(hand_over(plan, state))
     else:
-        tell(f"run {state.run} is done")
+        tell(hand_over(plan, state))

@@ -13,7 +13,7 @@ from drctl.evidence.redact import redactor, secret_names
 from drctl.evidence.sessions import sessions, split
 from drctl.evidence.untested import not_tested
 from drctl.evidence.verdict import verdict
-from drctl.journal.diagnosis import old_data
+from drctl.journal.diagnosis import exchanges, old_data
 from drctl.journal.runstate import Event, RunState
 from drctl.nodes.comparison import compared
 from drctl.ui.documents import run_document
@@ -167,7 +167,7 @@ def _loss(state: RunState) -> dict[str, Any]:
     """RPO as far as the run can know it: what was written after the snapshot. None is unknown, and
     `basis` says why. `lost` is `yes`, `no`, or `if resumed`."""
     snapshot = state.plan.get("facts", {}).get("snapshot")
-    if not snapshot:
+    if not (snapshot and exchanges(state)):
         return _no_loss("the run restores no snapshot")
     if state.state == "rolled-back":
         return _no_loss("the run was rolled back, and the old data serves again")
@@ -202,6 +202,7 @@ def _revisions(state: RunState, taken: int) -> tuple[int | None, str]:
 
 
 def _kept(state: RunState) -> list[str]:
-    if not (state.changed and state.unfinished) and state.state != "done":
+    ended = not state.unfinished and state.state != "done"
+    if ended or not (state.changed and exchanges(state)):
         return []
     return old_data(state.plan.get("facts", {}), state)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from drctl.evidence.checks import NOT_REACHED
+from drctl.journal.diagnosis import exchanges
 from drctl.journal.runstate import RunState
 
 SERVICES = {
@@ -54,7 +55,7 @@ def _limits_of_success(state: RunState, checks: Sequence[Mapping[str, Any]]) -> 
         )
     if "kube.serves" in judged:
         yield "services were asked whether they are ready; no object was read through them"
-    if any(check["kind"] == "act" for check in checks):
+    if exchanges(state):
         yield "the old data was kept and not opened: whether a rollback would succeed was not tried"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from drctl.journal.diagnosis import exchanges, situation
 from drctl.journal.runstate import RunState
 
 Tone = Literal["good", "warn", "bad", "neutral"]
@@ -35,7 +36,7 @@ def _words(word: str, title: str, detail: str, tone: Tone) -> dict[str, str]:
 def _done(state: RunState, _holder: str) -> dict[str, str]:
     missed = ", ".join(state.unreached)
     but = f", except {missed}, unreachable" if missed else ""
-    if "restore" in state.runbook:
+    if situation(state).word == "done":
         detail = f"every check of the runbook held{but}"
         return _words("done", "Restored and verified", detail, "warn" if missed else "good")
     title = f"Done: {state.runbook}"
@@ -53,7 +54,8 @@ def _failed(state: RunState, _holder: str) -> dict[str, str]:
     if not state.changed:
         return _words("refused", "Refused: nothing was changed", _message(error), "bad")
     if error.get("code") == "not-proven":
-        return _words("not-proven", "Restored, and not verified", _message(error), "bad")
+        title = "Restored, and not verified" if exchanges(state) else "Not verified"
+        return _words("not-proven", title, _message(error), "bad")
     return _words("failed", "Failed after something was changed", _message(error), "bad")
 
 

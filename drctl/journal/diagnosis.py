@@ -112,7 +112,7 @@ def _word(state: RunState, steps: list[_Step]) -> str:
         return "followed"
     # A rollback that has not undone anything yet leaves the run as it was.
     if "done" in (state.state, state.before_undo[0] if state.direction == "undo" else ""):
-        return "done"
+        return "done" if _proven(state) else "own-runbook-done"
     if not any(known.attempts for known in state.hosts.values()):
         return "untouched"
     exchange = _exchange(steps)
@@ -123,6 +123,17 @@ def _word(state: RunState, steps: list[_Step]) -> str:
             return "mixed"
         return _after_the_exchange(state, steps)
     return _before_the_exchange(steps)
+
+
+def exchanges(state: RunState) -> bool:
+    """Whether the run's plan puts other data in the place of the cluster's."""
+    return any(step["role"] == "exchange" for step in state.plan.get("steps", ()))
+
+
+def _proven(state: RunState) -> bool:
+    """Whether the plan has a judge look at what an exchange put in place."""
+    places = [n for n, s in enumerate(state.plan["steps"]) if s["role"] == "exchange"]
+    return bool(places) and any(s["judges"] for s in state.plan["steps"][places[-1] :])
 
 
 def _before_the_exchange(steps: list[_Step]) -> str:
@@ -172,7 +183,7 @@ def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
         return [reserved] if state.claimed else []
     lines: list[str] = given_up
     exchange = _exchange(steps)
-    if word in ("services-stopped", "down-with-old-data", "own-runbook"):
+    if word in ("services-stopped", "down-with-old-data", "own-runbook", "own-runbook-done"):
         lines += [f"fenced: {name} on {', '.join(hosts)}" for name, hosts in _fenced(steps).items()]
     if word == "mixed":
         untouched = [h for s in exchange for h in s.hosts if h not in s.touched]

@@ -97,5 +97,9 @@ SITUATIONS: Mapping[str, Meaning] = {
         "a runbook that does not swap data has begun and is not finished",
         "look at its steps (drctl runs show): only its author knows what they mean for the cluster",
     ),
+    "own-runbook-done": Meaning(
+        "every step of the runbook has ended; it swapped no data, or did not check the result",
+        "look at its steps (drctl runs show): only its author knows what they mean for the cluster",
+    ),
 }
 """Every situation, from the beginning of a run to its end."""

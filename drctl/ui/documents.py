@@ -288,15 +288,20 @@ def run_document(state: RunState) -> dict[str, Any]:
 
 
 def hand_over(plan: Plan, state: RunState) -> str:
-    """The end of a restore: what was unreachable, what to watch for, what to do now."""
-    lines = [f"{plan.cluster} is restored and verified (run {state.run})"]
-    lines += [f"old data kept: {place}" for place in old_data(plan.facts, state)]
+    """The end of a run: what was unreachable, and of a restore what to watch for and to do now."""
+    restored = situation(state).word == "done"
+    lines = [f"run {state.run} is done"]
+    if restored:
+        lines = [f"{plan.cluster} is restored and verified (run {state.run})"]
+        lines += [f"old data kept: {place}" for place in old_data(plan.facts, state)]
     lines += [*abandoned(plan.facts), *back_again(plan)]
     gone = plan.facts.get("abandoned", {})
     missed = ((host, why) for host, why in state.unreached.items() if host not in gone)
     lines += [f"UNREACHABLE: {host}: {why}" for host, why in missed]
     lines += [f"warning: {one_line(warning)}" for warning in state.warnings]
     lines += reserved(state)
+    if not restored:
+        return "\n".join(lines)
     lines += [
         "watch: pods created after the snapshot may keep running until their kubelet restarts",
         f"now: take a new backup: {next_command(state)}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.commands.test_resume import FAILED
@@ -116,3 +118,24 @@ def test_shipped_runbooks_that_need_more_are_refused(bench: Bench, name: str) ->
     ended = bench.drctl("run", name, "-i", bench.inventory, "--yes")
     assert (ended.exit, bench.rig.calls) == (3, [])
     assert bench.store.runs() == []
+
+
+def test_nothing_is_called_restored_that_was_not(bench: Bench) -> None:
+    """Not by the name of its file, and not because a snapshot was sent."""
+    bench.folder = bench.folder / "restore notes"
+    bench.folder.mkdir()
+    own = bench.runbook(OWN.replace("run: stage/clean}", "upload: snapshot}"))
+    ended = bench.drctl(
+        "run", own, "-i", bench.inventory, "--snapshot", bench.snapshot, *VARS, "--yes"
+    )
+    assert ended.exit == 0, ended.err
+    assert f"run {bench.state().run} is done" in ended.err
+    page = bench.folder / "run.html"
+    shown = bench.drctl("runs", "show")
+    told = bench.drctl("runs", "report", "--html", page)
+    assert "every step of the runbook has ended" in shown.out
+    assert "fenced: dependents on m1, m2, m3" in shown.out
+    for text in (ended.err, shown.out, told.out, page.read_text()):
+        assert "restored" not in text.lower().replace(str(bench.folder), "")
+        assert "verified" not in re.sub("every byte verified|not verified", "", text)
+        assert "old data" not in text.lower()

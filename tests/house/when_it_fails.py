@@ -303,15 +303,16 @@ def example(word: str) -> RunState:
     state.plan = {"facts": {"snapshot": {"path": "SNAPSHOT"}}}
     if word == "untouched":
         state.claimed = False
-    elif word in ("done", "cleaning", "cleaned"):
+    elif word in ("done", "own-runbook-done", "cleaning", "cleaned"):
         state.state = "done"
-        state.cleaned = "" if word == "done" else "2026-11-24T06:00:00+00:00"
+        state.cleaned = "2026-11-24T06:00:00+00:00" if word.startswith("clean") else ""
         state.direction = "clean" if word == "cleaning" else "forward"
     elif word in ("rolled-back", "partly-taken-back"):
         state.state = "rolled-back"
-        state.left_out = ["HOST"] if word == "partly-taken-back" else []
+        state.left_out = ["HOST"] * (word == "partly-taken-back")
     elif word == "followed":
-        state.compared = {"followed": {"HOST": {}}}
+        state.state = "done"
+        state.compared = {"followed": {"HOST": {"run": "LATER", "who": "WHO", "at": "AT"}}}
     elif word == "taking-back":
         state.direction = "undo"
     return state

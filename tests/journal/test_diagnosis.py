@@ -65,6 +65,22 @@ def test_what_nothing_looked_at_is_not_verified() -> None:
     assert situation(after(unproven, "up")).word == "not-verified"
 
 
+@pytest.mark.parametrize(
+    ("steps", "word"),
+    [
+        (OWN, "done"),
+        ((DOWN, STORE_DOWN, RESET, UP, SERVE), "own-runbook-done"),
+        ((DOWN, PROOF, SERVE), "own-runbook-done"),
+    ],
+)
+def test_only_an_exchange_that_was_looked_at_is_a_restored_cluster(
+    steps: tuple[PlannedStep, ...], word: str
+) -> None:
+    state = after(steps, "serve")
+    state.state = "done"
+    assert situation(state).word == word
+
+
 def test_half_an_exchange_is_two_clusters() -> None:
     assert situation(after(OWN, "reset", half=True)).word == "mixed"
 

@@ -126,7 +126,7 @@ def test_the_removal_of_kept_data_is_told(snapshot_facts: dict[str, Any]) -> Non
 
 
 def test_every_situation_is_met_by_a_test() -> None:
-    others = {"preparing", "cleaning", "cleaned", "own-runbook"}
+    others = {"preparing", "cleaning", "cleaned", "own-runbook", "own-runbook-done"}
     others |= {"partly-taken-back"}  # by tests/commands/test_liar.py
     others |= {"followed"}  # by tests/commands/test_remembered.py
     assert {*STORY["restore-staged"], *others} == set(SITUATIONS)
