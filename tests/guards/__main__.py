@@ -28,7 +28,10 @@ from tests.guards.catalogue import Guard, guards
 from tests.house import ROOT
 from tests.house.files import committed
 
-FAST = ("core", "etcd", "inventory", "model", "ssh", "templates")
+FAST = (
+    *("floor", "etcd", "kube", "inventory", "plan", "journal", "nodes", "engine", "ssh", "ui"),
+    *("runs", "evidence", "commands", "templates", "model"),
+)
 GOLDEN = "tests/plan/test_golden.py"
 SECONDS = 1800
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+?\.py::.+?)(?: - .*)?$", re.MULTILINE)

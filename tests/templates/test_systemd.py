@@ -1,7 +1,7 @@
 """The systemd fence, on a `systemctl` of files that does what was measured of the real one: it
 knows of a drop-in only what it read at its last daemon-reload; an Assert makes a start fail, a
 Condition skips it with success; a start that waits, waits for a quorum. Units of real systemd
-nodes are fenced in tests/docker."""
+nodes are fenced in tests/lab/docker."""
 
 from __future__ import annotations
 
