@@ -8,8 +8,8 @@ PIP   := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-# The stamp says where the venv was made and from what, and is written last: a venv that is half
-# made, outdated, moved (its scripts hold absolute paths) or without its Python is made again.
+# The stamp says where the venv was made and from what, and is written last: a venv that is
+# incomplete, outdated, moved (its scripts hold absolute paths) or without its Python is made again.
 MADE_FROM := $(CURDIR) $(shell cat pyproject.toml requirements.txt | cksum)
 ifneq ($(shell $(VENV)/bin/python -c '' 2>/dev/null && cat $(READY) 2>/dev/null),$(MADE_FROM))
 $(READY): remake
@@ -23,10 +23,10 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' drctl/__init__.py)
 setup: $(READY)  ## make .venv with drctl, the lab and the developers' tools
 	@echo "$(VENV)/bin/drctl is ready"
 
-drill: $(READY)  ## rehearse a whole restore against a local three-member cluster
+drill: $(READY)  ## rehearse a whole restore on a local three-member cluster
 	@$(VENV)/bin/drctl drill
 
-# Records of what has passed; `make drills` goes on where it stopped. Folders that are given:
+# Records of what has passed; `make drills` continues where it stopped. Directories to give:
 # KUBERNETES=DIR (default: built once), ETCD=DIR (default: what each driver finds).
 DRILLS     ?= .drills
 KUBERNETES ?= build
@@ -51,17 +51,17 @@ check: $(READY)  ## the fast half of `make test`: static checks, judges, plans, 
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" -k "not busybox" \
 		$(addprefix tests/,$(CHECKED)) $(PYTEST_ARGS)
 
-guards: $(READY)  ## take each protection away, one by one: the fast tests must notice
+guards: $(READY)  ## remove each protection, one by one: the fast tests must notice
 	@$(VENV)/bin/python -m tests.guards --table docs/guards.md
 
-campaign: $(READY)  ## N restores of real etcd with faults drawn from SEED; goes on where it stopped (LANE=0/3 ETCD=DIR DRIVER=docker)
+campaign: $(READY)  ## N restores of real etcd with faults drawn from SEED; continues where it stopped (LANE=0/3 ETCD=DIR DRIVER=docker)
 	@$(VENV)/bin/python -m tests.campaign $(if $(N),--runs $(N)) --seed $(or $(SEED),1) \
 		--lane $(or $(LANE),0/1) --driver $(or $(DRIVER),local) $(if $(ETCD),--etcd $(ETCD))
 
 picture: $(READY)  ## make docs/restore.svg again: a real restore of a local cluster, as the terminal shows it (ETCD=DIR)
 	@$(VENV)/bin/python -m tests.picture docs/restore.svg $(ETCD)
 
-image:  ## build the container image drctl:VERSION (BASE=IMAGE: another Debian than bookworm-slim)
+image:  ## build the container image drctl:VERSION (BASE=IMAGE instead of bookworm-slim)
 	docker build --tag drctl --tag drctl:$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) .
 
 clean:  ## remove .venv, the caches and what was built

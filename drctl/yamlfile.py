@@ -1,6 +1,6 @@
-"""Reads YAML so that every mistake in it has a line: the sole owner of pyyaml.
+"""Reads YAML so that every error in it has a line: the sole owner of pyyaml.
 
-Stricter and plainer than YAML allows. Duplicate keys are mistakes (pyyaml silently keeps the last
+Stricter and plainer than YAML allows. Duplicate keys are errors (pyyaml silently keeps the last
 one); aliases, merge keys, tags and several documents in one file are refused in words; a scalar is
 a number only where YAML 1.2's core says so, so `no`, `12:30` and `2024-01-01` stay what they look
 like. Keys are always text.
@@ -42,7 +42,7 @@ class Document:
         return self.lines.get(path, 1)
 
     def fault(self, path: KeyPath, message: str) -> Fault:
-        """A mistake at `path` of this file."""
+        """An error at `path` of this file."""
         return Fault(message, str(self.path), self.line(path), dotted(path))
 
 
@@ -59,7 +59,7 @@ def suggestion(word: str, known: Collection[str]) -> str:
 
 
 def read_yaml(path: str | Path) -> Document:
-    """Read a file whose top level is a mapping. Raises InvalidInput with every mistake found."""
+    """Read a file whose top level is a mapping. Raises InvalidInput with every error found."""
     document, faults = scan_yaml(path)
     if faults:
         raise InvalidInput(f"{path}: invalid YAML", faults=tuple(faults))
@@ -158,7 +158,7 @@ def _unsupported(event: yaml.Event, documents: int, depth: int) -> str | None:
 
 
 class _Builder:
-    """Turns composed nodes into plain Python, noting lines and mistakes on the way."""
+    """Turns composed nodes into plain Python, noting lines and errors on the way."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -217,7 +217,7 @@ class _Builder:
 def faults_from_validation(
     exc: ValidationError, document: Document, model: type[BaseModel] | None = None
 ) -> tuple[Fault, ...]:
-    """Each mistake pydantic found, in plain words with file, line and dotted path.
+    """Each error pydantic found, in plain words with file, line and dotted path.
 
     `model` is what was validated: with it, an unknown key is answered with the nearest known one.
     Branches of a union that all failed at one place become one fault.

@@ -32,7 +32,7 @@ from drctl.ui.console import indented, print_json, print_text, tell
 
 
 def show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    """The version, and the folders that this drctl reads what it ships from."""
+    """The version, and the directories from which this drctl reads its runbooks and templates."""
     if not wanted or context.resilient_parsing:
         return
     print_text(f"drctl {__version__}")
@@ -53,11 +53,11 @@ def show_version(context: click.Context, _parameter: click.Parameter, wanted: bo
     callback=show_version,
     help="Show the version, and where its runbooks and templates come from.",
 )
-@click.option("-v", "--verbose", count=True, help="-vv shows a traceback with an error.")
+@click.option("-v", "--verbose", count=True, help="-vv adds a traceback to an error.")
 @click.pass_context
 def cli(context: click.Context, verbose: int) -> None:
     """Restore a Kubernetes control plane's etcd over SSH: checkpointed, resumable, undoable."""
-    if context.obj is None:  # `main` hands its own in, to show errors as they were asked for
+    if context.obj is None:  # `main` passes its own, to show errors in the requested form
         context.obj = Options()
     context.obj.verbose = verbose
 
@@ -93,12 +93,12 @@ def show_error(error: DrctlError, options: Options) -> None:
     else:
         tell(f"error: {indented(str(error), 2)}")
         for number, line in enumerate((error.hint or "").splitlines()):
-            tell(f"hint: {line}" if number == 0 else f"      {line.strip()}")
+            tell(f"hint: {line}" if number == 0 else f"      {line.rstrip()}")
 
 
 def main(make: Callable[..., Controller] = Controller) -> None:
-    """Run the command line and exit with the documented status. `make` makes the controller: with
-    another way to the hosts, or another clock, where a test says so."""
+    """Run the command line and exit with the documented status. `make` makes the controller: tests
+    pass one with another way to the hosts, or another clock."""
     if completing(cli):
         return
     options = Options(make=make)
@@ -130,8 +130,8 @@ def main(make: Callable[..., Controller] = Controller) -> None:
     except Exception:
         tell(traceback.format_exc())
         tell(
-            "error: this is a bug in drctl; nothing more was done after it\n"
-            "hint: keep the text above, `drctl runs show` and the journal it names, and report it"
+            "error: this is a bug in drctl; nothing more was done after it\nhint: report it with "
+            "the text above and the output of `drctl runs show`"
         )
         status = 1
     sys.exit(status)

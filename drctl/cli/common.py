@@ -27,7 +27,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @dataclass
 class Options:
-    """What was said before and beside the command itself."""
+    """The options that stand before and beside the command itself."""
 
     verbose: int = 0
     json: bool = False
@@ -77,7 +77,7 @@ def output_option(command: F) -> F:
         expose_value=False,
         is_eager=True,
         callback=_set_json,
-        help="One JSON document on stdout, everything else on stderr.",
+        help="json: one document on stdout, everything else on stderr.",
     )(command)
 
 
@@ -99,16 +99,16 @@ def inventory_option(command: F) -> F:
 
 
 def yes_option(command: F) -> F:
-    return click.option("--yes", is_flag=True, help="Do not ask; journalled as such.")(command)
+    return click.option("--yes", is_flag=True, help="Do not ask; the journal records it.")(command)
 
 
 def write_page(path: Path, page: str) -> None:
-    """Write a page for people, readable by whoever may read what the operator makes."""
+    """Write a page for people, with the operator's usual permissions."""
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise UsageError(
-            f"cannot write {path}: {error.strerror}", hint="name another --html"
+            f"cannot write {path}: {error.strerror}", hint="give another path: --html FILE"
         ) from error
     tell(f"written: {path}")
 
@@ -127,10 +127,10 @@ def ask(text: str, words: str) -> str | None:
     """Show `text`; the operator types `words`, anything else means no."""
     tell(text)
     if not can_ask():
-        raise Aborted("there is no terminal to ask on", hint="add --yes if that is meant")
+        raise Aborted("no terminal to ask on", hint="to go ahead without the question: --yes")
     what = words if " " in words else f"the cluster's name ({words})"
     typed = click.prompt(
-        printable(f"type {what} to go on"), err=True, default="", show_default=False
+        printable(f"type {what} to continue"), err=True, default="", show_default=False
     )
     return f"typed {words!r}" if typed.split() == words.split() else None
 
@@ -147,20 +147,20 @@ def hidden_answer(question: str) -> str:
 
 
 def can_ask() -> bool:
-    """Whether somebody can be asked."""
+    """Whether there is someone to ask."""
     return sys.stdin.isatty()
 
 
 def stop_on_signals(stop: threading.Event) -> None:
-    """Ctrl-C and SIGTERM end a run at a safe point; a second one ends the program at once. What
-    runs on the nodes then goes on there, the journal is complete, and a resume attaches."""
+    """Ctrl-C and SIGTERM stop a run at a safe point; a second one exits at once. Jobs on the nodes
+    then keep running, the journal is complete, and a resume attaches to them."""
 
     def first(_number: int, _frame: object) -> None:
         if stop.is_set():
-            tell("left at once; resume attaches to what still runs on the nodes")
+            tell("exiting now; jobs on the nodes keep running, resume attaches to them")
             os._exit(Aborted.exit_code)
         stop.set()
-        tell("ending at the next safe point; once more to leave at once")
+        tell("stopping at the next safe point; Ctrl-C again exits now")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, first)

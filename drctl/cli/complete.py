@@ -34,7 +34,7 @@ def completing(cli: click.Group) -> bool:
     shell, _, what = wanted.partition("_")
     if (kind := get_completion_class(shell)) and what in ("source", "complete"):
         completion = kind(cli, {"obj": Options()}, "drctl", VARIABLE)
-        with contextlib.suppress(Exception):  # whatever is the matter: no offer, and no traceback
+        with contextlib.suppress(Exception):  # whatever went wrong: no offer, and no traceback
             print_text(completion.source() if what == "source" else completion.complete())
     return True
 
@@ -63,7 +63,7 @@ def _state_dir(context: click.Context) -> Path:
 
 
 def _inventory(context: click.Context) -> Path | None:
-    """The inventory that the line names so far; a lab's own one where it names the lab's folder."""
+    """The inventory that the line names so far; the lab's own where it names a lab's directory."""
     named: Path | None = context.params.get("inventory")
     if named is None and (folder := context.params.get("directory")):
         named = Path(folder) / "inventory.yaml"

@@ -37,7 +37,7 @@ class RunByDefault(click.Group):
 
 @click.group("drill", cls=RunByDefault)
 def drill_group() -> None:
-    """Break a lab's cluster, restore it with drctl's own commands, measure, prove."""
+    """Break a lab, restore it with drctl's own commands, measure."""
 
 
 @drill_group.command("run")
@@ -48,19 +48,25 @@ def drill_group() -> None:
     type=click.Choice(["local", "docker"]),
     default="local",
     show_default=True,
-    help="Where the hosts live.",
+    help="Where the hosts run.",
 )
-@click.option("--flavour", type=click.Choice(["systemd", "static-pod"]), help="With Docker.")
+@click.option(
+    "--flavour",
+    type=click.Choice(["systemd", "static-pod"]),
+    help="How the cluster is installed [docker only; default: systemd].",
+)
 @click.option(
     "--kubernetes",
     metavar="none|build|DIR",
-    help="With Docker: what stands in front of etcd [default: build, once for this machine].",
+    help="What runs in front of etcd [docker only; default: build, once for this machine].",
 )
 @click.option("--staged", is_flag=True, help="Restore in the staged order.")
-@click.option("--go-on", is_flag=True, help="Leave out what has passed so before.")
+@click.option("--go-on", is_flag=True, help="Skip scenarios that have already passed this way.")
 @etcd_option
-@click.option("--dir", "directory", type=FOLDER, help="The lab's folder [default: temporary].")
-@click.option("--keep", is_flag=True, help="Leave the last lab running afterwards.")
+@click.option(
+    "--dir", "directory", type=FOLDER, help="The lab's directory [default: a temporary one]."
+)
+@click.option("--keep", is_flag=True, help="Keep the last lab running.")
 @state_dir_option
 @output_option
 @click.pass_obj
@@ -77,7 +83,7 @@ def drill_run(
     directory: Path | None = None,
     keep: bool = False,
 ) -> None:
-    """Drill scenarios, start to end; leaves nothing running, and a record of each."""
+    """Run scenarios from start to end. Nothing is left running; each leaves a record."""
     from drctl.drill import drivers, gameday, scenario
 
     names = tuple(scenario.shipped()) if every else scenarios or (scenario.DEFAULT,)
@@ -105,9 +111,7 @@ def drill_run(
             print_table(SUMMARY, (_row(made) for made in records))
     failed = [made.scenario for made in records if made.verdict == "failed"]
     if failed:
-        raise NotProven(
-            f"not as it must be: {', '.join(failed)}", hint="look at the lines NOT PROVEN above"
-        )
+        raise NotProven(f"failed: {', '.join(failed)}", hint="see the lines NOT PROVEN above")
     gameday.outcome(records)
 
 
@@ -115,7 +119,7 @@ def drill_run(
 @output_option
 @click.pass_obj
 def drill_list(options: Options) -> None:
-    """The scenarios: what happens, and where each can be drilled."""
+    """List the scenarios, and where each can be drilled."""
     from drctl.drill import scenario
 
     known = scenario.catalogue()
@@ -128,12 +132,12 @@ def drill_list(options: Options) -> None:
 
 @drill_group.command("report")
 @click.argument("drill", required=False, shell_complete=complete.drills)
-@click.option("--html", type=FILE, help="Write the page here: one file, for people.")
+@click.option("--html", type=FILE, help="Write the report here, as one HTML page.")
 @state_dir_option
 @output_option
 @click.pass_obj
 def drill_report(options: Options, drill: str | None, html: Path | None) -> None:
-    """What one drill proves, by default the latest. The page lies beside its record too."""
+    """Report on one drill, by default the latest. The page is beside its record, too."""
     from drctl.drill import reporting
     from drctl.evidence.drillpage import drill_page, drill_text
 
@@ -156,7 +160,7 @@ HISTORY = ("started", "scenario", "lab", "verdict", "RTO s", "RPO s", "keys lost
 @output_option
 @click.pass_obj
 def drill_history(options: Options) -> None:
-    """Every drill on this machine, oldest first."""
+    """List every drill on this machine, oldest first."""
     from drctl.drill import reporting
 
     points = reporting.history(options.state_dir or default_state_dir(), tell)

@@ -24,9 +24,9 @@ def inventory_group() -> None:
 @output_option
 @click.pass_obj
 def validate_inventory(options: Options, file: Path) -> None:
-    """Every mistake at once, each with file, line and path."""
+    """Check a file: every error at once, each with file, line and path."""
     inventory = load_inventory(file)
-    installation(inventory)  # the local files that it names, as well
+    installation(inventory)  # the local files that it names, too
     if options.json:
         print_json({"cluster": inventory.cluster, "warnings": inventory.warnings})
         return
@@ -37,7 +37,7 @@ def validate_inventory(options: Options, file: Path) -> None:
 
 @inventory_group.command("schema")
 def show_inventory_schema() -> None:
-    """JSON Schema, for editors."""
+    """Print the JSON Schema, for editors."""
     print_json(inventory_schema())
 
 
@@ -50,7 +50,7 @@ def runbook_group() -> None:
 @output_option
 @click.pass_obj
 def list_runbooks(options: Options) -> None:
-    """The shipped runbooks."""
+    """List the shipped runbooks."""
     books = {name: load_runbook(name) for name in shipped_runbooks()}
     if options.json:
         print_json([{"name": name, "title": book.title} for name, book in books.items()])
@@ -61,19 +61,19 @@ def list_runbooks(options: Options) -> None:
 @runbook_group.command("show")
 @click.argument("runbook", shell_complete=complete.runbooks)
 def show_runbook(runbook: str) -> None:
-    """A runbook's text."""
+    """Print a runbook."""
     print_text(runbook_path(runbook).read_text(encoding="utf-8"), end="")
 
 
 @runbook_group.command("validate")
 @click.argument("runbook", shell_complete=complete.runbooks)
 def validate_runbook(runbook: str) -> None:
-    """Every mistake at once, each with file, line and path."""
+    """Check a file: every error at once, each with file, line and path."""
     book = load_runbook(runbook)
     print_text(f"{runbook}: {len(book.steps)} steps in {len(book.phases)} phases: valid")
 
 
 @runbook_group.command("schema")
 def show_runbook_schema() -> None:
-    """JSON Schema, for editors."""
+    """Print the JSON Schema, for editors."""
     print_json(runbook_schema())

@@ -26,12 +26,12 @@ _dir_option = click.option(
     type=FOLDER,
     default=DEFAULT_DIR,
     show_default=True,
-    help="The lab's folder.",
+    help="The lab's directory.",
 )
 etcd_option = click.option(
     "--etcd",
     type=FOLDER,
-    help="Folder with etcd, etcdctl and etcdutl [default: PATH, else what the driver can get].",
+    help="Directory with etcd, etcdctl and etcdutl [default: PATH, else what the driver can get].",
 )
 
 
@@ -46,16 +46,20 @@ def _only_docker(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--kubernetes",
             metavar="none|DIR|build",
-            help="What stands in front of etcd: a stand-in, the Kubernetes programs of a folder, or"
-            " those built once from Debian's source [docker only; default: none].",
+            help="What runs in front of etcd: a stand-in, the Kubernetes binaries in DIR, or ones "
+            "built once from Debian's source [docker only; default: none].",
         ),
         click.option(
             "--etcd-tools",
             type=click.Choice(["image", "host", "upload"]),
-            help="With static pods: etcdutl is run from etcd's image, is on the machines, or is"
-            " sent by whoever restores [docker only; default: image].",
+            help="With static pods: run etcdutl from etcd's image, use the machines' own, or send "
+            "one [docker only; default: image].",
         ),
-        click.option("--workers", type=click.IntRange(0, 9), help="[docker only; default: 1]"),
+        click.option(
+            "--workers",
+            type=click.IntRange(0, 9),
+            help="Worker machines [docker only; default: 1].",
+        ),
         click.option(
             "--spare",
             "spares",
@@ -70,7 +74,7 @@ def _only_docker(function: Callable[..., None]) -> Callable[..., None]:
 
 @click.group("lab")
 def lab_group() -> None:
-    """A real etcd cluster of three hosts on this machine: on loopback, or as Docker machines."""
+    """Practice clusters: real etcd, on loopback or in Docker."""
 
 
 @lab_group.command("up")
@@ -80,21 +84,25 @@ def lab_group() -> None:
     type=click.Choice(["local", "docker"]),
     default="local",
     show_default=True,
-    help="Where the hosts live: on loopback, or in a Docker engine.",
+    help="Where the hosts run: on loopback, or in Docker.",
 )
 @click.option("--members", type=click.IntRange(1, 7), default=3, show_default=True)
 @etcd_option
 @click.option(
-    "--keys", type=click.IntRange(0), default=200, show_default=True, help="Keys to fill in."
+    "--keys",
+    type=click.IntRange(0),
+    default=200,
+    show_default=True,
+    help="Keys to write into etcd.",
 )
 @click.option(
-    "--value-size", type=click.IntRange(1), default=256, show_default=True, help="Bytes each."
+    "--value-size", type=click.IntRange(1), default=256, show_default=True, help="Bytes per value."
 )
 @_only_docker
 @output_option
 @click.pass_obj
 def lab_up(options: Options, /, directory: Path, driver: str, **given: Any) -> None:
-    """Start a lab, or clean up a dead one in that folder and start."""
+    """Start a lab; replaces a dead one in the same directory."""
     status = _up(driver, directory.absolute(), given)
     if options.json:
         print_json(status)
@@ -103,7 +111,7 @@ def lab_up(options: Options, /, directory: Path, driver: str, **given: Any) -> N
 
 
 def _up(driver: str, directory: Path, given: dict[str, Any]) -> LabStatus:
-    """Options that were not given are left to the driver; those it does not know are refused."""
+    """Options that were not given are left to the driver; ones it does not have are refused."""
     from drctl.lab import labs
 
     wanted = {name: value for name, value in given.items() if value is not None}
@@ -111,7 +119,7 @@ def _up(driver: str, directory: Path, given: dict[str, Any]) -> LabStatus:
         unknown = wanted.keys() & {"flavour", "kubernetes", "etcd_tools", "workers", "spares"}
         if unknown:
             raise UsageError(
-                f"the driver local knows no {', '.join(sorted(unknown))}",
+                f"not an option of the local driver: {', '.join(sorted(unknown))}",
                 hint="add --driver docker",
             )
     up = labs.load(driver).up
@@ -122,7 +130,7 @@ def _up(driver: str, directory: Path, given: dict[str, Any]) -> LabStatus:
 @lab_group.command("down")
 @_dir_option
 def lab_down(directory: Path) -> None:
-    """End everything of the lab and remove its folder."""
+    """Stop everything in the lab and remove its directory."""
     from drctl.lab import labs
 
     labs.of(directory).down(directory.absolute(), tell)
@@ -133,7 +141,7 @@ def lab_down(directory: Path) -> None:
 @output_option
 @click.pass_obj
 def lab_status(options: Options, directory: Path) -> None:
-    """Hosts, ports, folders, endpoints."""
+    """Show hosts, ports, directories and endpoints."""
     from drctl.lab import labs
 
     status = labs.of(directory).status(directory.absolute())
@@ -161,11 +169,13 @@ def lab_ssh(directory: Path, node: str) -> None:
 @click.argument("kind", shell_complete=complete.breaks)
 @click.option(
     "--node",
-    help="Strike this host [default: those that the kind or scenario strikes].",
+    help="Break this host [default: those that the kind or scenario names].",
     shell_complete=complete.hosts,
 )
 def lab_break(directory: Path, kind: str, node: str | None) -> None:
-    """Break the lab's cluster, for real: a scenario's damage (drctl drill list), or one kind."""
+    """Break the lab's cluster: a scenario's damage, or one kind.
+
+    `drctl drill list` lists the scenarios."""
     from drctl.drill import breaking
     from drctl.lab import labs
 

@@ -29,11 +29,11 @@ from drctl.ui.documents import human_bytes
 
 @click.command("preflight")
 @inventory_option
-@click.option("--snapshot", type=FILE, help="Check it against the hosts too.")
+@click.option("--snapshot", type=FILE, help="Also check this snapshot against the hosts.")
 @output_option
 @click.pass_obj
 def preflight_command(options: Options, inventory: Path, snapshot: Path | None) -> None:
-    """Everything that can be checked before a restore; changes nothing."""
+    """Check everything that can be checked before a restore. Changes nothing."""
     document = preflight(options.controller(), load_inventory(inventory), snapshot)
     if options.json:
         print_json(document)
@@ -41,11 +41,13 @@ def preflight_command(options: Options, inventory: Path, snapshot: Path | None) 
 
 @click.command("verify")
 @inventory_option
-@click.option("--snapshot", type=FILE, help="Show its facts beside the cluster's.")
+@click.option("--snapshot", type=FILE, help="Also show this snapshot's facts.")
 @output_option
 @click.pass_obj
 def verify_command(options: Options, inventory: Path, snapshot: Path | None) -> None:
-    """One healthy cluster with equal data, and every service answers? Changes nothing."""
+    """Check for one healthy cluster with equal data.
+
+    Also checks that every service answers. Changes nothing."""
     document = verify(options.controller(), load_inventory(inventory), snapshot)
     if options.json:
         print_json(document)
@@ -56,7 +58,7 @@ def verify_command(options: Options, inventory: Path, snapshot: Path | None) -> 
 @output_option
 @click.pass_obj
 def status_command(options: Options, inventory: Path) -> None:
-    """Members and endpoints, each asked through its own endpoint."""
+    """Show members and alarms, as each member reports them."""
     document = status(options.controller(), load_inventory(inventory))
     if options.json:
         print_json(document)
@@ -81,13 +83,13 @@ def status_command(options: Options, inventory: Path) -> None:
 
 @click.command("backup")
 @inventory_option
-@click.option("--to", "folder", type=FOLDER, required=True, help="Folder for the backup.")
+@click.option("--to", "folder", type=FOLDER, required=True, help="Directory for the backup.")
 @output_option
 @click.pass_obj
 def backup_command(options: Options, inventory: Path, folder: Path) -> None:
-    """Save a snapshot on one healthy member, verify it there and here, name it last.
+    """Save a verified snapshot of one healthy member.
 
-    What a killed backup left, on a node or in that folder, is removed first."""
+    What a killed backup left on a node or in that directory is removed first."""
     tidy_on_signals()
     made = backup(options.controller(), load_inventory(inventory), folder)
     for warning in made["warnings"]:
@@ -104,7 +106,9 @@ def backup_command(options: Options, inventory: Path, folder: Path) -> None:
 @output_option
 @click.pass_obj
 def trust_command(options: Options, inventory: Path, yes: bool) -> None:
-    """Show the hosts' key fingerprints and record them, once confirmed: before the disaster."""
+    """Show the hosts' key fingerprints and record them.
+
+    Run it before a disaster. Nothing is recorded until you confirm."""
     controller = options.controller(yes=yes)
     show = (lambda _: None) if options.json else _show_keys
     done = trust(controller, load_inventory(inventory), show=show)

@@ -38,7 +38,7 @@ var_option = click.option(
     "variables",
     multiple=True,
     metavar="K=V",
-    help="A value for the runbook, which everybody may see: it stands in every record.",
+    help="A value for the runbook. Not for secrets: every record shows it.",
 )
 dry_run_option = click.option(
     "--dry-run", "dry_only", is_flag=True, help="Print what would run; change nothing on any node."
@@ -49,27 +49,32 @@ resume_option = click.option(
     is_flag=False,
     flag_value="",
     metavar="[RUN]",
-    help="Go on with an unfinished run (default: the cluster's latest).",
+    help="Resume an unfinished run [default: the cluster's latest].",
     shell_complete=complete.runs,
 )
 
 
 @click.command("restore")
-@click.option("--snapshot", type=FILE, help="The one backup file (etcdctl snapshot save).")
+@click.option("--snapshot", type=FILE, help="The backup file to restore (etcdctl snapshot save).")
 @inventory_option
 @click.option("--staged", is_flag=True, help="Rebuild while the old cluster serves.")
 @click.option(
-    "--runbook", metavar="NAME|FILE", help="Another runbook.", shell_complete=complete.runbooks
+    "--runbook", metavar="NAME|FILE", help="Use another runbook.", shell_complete=complete.runbooks
 )
 @dry_run_option
-@click.option("--offline", is_flag=True, help="With --dry-run: connect to nothing either.")
+@click.option("--offline", is_flag=True, help="With --dry-run: do not connect to any host.")
 @resume_option
-@click.option("--accept-drift", multiple=True, metavar="FIELD", help="With --resume: may differ.")
+@click.option(
+    "--accept-drift",
+    multiple=True,
+    metavar="FIELD",
+    help="With --resume: accept that this changed.",
+)
 @click.option(
     "--abandon",
     multiple=True,
     metavar="HOST",
-    help="Go on without this lost host.",
+    help="Restore without this lost host.",
     shell_complete=complete.hosts,
 )
 @click.option("--replace-healthy", is_flag=True, help="Replace a cluster that still has a quorum.")
@@ -95,23 +100,21 @@ def restore_command(
     secret: tuple[str, ...],
     yes: bool,
 ) -> None:
-    """Restore one snapshot on every member, by the documented eight steps."""
+    """Restore one snapshot on every member, in eight steps."""
     if staged and runbook:
         raise UsageError("--staged and --runbook exclude each other")
     if offline and not dry_only:
-        raise UsageError("--offline is part of --dry-run", hint="add --dry-run")
+        raise UsageError("--offline needs --dry-run", hint="add --dry-run")
     if accept_drift and unfinished is None:
-        raise UsageError("--accept-drift is part of --resume", hint="add --resume")
+        raise UsageError("--accept-drift needs --resume", hint="add --resume")
     if dry_only and unfinished is not None:
-        raise UsageError("--dry-run shows a new run", hint="drctl runs show says what is left")
+        raise UsageError("--dry-run is for a new run", hint="see what is left: drctl runs show")
     if unfinished is None and snapshot is None:
         raise UsageError("which snapshot?", hint="add --snapshot FILE")
     chosen = runbook or ("restore-staged" if staged else "restore")
     asked: dict[str, Any] = {"replace_healthy": replace_healthy, "vars": parse_vars(variables)}
     if abandon and unfinished is not None:
-        raise UsageError(
-            "--abandon is part of a new run", hint="a resume goes on without the same hosts"
-        )
+        raise UsageError("--abandon is for a new run", hint="a resume leaves out the same hosts")
     if abandon:
         asked["abandon"] = list(abandon)
     controller = options.controller(yes=yes, secrets=read_secrets(secret, tuple(asked["vars"])))
@@ -130,7 +133,7 @@ def restore_command(
 @click.command("run")
 @click.argument("runbook", metavar="RUNBOOK", shell_complete=complete.runbooks)
 @inventory_option
-@click.option("--snapshot", type=FILE, help="The file of `upload: snapshot` steps.")
+@click.option("--snapshot", type=FILE, help="The file that `upload: snapshot` steps send.")
 @dry_run_option
 @resume_option
 @var_option
@@ -150,10 +153,10 @@ def run_command(
     secret: tuple[str, ...],
     yes: bool,
 ) -> None:
-    """Run a runbook of your own (a file) or a shipped one (its name)."""
+    """Run your own runbook (a file) or a shipped one (by name)."""
     asked: dict[str, Any] = {"vars": parse_vars(variables)}
     if dry_only and unfinished is not None:
-        raise UsageError("--dry-run shows a new run", hint="drctl runs show says what is left")
+        raise UsageError("--dry-run is for a new run", hint="see what is left: drctl runs show")
     controller = options.controller(yes=yes, secrets=read_secrets(secret, tuple(asked["vars"])))
     if dry_only:
         _dry_run(options, controller, inventory, runbook, snapshot, asked, offline=False)
@@ -169,18 +172,21 @@ def run_command(
 @click.command("rollback")
 @click.argument("run", required=False, shell_complete=complete.runs)
 @inventory_option
-@click.option("--lose-writes", is_flag=True, help="Lose what was written since, as it was counted.")
+@click.option(
+    "--lose-writes", is_flag=True, help="Agree to lose what was written since the restore."
+)
 @click.option(
     "--accept-drift",
     multiple=True,
     metavar="FIELD",
-    help="May differ: machine_id.HOST, history.HOST, secret.NAME, templates, steps.STEP.",
+    help="Accept that this changed: machine_id.HOST, history.HOST, secret.NAME, templates, "
+    "steps.STEP.",
 )
 @click.option(
     "--without",
     multiple=True,
     metavar="HOST",
-    help="Leave this host as it is.",
+    help="Leave this host out.",
     shell_complete=complete.hosts,
 )
 @secret_option
@@ -198,17 +204,16 @@ def rollback_command(
     secret: tuple[str, ...],
     yes: bool,
 ) -> None:
-    """Take a run back: the old data and services, as they were before it.
+    """Roll a run back: data and services as they were before it.
 
-    --without leaves out a host that cannot be believed or reached; type the same without it when
-    that host is mended. Where Kubernetes has written to the restored cluster it says by count what
-    would be lost, and asks. --yes does not answer that: it may have been typed by who knew of no
-    loss."""
+    --without leaves out a host that is unreachable or not trusted; once it is repaired, run the
+    same command without it. If Kubernetes has written to the restored cluster, drctl counts what
+    would be lost and asks. --yes does not answer that question: --lose-writes does."""
     if other := [name for name in accept_drift if not name.startswith(ACCEPTABLE["undo"])]:
         raise UsageError(
             f"a rollback cannot accept {', '.join(other)}",
-            hint="give it the run's own inventory; machine_id.HOST, history.HOST, secret.NAME and "
-            "what came with another drctl (templates, steps.STEP) may be accepted",
+            hint="use the run's own inventory; only machine_id.HOST, history.HOST, secret.NAME, "
+            "templates and steps.STEP can be accepted",
         )
     stop_on_signals(options.stop)
     meant = "--lose-writes" if lose_writes else ""
@@ -236,16 +241,16 @@ def rollback_command(
 @output_option
 @click.pass_obj
 def clean_command(options: Options, run: str | None, inventory: Path, yes: bool) -> None:
-    """Remove the old data that a finished run keeps, after showing what and how large.
+    """Remove the old data that a finished run keeps.
 
-    That ends the possibility to roll this run back. Default: the latest finished run that keeps
-    any."""
+    Shows what and how much first, and asks. The run can no longer be rolled back then. Default: the
+    latest finished run that keeps any."""
     stop_on_signals(options.stop)
     _, state = clean(options.controller(yes=yes), load_inventory(inventory), run)
     if options.json:
         print_json(run_document(state))
     else:
-        tell(f"the old data that run {state.run} kept is removed")
+        tell(f"the old data of run {state.run} is removed")
 
 
 def parse_vars(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -28,13 +28,13 @@ from drctl.journal.store import Store
 from drctl.nodes.comparison import compared
 from drctl.plan.model import TEMPLATE
 from drctl.runs.drift import TEMPLATES
-from drctl.ui.console import print_json, print_table, print_text, tell
+from drctl.ui.console import indented, print_json, print_table, print_text, tell
 from drctl.ui.documents import human_seconds, run_document
 
 
 @click.group("runs")
 def runs_group() -> None:
-    """Runs on this machine."""
+    """Runs known on this machine."""
 
 
 @runs_group.command("list")
@@ -42,7 +42,7 @@ def runs_group() -> None:
 @output_option
 @click.pass_obj
 def list_runs(options: Options) -> None:
-    """All runs, oldest first."""
+    """List all runs, oldest first."""
     store = options.store
     states = [readable(store, cluster, run) for cluster, run in store.runs()]
     if options.json:
@@ -56,7 +56,7 @@ def list_runs(options: Options) -> None:
 
 
 def readable(store: Store, cluster: str, run: str) -> RunState:
-    """The run's state; a damaged journal is told on stderr, and does not hide the other runs."""
+    """The run's state; a damaged journal is reported on stderr, and hides no other run."""
     try:
         return store.state(cluster, run)
     except Refused as error:
@@ -74,7 +74,7 @@ def chosen(store: Store, run: str | None, inventory: Path | None) -> tuple[str, 
 
 
 _inventory_option = click.option(
-    "--inventory", "-i", type=FILE, help="The latest run of the cluster it names."
+    "--inventory", "-i", type=FILE, help="Take the latest run of this cluster."
 )
 
 
@@ -85,7 +85,9 @@ _inventory_option = click.option(
 @output_option
 @click.pass_obj
 def show(options: Options, run: str | None, inventory: Path | None) -> None:
-    """One run, by default the latest: every step on every host, and what to type next."""
+    """Show every step of a run, and what to run next.
+
+    Default: the latest run."""
     store = options.store
     state = store.state(*chosen(store, run, inventory))
     document = run_document(state)
@@ -100,8 +102,9 @@ def show(options: Options, run: str | None, inventory: Path | None) -> None:
             for s in document["steps"]
         ),
     )
-    if document["error"]:
-        print_text(f"error: {document['error']['message']}")
+    if error := document["error"]:
+        at = f"{error['host']}: " if error["host"] else ""
+        print_text(f"error: {at}{indented(error['message'], 2)}")
     for line in compared(state):
         print_text(f"note: {line}")
     for line in situation(state).lines():
@@ -111,15 +114,15 @@ def show(options: Options, run: str | None, inventory: Path | None) -> None:
 @runs_group.command("report")
 @click.argument("run", required=False, shell_complete=complete.runs)
 @_inventory_option
-@click.option("--html", type=FILE, help="Write the page here: one file, for people.")
+@click.option("--html", type=FILE, help="Write the report here, as one HTML page.")
 @state_dir_option
 @output_option
 @click.pass_obj
 def report(options: Options, run: str | None, inventory: Path | None, html: Path | None) -> None:
-    """What one run proves, by default the latest: verdict, times, losses, every check.
+    """Report on a run: verdict, times, losses, every check.
 
-    It reads the journal and nothing else, also of a run that failed, still runs, or whose journal
-    is damaged. Values that the operator gave are not shown.
+    Default: the latest run. Reads the journal and nothing else; works for a run that failed, is
+    still running, or has a damaged journal. Values given by --var are not shown.
     """
     store = options.store
     cluster, run = chosen(store, run, inventory)
@@ -144,14 +147,14 @@ def report(options: Options, run: str | None, inventory: Path | None, html: Path
 @runs_group.command("adopt")
 @click.argument("run", required=False, shell_complete=complete.runs)
 @inventory_option
-@click.option("--snapshot", type=FILE, help="The run's snapshot, where it is on this machine.")
-@click.option("--runbook", type=FILE, help="The run's runbook, if it was a file of its own.")
-@click.option("--gone", is_flag=True, help="The machine that ran it is gone: do not wait for it.")
+@click.option("--snapshot", type=FILE, help="The run's snapshot file, on this machine.")
+@click.option("--runbook", type=FILE, help="The run's runbook, if it was your own file.")
+@click.option("--gone", is_flag=True, help="The machine that ran it is gone for good: do not wait.")
 @click.option(
     "--without",
     multiple=True,
     metavar="HOST",
-    help="Do not ask this host.",
+    help="Leave this host out.",
     shell_complete=complete.hosts,
 )
 @state_dir_option
@@ -166,10 +169,10 @@ def adopt_run(
     gone: bool,
     without: tuple[str, ...],
 ) -> None:
-    """Take over a run whose machine is lost: rebuild its journal from what the nodes keep.
+    """Take over a run whose machine is lost.
 
-    Changes no node. The resume or rollback after it claims them anew, and from then on the old
-    machine is turned away."""
+    Rebuilds its journal from what the nodes keep; changes no node. The next resume or rollback
+    locks the nodes for this machine; from then on they refuse the old one."""
     adopted = adopt(
         options.controller(),
         load_inventory(inventory),
@@ -201,11 +204,11 @@ def _show_adopted(adopted: Adopted) -> None:
         )
         for host, node in adopted.nodes.items()
     ]
-    print_table(("host", "claimed by", "session", "jobs", "last job", "status", "ended"), rows)
+    print_table(("host", "locked by", "session", "jobs", "last job", "status", "ended"), rows)
     for host, why in adopted.silent.items():
-        tell(f"warning: {host}: no answer, it is asked again at the resume: {why}")
+        tell(f"warning: {host}: unreachable, resume tries it again: {why}")
     for host, why in adopted.unbelieved.items():
-        tell(f"warning: {host}: what it keeps is not believed: {why}")
+        tell(f"warning: {host}: its records are not trusted: {why}")
     scripts = [name for name in adopted.drift if name.startswith(TEMPLATE)]
     for name, (then, is_) in adopted.drift.items():
         if name not in scripts:
@@ -217,7 +220,7 @@ def _show_adopted(adopted: Adopted) -> None:
         )
     for host, later in state.followers.items():
         told = f"{host}: run {later['run']} of {later['who']} changed it after this one"
-        tell(f"warning: {told}: this one can be cleaned, not taken back")
+        tell(f"warning: {told}: this one can be cleaned, not rolled back")
     tell(f"run {state.run} of {state.cluster} is adopted: {state.state}")
     for line in situation(state).lines():
         print_text(line)

@@ -1,4 +1,4 @@
-"""`--secret`: a value for a runbook that nobody else may see. It comes from a file, from the
+"""`--secret`: a value for a runbook that no one else may see. It comes from a file, from the
 environment, or is asked for; never from the command line, which every user of a machine can read.
 """
 
@@ -27,7 +27,7 @@ def secret_option(command: F) -> F:
         "secret",
         multiple=True,
         metavar="K[=@FILE|=env:VAR]",
-        help="A secret for the runbook, from a file or the environment; else it is asked for.",
+        help="A secret for the runbook: from a file, the environment, or asked for.",
     )(command)
 
 
@@ -55,8 +55,8 @@ def _read(name: str, source: str) -> str:
             raise UsageError(f"the secret {name}: no such variable in the environment", hint=WAYS)
         return _checked(name, value)
     raise UsageError(
-        f"the secret {name} stood on the command line, where every user of this machine can read "
-        "it: take another one",
+        f"the secret {name} was on the command line, where every user of this machine can read "
+        "it: replace it",
         hint=WAYS,
     )
 
@@ -79,7 +79,7 @@ def _file(name: str, path: Path) -> str:
 
 def _checked(name: str, value: str) -> str:
     if "\0" in value:
-        raise UsageError(f"the secret {name} holds a NUL character, which no shell can take")
+        raise UsageError(f"the secret {name} contains a NUL character, which a shell cannot take")
     if len(value) < SHORTEST:
         raise UsageError(f"the secret {name} is shorter than {SHORTEST} characters")
     if len(value.encode("utf-8", "surrogateescape")) > LONGEST:
@@ -89,7 +89,7 @@ def _checked(name: str, value: str) -> str:
 
 def _demand(name: str) -> str:
     if not can_ask():
-        raise UsageError(f"there is no terminal to ask for the secret {name} on", hint=WAYS)
+        raise UsageError(f"no terminal to ask for the secret {name}", hint=WAYS)
     return _ask(name)
 
 

@@ -1,5 +1,5 @@
 """Taking over a run whose controller's machine is gone: its journal is rebuilt from what the nodes
-keep (`drctl.nodes.records`). No node is changed; the next session claims them with a newer epoch,
+keep (`drctl.nodes.records`). No node is changed; the next session locks them with a newer epoch,
 which fences the old controller off."""
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ from drctl.runs.undo import plans_after
 from drctl.transport import Transport
 from drctl.ui.console import tell
 
-LEFT_OUT = "it was left out, as the operator said"
+LEFT_OUT = "left out, as requested"
 LIVING_SECONDS = 60.0
-"""A controller that left a trace on a node so short a time ago may still be at work."""
+"""A controller that left a trace on a node this recently may still be at work."""
 
 
 @dataclass(frozen=True)
 class Adopted:
-    """What was found per node, who did not answer, who was not believed, and what the rebuilt
+    """What was found per node, which did not answer, which were not trusted, and what the rebuilt
     journal adds up to."""
 
     state: RunState
@@ -77,10 +77,10 @@ def adopt(
     gone: bool = False,
     without: Collection[str] = (),
 ) -> Adopted:
-    """Rebuild the journal of `run`, by default of the run that the nodes belong to.
+    """Rebuild the journal of `run`, by default of the run that holds the nodes' locks.
 
     `gone`: the operator says that the machine which controlled it is gone for good. `without`:
-    hosts that are not asked, as one of them could bar it.
+    hosts that are not asked, as one of them could block it.
 
     Raises Refused where there is no such run, where the nodes disagree or where it is known here;
     LockHeld where its controller may be alive; Drifted for another snapshot; InvalidInput where the
@@ -121,9 +121,9 @@ def adopt(
 def _work_dirs(inventory: Inventory, without: Collection[str]) -> dict[str, str]:
     hosts = inventory.host_group("all")
     if unknown := sorted({*without} - {*hosts}):
-        raise UsageError(f"--without {unknown[0]}: no host of this inventory")
+        raise UsageError(f"--without {unknown[0]}: not a host of this inventory")
     if not {*hosts} - {*without}:
-        raise UsageError("--without: no host would be left", hint="leave some of them out of it")
+        raise UsageError("--without: no host would be left", hint="give --without for fewer hosts")
     return {name: inventory.hosts[name].work_dir for name in hosts if name not in without}
 
 
@@ -143,7 +143,7 @@ def _origin(who: str, manifest: Manifest, found: Found) -> dict[str, Any]:
 
 
 def _the_run(transport: Transport, work_dirs: Mapping[str, str], parallel: int) -> str:
-    """The run that the nodes belong to; else the latest that most of them know."""
+    """The run that holds the nodes' locks; else the latest that most of them know."""
     heard = ask(transport, work_dirs, "node/runs", parallel=parallel)
     if not heard.texts:
         raise _nobody_answers({**heard.silent, **heard.failed})
@@ -158,10 +158,9 @@ def _the_run(transport: Transport, work_dirs: Mapping[str, str], parallel: int) 
     if len(set(owners.values())) > 1:
         found = ", ".join(f"{host}: {run}" for host, run in owners.items())
         raise Refused(
-            f"the nodes disagree: they belong to different runs ({found})",
-            hint="one of them must end first, on the machine where it runs; or name the run that "
-            "is meant: drctl runs adopt RUN; one that cannot be believed is left out: --without "
-            "HOST",
+            f"the nodes disagree: they are locked by different runs ({found})",
+            hint="finish one of them first, on the machine where it runs; or name the run you "
+            "mean: drctl runs adopt RUN; leave out a node you do not trust: --without HOST",
         )
     if owners:
         return next(iter(owners.values()))
@@ -170,7 +169,7 @@ def _the_run(transport: Transport, work_dirs: Mapping[str, str], parallel: int) 
         return max(most or known)
     raise Refused(
         f"no run found: {', '.join(heard.texts)} have no records of any",
-        hint="compare `work_dir` in the inventory with the one that the run was made with",
+        hint="check `work_dir` in the inventory: the run may have used another one",
     )
 
 
@@ -188,12 +187,12 @@ def _manifest(inventory: Inventory, run: str, found: Found) -> Manifest:
     manifest = agreed_manifest(run, found.nodes, [member.host for member in inventory.members])
     if manifest is None:
         raise Refused(
-            f"no run {run!r} found: {', '.join(found.nodes)} have no usable manifest of it",
+            f"no run {run!r} found: {', '.join(found.nodes)} have no valid manifest of it",
             hint="compare the run's name and `work_dir` in the inventory with the nodes'",
         )
     if manifest.cluster != inventory.cluster:
         raise Refused(
-            f"run {run} is of the cluster {manifest.cluster}, the inventory names "
+            f"run {run} is of cluster {manifest.cluster}, but the inventory names "
             f"{inventory.cluster}",
             hint="use that cluster's inventory",
         )
@@ -207,8 +206,8 @@ def _refuse_a_living_controller(
     if gone or age is None or age > LIVING_SECONDS:
         return
     raise LockHeld(
-        f"run {run} may be at work: {manifest.who} left a trace on a node {age:.0f} s ago",
-        hint="see that it ended, and wait a minute; or, if that machine is gone for good, say so: "
+        f"run {run} may still be active: {manifest.who} worked on a node {age:.0f} s ago",
+        hint="make sure it has stopped, and wait a minute; if that machine is gone for good: "
         "--gone",
     )
 
@@ -218,7 +217,7 @@ def _basis(manifest: Manifest, snapshot: Path | None, runbook: str | None) -> Ba
     # A path on this machine that a node names is not opened: it decides what root does everywhere.
     if runbook is None and manifest.runbook not in shipped_runbooks():
         raise InvalidInput(
-            f"the run used a runbook of its own: {manifest.runbook}",
+            f"the run used its own runbook: {manifest.runbook}",
             hint="give that file with --runbook",
         )
     return Basis(
@@ -237,15 +236,15 @@ def _snapshot(manifest: Manifest, given: Path | None) -> dict[str, Any]:
     found = inspect_snapshot(given)
     if found.sha256 != manifest.sha256:
         changed = {"snapshot.sha256": (manifest.sha256, found.sha256)}
-        raise drifted(manifest.run, changed, "give the very file that the run restores")
+        raise drifted(manifest.run, changed, "give the same file that the run restores")
     return {**facts, "path": str(given.absolute())}
 
 
 def _free_journal(
     store: Store, known: tuple[str, str], manifest: Manifest, histories: Mapping[str, History]
 ) -> Journal:
-    """A new journal of the run. One that does not count any more (damaged, empty, not the one that
-    the nodes saw, or of a session before somebody took over) is kept beside it; raises Refused
+    """A new journal of the run. One that no longer counts (damaged, empty, not the one that the
+    nodes saw, or of a session before a takeover) is kept beside it; raises Refused
     where it does count."""
     cluster, run = known
     if known in store.runs(cluster):

@@ -27,12 +27,12 @@ from drctl.ui.console import tell
 
 
 class _Unsafe(Refused):
-    """A place on the node that somebody else can change: there is no copy to remove."""
+    """A place on the node that someone else can change: there is no copy to remove."""
 
 
 def backup(controller: Controller, inventory: Inventory, folder: Path) -> dict[str, Any]:
-    """Back up into `folder` (made 0700 if absent); returns path, size, sha256, revision, and what
-    there is to say.
+    """Back up into `folder` (created 0700 if absent); returns path, size, sha256, revision and
+    warnings.
 
     Raises Refused when no member is healthy or a place on the chosen one is not safe, StepFailed or
     InvalidInput when a verification of the saved file fails; nothing with the name of a snapshot is
@@ -46,7 +46,7 @@ def backup(controller: Controller, inventory: Inventory, folder: Path) -> dict[s
     healthy = [m for m in status["members"] if m["healthy"]]
     if not healthy:
         raise Refused("no healthy member to back up", hint=f"drctl status -i {inventory.path}")
-    chosen = min(healthy, key=lambda m: bool(m["leader"]))  # rather a follower: it has less to do
+    chosen = min(healthy, key=lambda m: bool(m["leader"]))  # prefer a follower: it has less to do
     member = next(m for m in inventory.members if m.name == chosen["name"])
     taken_at = datetime.now(UTC)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def _place(inventory: Inventory, host: str) -> dict[str, str]:
 def _save_and_fetch(
     transport: Transport, inventory: Inventory, env: Mapping[str, str], part: Path
 ) -> tuple[Answer, list[str]]:
-    """(what the node said of the file that `part` is a copy of, what went wrong all the same)."""
+    """(what the node reported of the file that `part` is a copy of, warnings)."""
     host, run = env["DRCTL_HOST"], env["DRCTL_RUN"]
     context = host_context(inventory, host)
     save = render_script("backup/save", None, held_seconds=HELD_SECONDS, **context)
@@ -103,7 +103,7 @@ def _save_and_fetch(
             raise _Unsafe(
                 f"nothing was saved: {result.stderr.strip()[-500:]}",
                 host=host,
-                hint="mend that on this host, then the same again",
+                hint="fix that on this host, then run the same command again",
             )
         if not result.ok:
             raise StepFailed(
@@ -126,14 +126,14 @@ def _save_and_fetch(
 
 
 def _remove(transport: Transport, host: str, env: Mapping[str, str]) -> list[str]:
-    """Remove the copy on the node; what to say where that cannot be done, or is not known."""
+    """Remove the copy on the node; what to say where that fails, or the result is unknown."""
     try:
         result = transport.run(host, render_script("backup/remove"), env, deadline=60.0)
         why = "" if result.ok else result.stderr.strip()[-200:] or f"status {result.status}"
     except DrctlError as error:
         why = error.message
     where = f"{env['DRCTL_WORK']}/backup/{env['DRCTL_RUN']}"
-    left = f"{host}: the copy in {where}, with every Secret, may be left there: {why}"
+    left = f"{host}: a copy with every Secret may be left in {where}: {why}"
     return [f"{left}; the next `drctl backup` removes it"] if why else []
 
 

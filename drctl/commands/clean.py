@@ -25,7 +25,7 @@ def clean(controller: Controller, inventory: Inventory, run: str | None) -> tupl
     """Remove the old data that `run` keeps, by default the latest finished run that keeps any.
 
     Raises Refused where that run is not finished, UsageError where nothing is kept, Drifted where
-    the members' data lies elsewhere than then, and what else ended it.
+    the members' data is no longer where it was, and what else ended it.
     """
     with controller.alone(inventory) as transport:
         run = run or _latest(controller.store, inventory.cluster)
@@ -38,7 +38,8 @@ def clean(controller: Controller, inventory: Inventory, run: str | None) -> tupl
                 basis,
                 state,
                 "clean",
-                hint="clean with the inventory of that time, or by hand: drctl runs show",
+                hint="use the inventory of that time, or remove it by hand: drctl runs show says "
+                "where",
             )
             plan_of = plans_after(basis.planner(inventory), forward)
             give_back(controller, inventory, transport, but=run)

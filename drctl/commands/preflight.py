@@ -13,6 +13,6 @@ from drctl.runs.look import findings
 def preflight(
     controller: Controller, inventory: Inventory, snapshot: Path | None
 ) -> dict[str, Any]:
-    """The hosts, and the snapshot against them, as `findings` has it. Raises InvalidInput for a
-    local file that is no good, Refused and HostUnavailable where a restore would be refused."""
+    """The hosts, and the snapshot against them, as `findings` has it. Raises InvalidInput for an
+    invalid local file, Refused and HostUnavailable where a restore would be refused."""
     return findings(controller, inventory, "preflight", snapshot)

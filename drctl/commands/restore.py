@@ -34,7 +34,7 @@ def restore(
     (`drctl.nodes.files.Options`).
 
     Raises Refused where a run of the cluster is unfinished or a check fails before the first
-    change, InvalidInput for a file or a value that is no good, and what else ended the run.
+    change, InvalidInput for an invalid file or value, and what else ended the run.
     """
     with controller.alone(inventory) as transport:
         latest = controller.store.latest(inventory.cluster, changed=True, pass_over=_warn)
@@ -43,7 +43,7 @@ def restore(
         plan = Basis.new(inventory, runbook, snapshot, options).plan(inventory)
         run = new_run_id()
         if runbook not in shipped_runbooks():
-            runbook = str(Path(runbook).absolute())  # a resume may be typed in another folder
+            runbook = str(Path(runbook).absolute())  # a resume may run in another directory
         names = {"run": run, "runbook": runbook, "inventory": str(inventory.path)}
         refuse_given_twice(plan)
         refuse_unreadable_beginning(plan, controller.who, **names)
@@ -54,5 +54,5 @@ def restore(
 
 
 def _warn(error: OtherVersion) -> None:
-    """Whether a run of another drctl is over is not known here; the nodes say whose they are."""
+    """Whether a run of another drctl is over is not known here; the nodes say who locked them."""
     tell(f"warning: {error}")

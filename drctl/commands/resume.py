@@ -1,4 +1,4 @@
-"""An unfinished run, gone on with: `drctl restore --resume`, and `drctl run --resume`."""
+"""An unfinished run, resumed: `drctl restore --resume`, and `drctl run --resume`."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def resume(
     *,
     accept_drift: Collection[str] = (),
 ) -> tuple[Plan, RunState]:
-    """Go on with `run`, by default the cluster's latest; with `snapshot` where that file lies now.
+    """Resume `run`, by default the cluster's latest; with `snapshot` where that file is now.
 
     Raises UsageError where nothing is left to do, Drifted where the run's plan no longer means the
-    same and that is not accepted, Refused where it is being taken back, where the nodes remember
+    same and that is not accepted, Refused where it is being rolled back, where the nodes remember
     another journal or where a later run followed, LockHeld where another machine took it over, and
     what else ended the run.
     """

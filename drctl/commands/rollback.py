@@ -1,4 +1,4 @@
-"""A run taken back: `drctl rollback`."""
+"""A run rolled back: `drctl rollback`."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def rollback(
     accept_drift: Collection[str] = (),
     without: Collection[str] = (),
 ) -> tuple[Plan, RunState]:
-    """Take `run` back, by default the latest of the cluster that changed anything.
+    """Roll `run` back, by default the latest of the cluster that changed anything.
 
     `lose_writes`: the operator agreed to lose what was written since, or is there to be asked.
-    `accept_drift`: names of what may differ (`drctl.runs.drift`). `without`: hosts that
-    are not gone to at all.
+    `accept_drift`: names of what may differ (`drctl.runs.drift`). `without`: hosts that are not
+    contacted at all.
 
-    Raises UsageError where there is nothing to take back, Drifted where the plan means something
+    Raises UsageError where there is nothing to roll back, Drifted where the plan means something
     else, Refused where old data was removed, writes would be lost or a later run followed, LockHeld
     where another machine took it over, and what else ended it.
     """

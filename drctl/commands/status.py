@@ -14,13 +14,13 @@ from drctl.ui.console import tell
 
 
 def status(controller: Controller, inventory: Inventory) -> dict[str, Any]:
-    """`cluster_id`, `members` and `alarms` (sizes in bytes); hosts that did not answer are told on
-    the way. Raises HostUnavailable where none did."""
+    """`cluster_id`, `members` and `alarms` (sizes in bytes); hosts that did not answer are reported
+    on the way. Raises HostUnavailable where none did."""
     quiet = replace(controller, quiet=True)
     state = look(quiet, inventory, Basis.new(inventory, "status").plan(inventory))
     unreached = [f"{host}: {why}" for host, why in state.unreached.items()]
     if len(unreached) == len(state.values["members"]):
-        raise HostUnavailable("\n  ".join(["no member's host could be asked", *unreached]))
+        raise HostUnavailable("\n  ".join(["no member's host is reachable", *unreached]))
     for line in unreached:
         tell(f"warning: {line}")
     return {name: state.values[name] for name in ("cluster_id", "members", "alarms")}

@@ -30,7 +30,7 @@ def trust(
     keys = scan_host_keys(inventory.hosts, known_hosts=inventory.known_hosts)
     show(keys)
     new = [key for key in keys if key.known != "same"]
-    question = f"compare them with the machines' consoles; record {len(new)} keys in {target}?"
+    question = f"compare them on the machines' consoles; record {len(new)} keys in {target}?"
     if new and not controller.confirm(question):
         raise Aborted("nothing was recorded")
     return Trusted(keys, record_host_keys(target, new) if new else [], target)

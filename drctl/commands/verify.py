@@ -12,6 +12,6 @@ from drctl.runs.look import findings
 
 def verify(controller: Controller, inventory: Inventory, snapshot: Path | None) -> dict[str, Any]:
     """What was seen, as `findings` has it, with the snapshot's facts beside. Raises
-    NotProven where the cluster is not well, InvalidInput for a snapshot that is no good.
+    NotProven where the cluster is not well, InvalidInput for an invalid snapshot.
     """
     return findings(controller, inventory, "verify", snapshot)

@@ -16,7 +16,7 @@ from typing import Literal
 from drctl.drill import kubeworld, witness
 from drctl.drill.context import Scene
 from drctl.lab import certs
-from drctl.lab.site import Part, SiteNode
+from drctl.lab.site import Component, SiteNode
 from drctl.lab.waiting import until
 
 _SECONDS = 60.0
@@ -44,17 +44,17 @@ def shell(template: str) -> Deed:
     return do
 
 
-def killed(part: Part) -> Deed:
+def killed(part: Component) -> Deed:
     """The part's processes end by SIGKILL."""
     return lambda scene, node: scene.site.kill(node.name, part)
 
 
-def stopped(part: Part) -> Deed:
+def stopped(part: Component) -> Deed:
     """The part is stopped as an operator would."""
     return lambda scene, node: scene.site.stop(node.name, part)
 
 
-def started(part: Part) -> Deed:
+def started(part: Component) -> Deed:
     """The part is started as an operator would."""
     return lambda scene, node: scene.site.start(node.name, part)
 

@@ -156,8 +156,8 @@ def new_name() -> str:
 
 
 def _made_anew(item: Object) -> bool:
-    """An apiserver makes its own APIServices, and makes them anew while it starts; a kubelet makes
-    the mirrors of its static pods anew when their manifests change, as by a restore they do; and
+    """An apiserver makes its own APIServices, and makes them again while it starts; a kubelet makes
+    the mirrors of its static pods again when their manifests change, as by a restore they do; and
     what an earlier drill made to see whether controllers act may still be on its way out."""
     about = item["metadata"]
     return (

@@ -69,7 +69,7 @@ class Operator:
             said, stdout = listener.finish()
         if passed < len(holds) and not killed_at:
             raise StepFailed(
-                f"drctl {arguments[0]} never reached the moment {holds[passed]!r}; it ended with "
+                f"drctl {arguments[0]} never reached the moment {holds[passed]!r}; it exited with "
                 f"{process.returncode}",
                 hint="see its steps: drctl runs show",
             )

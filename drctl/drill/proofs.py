@@ -165,7 +165,7 @@ def untouched(scene: Scene) -> Seen:
 
 
 def _as_it_was(scene: Scene, node: SiteNode) -> Sight:
-    """What the member holds of the revision at which the disaster struck: Kubernetes goes on
+    """What the member holds of the revision at which the disaster struck: Kubernetes continues
     writing. Where that was compacted since, the keys that the drill itself wrote must do."""
     try:
         return witness.look(scene.site, node, scene.later.revision)
@@ -201,7 +201,7 @@ def auth_still_on(scene: Scene) -> Seen:
 
 
 def old_member_shut_out(scene: Scene) -> Seen:
-    """A member that runs on the old data finds nobody, and the others go on without it."""
+    """A member that runs on the old data finds no one, and the others continue without it."""
     *others, returned = scene.members
     if witness.answers(scene.site, returned):
         return Seen(False, f"{returned.name} serves clients with the old data")

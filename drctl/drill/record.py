@@ -2,7 +2,7 @@
 
 STATE_DIR/drills/<drill>.json, where <drill> begins with its start in UTC, so that names sort by
 time. A record is written once, at the end; nothing in it is a secret (commands name paths, never
-what lies in them). All times of day are ISO 8601 in UTC, all durations are seconds.
+what is in them). All times of day are ISO 8601 in UTC, all durations are seconds.
 """
 
 from __future__ import annotations

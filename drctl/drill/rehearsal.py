@@ -22,7 +22,7 @@ from drctl.lab.labs import Say
 from drctl.lab.site import Site
 from drctl.lab.waiting import until
 
-# A survivor that led goes on as the leader for up to two election timeouts (etcd: 1 s each) after
+# A survivor that led stays the leader for up to two election timeouts (etcd: 1 s each) after
 # its peers are gone, on a slow machine longer, and a restore refuses to replace a cluster that has
 # one. Nobody types so soon.
 _NOTICED_SECONDS, _NOTICED_AT_LAST_SECONDS = 3.0, 60.0
@@ -62,7 +62,7 @@ class Rehearsal:
         self._old_runs = set(self.operator.runs())
 
     def run(self) -> None:
-        """Run the scenario. What goes wrong is in `trouble`; Aborted goes on up."""
+        """Run the scenario. What goes wrong is in `trouble`; Aborted propagates."""
         try:
             self._before()
             self._disaster()

@@ -169,7 +169,7 @@ def catalogue() -> dict[str, Scenario]:
 
 def load(name_or_file: str) -> Scenario:
     """Read one scenario, shipped or a file. UsageError where there is neither; InvalidInput with
-    every mistake, its file and line."""
+    every error, its file and line."""
     known = shipped()
     path = known.get(name_or_file, Path(name_or_file))
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Who owns the nodes: a run claims them before its first change and gives them back at its end."""
+"""Locks on the nodes: a run takes them before its first change and releases them at its end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Claims:
     def settle_pending(self) -> None:
         """Wait for jobs that an earlier session started and whose end it did not see."""
         for (step_id, host), known in list(self._session.state.hosts.items()):
-            # "failed" may be a job whose end was not seen: the connection or the patience ended.
+            # "failed" may be a job whose result is unknown: the connection or the patience ended.
             left_out = host not in self._session.plan.owns
             if known.attempts and known.state in ("intended", "failed") and not left_out:
                 job = job_id(step_id, known.attempts)
@@ -104,7 +104,7 @@ class Claims:
             self._missed.discard(host)
 
     def _machine(self, host: str) -> str:
-        """The machine-id that must answer there; "" for any. What `clean` removes lies in the run's
+        """The machine-id that must answer there; "" for any. What `clean` removes is in the run's
         own folders: another machine has none."""
         state = self._session.state
         accepted = f"machine_id.{host}" in self._session.plan.options.get("accept_drift", ())

@@ -3,7 +3,7 @@
 The node keeps `WORK_DIR/RUN/jobs/JOB/` with the script, its output and, written by rename, its
 exit status. Starting is idempotent: starting a job that was started before attaches to it.
 A node belongs to one run at a time (`owner`), and within a run to the newest controller
-(`epoch`), so a second operator and an old controller that comes back are both turned away.
+(`epoch`), so a second operator and an old controller that comes back are both refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NOT_OWNER = 75  # sysexits EX_TEMPFAIL, from templates/job
 UNSAFE = 77  # sysexits EX_NOPERM, from templates/node/safe: another user could change a path
 POLL_SECONDS = 10  # how long a node is asked to wait before it answers "running"
 ANSWER_SECONDS = 30.0  # grace on top of that for the answer to arrive
-SILENCE_SECONDS = 90.0  # how long a node may be out of reach before its job's end is left unknown
+SILENCE_SECONDS = 90.0  # how long a node may be unreachable before its job's result is unknown
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Jobs:
         `machine` is the machine-id of the run's
         own ("": any); Drifted when another one answers, and then nothing is written there. Waits
         while a job of this very run still holds the lock. Raises LockHeld with the owner's name and
-        time when it is somebody else's, HostUnavailable, or StepFailed when the work directory
+        time when it is someone else's, HostUnavailable, or StepFailed when the work directory
         cannot be written or a tool is missing.
         """
         env = {

@@ -66,7 +66,7 @@ PER_HOST: Mapping[str, Any] = {
     "last_line": Annotated[int, Field(ge=0, le=MOST_LINES)],
     "kept": dict[Path, Revision],
 }
-"""Name -> shape of what is told by a host, and true of that host alone."""
+"""Name -> shape of what a host reports, and true of that host alone."""
 
 SHARED: Mapping[str, Any] = {
     # made by this program when the run began

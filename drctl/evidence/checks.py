@@ -14,8 +14,8 @@ def checks(
     steps: Sequence[Mapping[str, Any]], events: Sequence[Event], state: RunState, hidden: set[str]
 ) -> list[dict[str, Any]]:
     """One check a step, in the order of the plan. `outcome` is `held`, `failed`, `not reached`,
-    or `no result` where it was begun and nothing came of it. What was taken back later held all
-    the same: the steps that took it back follow."""
+    or `no result` where it was begun and nothing came of it. A step that was rolled back later
+    still held: the steps that undid it follow."""
     return [
         {
             "step": step["id"],
@@ -31,7 +31,7 @@ def checks(
 
 
 class _Told:
-    """What the journal tells of one step."""
+    """What the journal knows of one step."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Told:
         yield f"effect observed on {len(done)} of {self.planned} hosts{had}"
         for host, known in self.hosts.items():
             if known.state != "done":
-                yield _at(host, known.detail or "begun; no result was journalled")
+                yield _at(host, known.detail or "started; no result was journalled")
             elif known.attempts > 1:
                 yield _at(host, f"done by attempt {known.attempts}")
 

@@ -13,7 +13,7 @@ from drctl.evidence.redact import redactor, secret_names
 from drctl.evidence.sessions import sessions, split
 from drctl.evidence.untested import not_tested
 from drctl.evidence.verdict import verdict
-from drctl.journal.diagnosis import exchanges, kept_places
+from drctl.journal.diagnosis import exchanges, old_data
 from drctl.journal.runstate import Event, RunState
 from drctl.nodes.comparison import compared
 from drctl.ui.documents import run_document
@@ -32,7 +32,7 @@ def run_evidence(
 ) -> dict[str, Any]:
     """Everything that the journal proves of a run, as plain data without secrets.
 
-    A superset of `runs show`, but for the values, of which only the names are told. `made_at` is
+    A superset of `runs show`, but for the values, of which only the names are given. `made_at` is
     now, ISO 8601 in UTC; `problem` and `holder` as for `verdict`.
     """
     hidden = secret_names(state.plan)
@@ -117,7 +117,7 @@ def _people(events: Sequence[Event]) -> list[dict[str, str]]:
     for event in events:
         if adopted := event.body.get("adopted"):
             nodes = f"from the records on {', '.join(adopted['nodes'])}"
-            silent = f"; silent: {', '.join(adopted['silent'])}" if adopted["silent"] else ""
+            silent = f"; no answer from {', '.join(adopted['silent'])}" if adopted["silent"] else ""
             what = f"adopted the run {nodes}{silent}"
             found.append({"at": event.at, "who": adopted["by"], "what": what})
         elif event.kind == "session":
@@ -165,12 +165,12 @@ def _stopped(state: RunState, events: Sequence[Event]) -> float | None:
 
 def _loss(state: RunState) -> dict[str, Any]:
     """RPO as far as the run can know it: what was written after the snapshot. None is unknown, and
-    `basis` says from what it follows. `lost` is `yes`, `no`, or `if resumed`."""
+    `basis` says why. `lost` is `yes`, `no`, or `if resumed`."""
     snapshot = state.plan.get("facts", {}).get("snapshot")
     if not (snapshot and exchanges(state)):
         return _no_loss("the run restores no snapshot")
     if state.state == "rolled-back":
-        return _no_loss("the run was taken back, and the old data serves again")
+        return _no_loss("the run was rolled back, and the old data serves again")
     if not state.changed:
         return _no_loss("no node was changed")
     taken = datetime.fromisoformat(snapshot["taken_at"])
@@ -195,7 +195,7 @@ def _revisions(state: RunState, taken: int) -> tuple[int | None, str]:
         return None, "no member of the old cluster answered: what it held is not known"
     lead = int(live) - taken
     if lead >= COUNTABLE:
-        return None, "an earlier restore raised the revisions: they do not count writes any more"
+        return None, "an earlier restore raised the revisions: they no longer count writes"
     answering = ", ".join(state.values.get("answering", ()))
     behind = "" if state.values.get("quorum") else "; without a quorum it may have been behind"
     return max(lead, 0), f"revision {live} on {answering}, {taken} in the snapshot{behind}"
@@ -205,4 +205,4 @@ def _kept(state: RunState) -> list[str]:
     ended = not state.unfinished and state.state != "done"
     if ended or not (state.changed and exchanges(state)):
         return []
-    return kept_places(state.plan.get("facts", {}), state)
+    return old_data(state.plan.get("facts", {}), state)

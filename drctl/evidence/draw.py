@@ -1,4 +1,4 @@
-"""Geometry of the drawings: seconds to percent. The SVG itself stands in templates/report/.
+"""Geometry of the drawings: seconds to percent. The SVG itself is in templates/report/.
 
 Positions are percentages of the drawing's own width, heights are pixels: the same SVG fills a
 phone, a wide screen and a sheet of paper, and its text keeps its size. (A plotting library draws
@@ -23,7 +23,7 @@ class Axis:
     end: float
 
     def percent(self, value: float) -> float:
-        """Where `value` lies between 0 and 100."""
+        """Where `value` is between 0 and 100."""
         return round(100 * min(max(value / self.end, 0.0), 1.0), 3) if self.end > 0 else 0.0
 
     @property

@@ -59,7 +59,7 @@ def _sum_up(record: Record) -> str:
 
 def _time(record: Record) -> dict[str, Any]:
     """The runs' own parts, summed over the runs, and what is left of the RTO. `adds_up` is false
-    where runs went on after the last proof."""
+    where runs continued after the last proof."""
     total = record["rto_seconds"]
     if total is None:
         return {"total_seconds": None, "adds_up": False, "split": []}

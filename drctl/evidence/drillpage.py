@@ -102,7 +102,7 @@ def _command(command: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, Any]:
-    """One run of the drill. A record may hold no more of it than `runs show` tells."""
+    """One run of the drill. A record may hold no more of it than `runs show` does."""
     verdict = run.get("verdict") or {"title": run["state"], "detail": ""}
     checks = run.get("checks", ())
     held = sum(check["outcome"] == HELD for check in checks)

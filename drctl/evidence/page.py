@@ -24,14 +24,14 @@ _TONES = {
 }
 _WORDS = {"unfinished": "no result", "unreachable": "not reached"}
 _ENDED = {
-    "": "ended without a word",
+    "": "ended abruptly",
     "done": "done",
     "failed": "failed",
-    "aborted": "ended by the operator",
-    "rolled-back": "taken back",
-    "withdrawn": "refused before it took anything back",
+    "aborted": "stopped by the operator",
+    "rolled-back": "rolled back",
+    "withdrawn": "refused before it rolled anything back",
 }
-_DIRECTIONS = {"forward": "forward", "undo": "taking back"}
+_DIRECTIONS = {"forward": "forward", "undo": "rolling back"}
 SECTIONS = (
     ("what", "What, when, by whom"),
     ("time", "Where the time went"),
@@ -119,7 +119,7 @@ def loss_words(loss: Mapping[str, Any]) -> str:
     """What the restore of an older state cost, as far as it is known."""
     if loss["lost"] == "no":
         return f"Nothing by this run: {loss['basis']}."
-    when = "" if loss["lost"] == "yes" else "Nothing is lost yet; where the run is resumed, it is: "
+    when = "" if loss["lost"] == "yes" else "Nothing is lost yet; if the run is resumed, it is: "
     age = human_seconds(max(loss["seconds"], 0.0))
     count = loss["revisions"]
     if count is None:

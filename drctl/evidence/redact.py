@@ -1,5 +1,5 @@
-"""Nothing secret in a report: what an operator gave by `--var`, and a run's token, are told by
-name only, and taken out of every text (an error may repeat what a command said)."""
+"""Nothing secret in a report: what an operator gave by `--var`, and a run's token, are given by
+name only, and removed from every text (an error may repeat what a command said)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Bar:
 
 @dataclass
 class ControllerSession:
-    """One life of a controller. `ended` is "" where it ended without a word (or still runs)."""
+    """One life of a controller. `ended` is "" where it ended abruptly (or still runs)."""
 
     epoch: int
     direction: str
@@ -134,7 +134,7 @@ class _Reader:
     def _result(self, event: Event) -> None:
         body = event.body
         key = (body["step"], body["host"])
-        # A gather that is asked anew has no host-started: it began with its step.
+        # A gather that is asked again has no host-started: it began with its step.
         began = self._open.pop(key, self._step_began.get(body["step"], event.at))
         found = "before" if key in self._acted else body.get("seen", {}).get("state", "")
         self._bar(key, body["state"], began, event.at, found, body.get("detail", ""))

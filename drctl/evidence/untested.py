@@ -10,10 +10,12 @@ from drctl.journal.diagnosis import exchanges
 from drctl.journal.runstate import RunState
 
 SERVICES = {
-    "apiserver": "no apiserver in the inventory: whether Kubernetes serves this data was not seen",
+    "apiserver": (
+        "no apiserver in the inventory: whether Kubernetes serves this data was not checked"
+    ),
     "controllers": "no controller-manager or scheduler in the inventory: whether controllers act "
-    "on the restored objects was not seen",
-    "kubelet": "no kubelet in the inventory: whether nodes and their pods follow was not seen",
+    "on the restored objects was not checked",
+    "kubelet": "no kubelet in the inventory: whether nodes and their pods follow was not checked",
 }
 
 
@@ -32,7 +34,7 @@ def _not_reached(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     left = [check["title"] for check in checks if check["outcome"] == NOT_REACHED]
     if left:
         count = "1 planned step" if len(left) == 1 else f"{len(left)} planned steps"
-        yield f"{count} not begun: {'; '.join(left)}"
+        yield f"{count} not started: {'; '.join(left)}"
 
 
 def _absent_services(state: RunState) -> Iterator[str]:
@@ -54,12 +56,12 @@ def _limits_of_success(state: RunState, checks: Sequence[Mapping[str, Any]]) -> 
     if "kube.serves" in judged:
         yield "services were asked whether they are ready; no object was read through them"
     if exchanges(state):
-        yield "the old data was kept and not opened: that a rollback would succeed was not tried"
+        yield "the old data was kept and not opened: whether a rollback would succeed was not tried"
 
 
 def _snapshot(state: RunState) -> Iterator[str]:
     snapshot = state.plan.get("facts", {}).get("snapshot") or {}
     if snapshot and not snapshot.get("taken_at_proven"):
-        yield "when the snapshot was taken is the file's own word, and not proven"
+        yield "the snapshot's time is the file's own timestamp: not verified"
     if snapshot.get("auth_enabled"):
         yield "etcd's users and passwords came back with the data; no user logged in"

@@ -1,4 +1,4 @@
-"""The first line of a report: how it ended, in words that hold for whoever reads only this."""
+"""The first line of a report: how it ended, in words that hold for those who read nothing else."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Tone = Literal["good", "warn", "bad", "neutral"]
 def verdict(state: RunState, *, problem: str, holder: str) -> dict[str, str]:
     """`word` for scripts, `title` and `detail` for people, `tone` for the eye.
 
-    `problem` says what is wrong with the journal ("" = whole), `holder` who works on this
-    cluster right now ("" = nobody).
+    `problem` says what is wrong with the journal ("" = whole), `holder` who is working on this
+    cluster right now ("" = no one).
     """
     if problem:
         return _words(
             "damaged",
             "Not proven: the journal cannot be read to its end",
-            f"{problem}. What stands below is what its events before that prove, and no more",
+            f"{problem}. What follows is what the events before that prove, and no more",
             "bad",
         )
     if not state.run:
-        return _words("empty", "Nothing was begun", "the journal holds no run", "neutral")
+        return _words("empty", "Nothing was started", "the journal holds no run", "neutral")
     return _ENDS[state.state](state, holder)
 
 
@@ -35,7 +35,7 @@ def _words(word: str, title: str, detail: str, tone: Tone) -> dict[str, str]:
 
 def _done(state: RunState, _holder: str) -> dict[str, str]:
     missed = ", ".join(state.unreached)
-    but = f", except {missed}, which was not reached" if missed else ""
+    but = f", except {missed}, unreachable" if missed else ""
     if situation(state).word == "done":
         detail = f"every check of the runbook held{but}"
         return _words("done", "Restored and verified", detail, "warn" if missed else "good")
@@ -45,8 +45,8 @@ def _done(state: RunState, _holder: str) -> dict[str, str]:
 
 def _rolled_back(state: RunState, _holder: str) -> dict[str, str]:
     but = f", except on {', '.join(state.left_out)}, which was left out" if state.left_out else ""
-    detail = f"what the run had changed was undone, the last step first, and looked at{but}"
-    return _words("rolled-back", "Taken back", detail, "warn")
+    detail = f"what the run had changed was undone, last step first, and checked{but}"
+    return _words("rolled-back", "Rolled back", detail, "warn")
 
 
 def _failed(state: RunState, _holder: str) -> dict[str, str]:
@@ -61,18 +61,18 @@ def _failed(state: RunState, _holder: str) -> dict[str, str]:
 
 def _aborted(state: RunState, _holder: str) -> dict[str, str]:
     if not state.changed:
-        return _words("aborted", "Ended by the operator: nothing was changed", "", "neutral")
-    return _words("aborted", "Ended by the operator half-way", _message(state.error or {}), "bad")
+        return _words("aborted", "Stopped by the operator: nothing was changed", "", "neutral")
+    return _words("aborted", "Stopped by the operator midway", _message(state.error or {}), "bad")
 
 
 def _running(_state: RunState, holder: str) -> dict[str, str]:
     if holder:
-        detail = f"as of its last event; {holder} works on this cluster"
+        detail = f"as of its last event; {holder} is working on this cluster"
         return _words("running", "Still running", detail, "neutral")
     return _words(
         "cut-off",
-        "Not finished: its controller ended without a word",
-        "what runs on the nodes may have gone on; a resume looks at them first",
+        "Not finished: its controller ended abruptly",
+        "jobs on the nodes may have kept running; a resume checks them first",
         "bad",
     )
 

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 
 from drctl.inventory.fields import check_absolute, check_member_name, check_url
 from drctl.inventory.resolved import Member
-from drctl.inventory.subject import Check, Finding, Subject
+from drctl.inventory.subject import Check, Complaint, Subject
 from drctl.yamlfile import KeyPath
 
 
-def has_members(subject: Subject) -> Iterator[Finding]:
+def has_members(subject: Subject) -> Iterator[Complaint]:
     if not subject.file.groups.get("etcd"):
         yield ("groups", "etcd"), "no etcd hosts: the group 'etcd' is missing or empty"
 
 
-def overrides_of_members(subject: Subject) -> Iterator[Finding]:
+def overrides_of_members(subject: Subject) -> Iterator[Complaint]:
     if subject.misses("groups"):
         return
     members = subject.file.groups.get("etcd", ())
@@ -44,7 +44,7 @@ _UNIQUE: tuple[_Unique, ...] = (
 )
 
 
-def unique_members(subject: Subject) -> Iterator[Finding]:
+def unique_members(subject: Subject) -> Iterator[Complaint]:
     for own, common, values, what in _UNIQUE:
         seen: dict[str, str] = {}
         for member in subject.inventory.members:
@@ -55,7 +55,7 @@ def unique_members(subject: Subject) -> Iterator[Finding]:
                     yield path, f"{member.host} and {first} have the same {what}: {value}"
 
 
-def distinct_urls(subject: Subject) -> Iterator[Finding]:
+def distinct_urls(subject: Subject) -> Iterator[Complaint]:
     for member in subject.inventory.members:
         for url in sorted(set(member.peer_urls) & set(member.client_urls)):
             path = _member_path(subject, member, "client_urls", "client_url")
@@ -65,7 +65,7 @@ def distinct_urls(subject: Subject) -> Iterator[Finding]:
                 yield ("etcd", "members", member.host), f"the URL {url} is given twice"
 
 
-def filled_values(subject: Subject) -> Iterator[Finding]:
+def filled_values(subject: Subject) -> Iterator[Complaint]:
     """Placeholders bring in names and addresses: what comes out must still be allowed."""
     for member in subject.inventory.members:
         for path, check, value in _filled(subject, member):
@@ -89,7 +89,7 @@ def _filled(
     yield ("etcd", "bin_dir"), check_absolute, member.bin_dir
 
 
-def certificates(subject: Subject) -> Iterator[Finding]:
+def certificates(subject: Subject) -> Iterator[Complaint]:
     """https without certificates cannot be asked anything."""
     for member in subject.inventory.members:
         if member.ca is None and any(url.startswith("https:") for url in member.client_urls):
@@ -101,7 +101,7 @@ def certificates(subject: Subject) -> Iterator[Finding]:
             return
 
 
-def directories(subject: Subject) -> Iterator[Finding]:
+def directories(subject: Subject) -> Iterator[Complaint]:
     for member in subject.inventory.members:
         data = _member_path(subject, member, "data_dir", "data_dir")
         wal = _member_path(subject, member, "wal_dir", "wal_dir")
@@ -126,7 +126,7 @@ def _wal_fault(data_dir: str, wal_dir: str) -> str | None:
     return None
 
 
-def work_dirs(subject: Subject) -> Iterator[Finding]:
+def work_dirs(subject: Subject) -> Iterator[Complaint]:
     """drctl's own files must survive the moving aside of etcd's, and the other way round."""
     for member in subject.inventory.members:
         host = subject.inventory.hosts[member.host]
@@ -146,7 +146,7 @@ def _overlap(work_dir: str, directory: str) -> bool:
     return any(inside(work_dir, d) or inside(d, work_dir) for d in (directory, staging))
 
 
-def root_work_dir(subject: Subject) -> Iterator[Finding]:
+def root_work_dir(subject: Subject) -> Iterator[Complaint]:
     for name, host in subject.inventory.hosts.items():
         if host.work_dir == "/":
             yield _work_dir_path(subject, name), "work_dir must not be '/'"
@@ -163,14 +163,14 @@ def inside(path: str, directory: str) -> bool:
     return posixpath.commonpath([path, directory]) == directory
 
 
-def even_members(subject: Subject) -> Iterator[Finding]:
+def even_members(subject: Subject) -> Iterator[Complaint]:
     count = len(subject.inventory.members)
     if count and count % 2 == 0:
         message = f"{count} etcd members tolerate no more failures than {count - 1}"
         yield ("groups", "etcd"), f"{message}: an odd number is usual"
 
 
-def tools(subject: Subject) -> Iterator[Finding]:
+def tools(subject: Subject) -> Iterator[Complaint]:
     """Where etcd's programs come from must be a place that has them."""
     settings = subject.file.etcd
     for member in subject.inventory.members[:1]:
@@ -185,7 +185,7 @@ def tools(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def manifest_folders(subject: Subject) -> Iterator[Finding]:
+def manifest_folders(subject: Subject) -> Iterator[Complaint]:
     """The kubelet runs what lies in its folder."""
     services = subject.inventory.services.values()
     pods = {host for s in services if s.manager == "static-pod" for host in s.hosts}

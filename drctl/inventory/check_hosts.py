@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from drctl.inventory.fields import split_jump
-from drctl.inventory.subject import Check, Finding, Subject
+from drctl.inventory.subject import Check, Complaint, Subject
 from drctl.yamlfile import KeyPath, suggestion
 
 
-def group_members(subject: Subject) -> Iterator[Finding]:
+def group_members(subject: Subject) -> Iterator[Complaint]:
     known = subject.hosts
     for group, names in subject.file.groups.items():
         for index, name in enumerate(names):
@@ -27,7 +27,7 @@ RESERVED = {
 }
 
 
-def group_names(subject: Subject) -> Iterator[Finding]:
+def group_names(subject: Subject) -> Iterator[Complaint]:
     for group in subject.file.groups:
         if group in RESERVED:
             means = f"{group!r} always means {RESERVED[group]}"
@@ -36,7 +36,7 @@ def group_names(subject: Subject) -> Iterator[Finding]:
             yield ("groups", group), f"{group!r} is also the name of a host: rename one of them"
 
 
-def ungrouped_hosts(subject: Subject) -> Iterator[Finding]:
+def ungrouped_hosts(subject: Subject) -> Iterator[Complaint]:
     if subject.misses("groups"):
         return
     used = {name for names in subject.file.groups.values() for name in names}
@@ -46,7 +46,7 @@ def ungrouped_hosts(subject: Subject) -> Iterator[Finding]:
             yield ("hosts", name), "host is in no group: add it to one, or remove it"
 
 
-def same_machine(subject: Subject) -> Iterator[Finding]:
+def same_machine(subject: Subject) -> Iterator[Complaint]:
     seen: dict[tuple[str, int, str | None], str] = {}
     for name, host in subject.inventory.hosts.items():
         first = seen.setdefault((host.address, host.port or 22, host.jump), name)
@@ -54,7 +54,7 @@ def same_machine(subject: Subject) -> Iterator[Finding]:
             yield ("hosts", name), f"same address and port as host {first!r}: {host.address}"
 
 
-def jump_loops(subject: Subject) -> Iterator[Finding]:
+def jump_loops(subject: Subject) -> Iterator[Complaint]:
     hosts = subject.inventory.hosts
     reported: set[str] = set()
     for name in hosts:
@@ -68,7 +68,7 @@ def jump_loops(subject: Subject) -> Iterator[Finding]:
             yield path, f"jump hosts form a loop: {' -> '.join([*chain, name])}"
 
 
-def jump_details(subject: Subject) -> Iterator[Finding]:
+def jump_details(subject: Subject) -> Iterator[Complaint]:
     """`ops@bastion` where bastion is a host of the file would bypass what the file says of it."""
     jumps: dict[KeyPath, str | None] = {("defaults", "jump"): subject.file.defaults.jump}
     jumps |= {("hosts", name, "jump"): host.jump for name, host in subject.file.hosts.items()}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from drctl.inventory.check_etcd import inside
 from drctl.inventory.resolved import Member
-from drctl.inventory.subject import Check, Finding, Subject
+from drctl.inventory.subject import Check, Complaint, Subject
 from drctl.yamlfile import suggestion
 
 OWN_FLAGS = frozenset(
@@ -32,7 +32,7 @@ OWN_FLAGS = frozenset(
 _OWN_PREFIXES = ("initial-", "peer-")
 
 
-def hosts(subject: Subject) -> Iterator[Finding]:
+def hosts(subject: Subject) -> Iterator[Complaint]:
     written = subject.file.prepare
     if written is None or subject.misses("groups"):
         return
@@ -46,7 +46,7 @@ def hosts(subject: Subject) -> Iterator[Finding]:
             yield path, f"{', '.join(strangers)}: only hosts in the group 'etcd' can be prepared"
 
 
-def service(subject: Subject) -> Iterator[Finding]:
+def service(subject: Subject) -> Iterator[Complaint]:
     etcd = subject.inventory.services["etcd"]
     if subject.file.prepare is None or not etcd.units:
         return
@@ -62,7 +62,7 @@ def service(subject: Subject) -> Iterator[Finding]:
         yield ("prepare",), f"drctl installs one unit, but the service etcd lists {units}"
 
 
-def certificates(subject: Subject) -> Iterator[Finding]:
+def certificates(subject: Subject) -> Iterator[Complaint]:
     written = subject.file.prepare
     if written is None:
         return
@@ -80,7 +80,7 @@ def certificates(subject: Subject) -> Iterator[Finding]:
             yield ("prepare", "certificates"), "not needed: the members' URLs are http"
 
 
-def flags(subject: Subject) -> Iterator[Finding]:
+def flags(subject: Subject) -> Iterator[Complaint]:
     for name in subject.file.prepare.flags if subject.file.prepare else ():
         if name in OWN_FLAGS or name.startswith(_OWN_PREFIXES):
             yield (
@@ -89,7 +89,7 @@ def flags(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def paths(subject: Subject) -> Iterator[Finding]:
+def paths(subject: Subject) -> Iterator[Complaint]:
     if subject.file.prepare is None:
         return
     for member in subject.inventory.members:

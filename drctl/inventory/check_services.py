@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from drctl.inventory.presets import KUBERNETES_SERVICES, PRESETS
 from drctl.inventory.resolve import declared_services
-from drctl.inventory.subject import Check, Finding, Subject
+from drctl.inventory.subject import Check, Complaint, Subject
 from drctl.yamlfile import suggestion
 
 
-def layout_groups(subject: Subject) -> Iterator[Finding]:
+def layout_groups(subject: Subject) -> Iterator[Complaint]:
     layout = subject.file.layout
     for group in PRESETS[layout].groups:
         if group not in subject.groups:
@@ -21,7 +21,7 @@ def layout_groups(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def service_hosts(subject: Subject) -> Iterator[Finding]:
+def service_hosts(subject: Subject) -> Iterator[Complaint]:
     known = {"all"} | subject.groups | subject.hosts
     for name, service in subject.file.services.items():
         for index, host in enumerate((service and service.hosts) or ()):
@@ -30,7 +30,7 @@ def service_hosts(subject: Subject) -> Iterator[Finding]:
                 yield ("services", name, "hosts", index), message
 
 
-def complete_services(subject: Subject) -> Iterator[Finding]:
+def complete_services(subject: Subject) -> Iterator[Complaint]:
     services = declared_services(subject.file)
     for name, written in subject.file.services.items():
         if written is None:
@@ -41,7 +41,7 @@ def complete_services(subject: Subject) -> Iterator[Finding]:
             yield ("services", name), "lists no units"
 
 
-def etcd_service(subject: Subject) -> Iterator[Finding]:
+def etcd_service(subject: Subject) -> Iterator[Complaint]:
     service = subject.inventory.services["etcd"]
     members = {member.host for member in subject.inventory.members}
     if set(service.hosts) != members and not subject.misses("groups"):
@@ -53,7 +53,7 @@ def etcd_service(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def commands_given(subject: Subject) -> Iterator[Finding]:
+def commands_given(subject: Subject) -> Iterator[Complaint]:
     file = subject.file
     if file.commands or subject.misses("commands"):
         return
@@ -65,7 +65,7 @@ def commands_given(subject: Subject) -> Iterator[Finding]:
             yield path, "manager 'command' needs the section 'commands'"
 
 
-def unstopped_kubernetes(subject: Subject) -> Iterator[Finding]:
+def unstopped_kubernetes(subject: Subject) -> Iterator[Complaint]:
     services = subject.inventory.services
     silent = [
         name
@@ -80,7 +80,7 @@ def unstopped_kubernetes(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def administrator(subject: Subject) -> Iterator[Finding]:
+def administrator(subject: Subject) -> Iterator[Complaint]:
     """A certificate without its key, or without the CA to know the apiserver by, opens nothing."""
     for found in list(subject.inventory.kubernetes.values())[:1]:
         given = {name: getattr(found, name) for name in ("ca", "cert", "key")}

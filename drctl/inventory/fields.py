@@ -151,7 +151,7 @@ def _check_jump(text: str) -> str:
 Name = Annotated[str, _text(NAME, f"name (allowed: {_LETTERS}; at most 63)")]
 User = Annotated[str, _text(_USER, f"user name (allowed: {_LETTERS})")]
 Unit = Annotated[str, _text(_UNIT, f"unit name (allowed: {_LETTERS}, '@' and ':')")]
-Owner = Annotated[str, _text(rf"{_USER}(?::{_USER})?", "owner; write it as user or user:group")]
+UserGroup = Annotated[str, _text(rf"{_USER}(?::{_USER})?", "owner; write it as user or user:group")]
 Address = Annotated[str, Rule((check_address,), _pattern(_ADDRESS))]
 Jump = Annotated[str, Rule((_check_jump,), _pattern(r"[A-Za-z0-9_:\[][A-Za-z0-9._:@\[\]-]*"))]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]

@@ -1,4 +1,4 @@
-"""Reads an inventory and reports every mistake in it at once."""
+"""Reads an inventory and reports every error in it at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from drctl.inventory.checks import find_faults, find_warnings
 from drctl.inventory.model import InventoryFile
 from drctl.inventory.resolve import resolve
 from drctl.inventory.resolved import Inventory
-from drctl.inventory.subject import Finding, Subject
+from drctl.inventory.subject import Complaint, Subject
 from drctl.yamlfile import Document, KeyPath, error_path, faults_from_validation, scan_yaml
 
 # for keys that the rest cannot be looked at without; kubeasz asks least of an inventory
@@ -25,7 +25,7 @@ _ROUNDS = 8  # of leaving out what cannot be used; each finds what the one befor
 def load_inventory(path: str | Path) -> Inventory:
     """Read, check and resolve an inventory.
 
-    Raises InvalidInput with every mistake in the file: those of single values and those that
+    Raises InvalidInput with every error in the file: those of single values and those that
     only show between values. `warnings` of the result are worth showing to the operator.
     """
     document, faults = scan_yaml(path)
@@ -61,7 +61,7 @@ def _subject(
     )
 
 
-def _as_faults(findings: Iterable[Finding], document: Document) -> list[Fault]:
+def _as_faults(findings: Iterable[Complaint], document: Document) -> list[Fault]:
     return [document.fault(path, message) for path, message in findings]
 
 
@@ -97,7 +97,7 @@ def _faults_of_the_rest(error: ValidationError, document: Document) -> list[Faul
 
 
 def _follows(path: KeyPath, left_out: set[KeyPath]) -> bool:
-    """Whether a finding may be no mistake of its own, but come from what was left out."""
+    """Whether a finding may not be an error of its own, but come from what was left out."""
     return any(
         path[: len(gone)] == gone or (gone[: len(path)] == path and path[0] != "hosts")
         for gone in left_out

@@ -24,17 +24,17 @@ from drctl.inventory.fields import (
     NodePath,
     OneOrMany,
     OrEmpty,
-    Owner,
     Port,
     ReadyLine,
     Unit,
     Url,
     User,
+    UserGroup,
 )
 
 Layout = Literal["kubeasz", "kubeadm", "none"]
 Manager = Literal["systemd", "static-pod", "command"]
-Tools = Literal["host", "image"]
+ToolSource = Literal["host", "image"]
 Become = Literal["none", "sudo"]
 Start = Literal["together", "one-by-one"]
 Names = Annotated[tuple[Name, ...], OneOrMany()]
@@ -43,7 +43,7 @@ Units = Annotated[tuple[Unit, ...], OneOrMany()]
 
 
 class Strict(BaseModel):
-    """Frozen, and every key it does not know is a mistake."""
+    """Frozen, and every unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -104,7 +104,7 @@ class EtcdFile(Strict):
     bin_dir: NodePath = Field(
         "/usr/local/bin", description="where etcd, etcdctl and etcdutl are on the nodes"
     )
-    tools: Tools = Field(
+    tools: ToolSource = Field(
         "host",
         description="where the tools are: on the host (in bin_dir) or in etcd's image",
     )
@@ -118,7 +118,7 @@ class EtcdFile(Strict):
     )
     data_dir: NodePath = Field("/var/lib/etcd", description="etcd's --data-dir")
     wal_dir: NodePath | None = Field(None, description="etcd's --wal-dir, if separate")
-    owner: Owner | None = Field(
+    owner: UserGroup | None = Field(
         None, description="user:group of the data; default: that of the old data directory"
     )
     peer_url: Url = Field("https://{address}:2380", description="advertised peer URL")

@@ -9,7 +9,7 @@ from drctl.inventory.model import InventoryFile
 from drctl.inventory.resolved import Inventory
 from drctl.yamlfile import KeyPath
 
-Finding = tuple[KeyPath, str]
+Complaint = tuple[KeyPath, str]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Subject:
     """The inventory as written and as resolved.
 
     Where something in the file could not be used, `left_out` says what, and `hosts` and `groups`
-    still have all the names in the file, so that one mistake does not look like several.
+    still have all the names in the file, so that one error does not look like several.
     """
 
     file: InventoryFile
@@ -31,4 +31,4 @@ class Subject:
         return any(path[0] == section for path in self.left_out)
 
 
-Check = Callable[[Subject], Iterator[Finding]]
+Check = Callable[[Subject], Iterator[Complaint]]

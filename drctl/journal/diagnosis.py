@@ -1,21 +1,21 @@
-"""What state the cluster is in now, what is safe to do, and what to type: one pure function of a
-run's journal. Error messages, `runs show`, JSON documents and docs/when-it-fails.md read it."""
+"""What state the cluster is in now, what is safe to do, and what to run next: one pure function of
+a run's journal. Error messages, `runs show`, JSON documents and docs/when-it-fails.md read it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
 from drctl.journal.meanings import SITUATIONS
-from drctl.journal.runstate import HostState, RunState
+from drctl.journal.runstate import RunState
 
 
 @dataclass(frozen=True)
 class Situation:
-    """`word` is a key of SITUATIONS; `details` say it host by host; `commands` are what to type,
-    the one to prefer first."""
+    """`word` is a key of SITUATIONS; `details` say it host by host; `commands` are what to run, the
+    preferred one first."""
 
     word: str
     details: tuple[str, ...]
@@ -40,7 +40,7 @@ class Situation:
         }
 
     def lines(self) -> list[str]:
-        """What an error's hint and `runs show` say, in the order in which one wants to know it."""
+        """What an error's hint and `runs show` say, in the order in which one needs it."""
         return [
             f"now:  {self.now}",
             *(f"      {detail}" for detail in self.details),
@@ -71,19 +71,19 @@ def situation(state: RunState) -> Situation:
 
 
 def reserved(state: RunState) -> list[str]:
-    """Which nodes the run could not give back at its end, and what becomes of that."""
+    """Which nodes the run could not release at its end, and what releases them."""
     return [
-        f"still reserved for this run: {host} could not be given back at the end; the next restore "
-        "from this machine does it"
+        f"lock not released: {host} is still locked by this run; the next restore from this "
+        "machine releases it"
         for host in state.left_over
     ]
 
 
 def left_out(state: RunState) -> list[str]:
-    """Where a finished rollback took nothing back."""
+    """Where a finished rollback rolled nothing back."""
     return [
-        f"LEFT OUT: {host}: nothing was taken back there; when it is mended: "
-        f"drctl rollback {state.run} --inventory {state.inventory}"
+        f"LEFT OUT: {host}: not rolled back; once it is repaired: drctl rollback {state.run} "
+        f"--inventory {state.inventory}"
         for host in state.left_out
     ]
 
@@ -110,7 +110,7 @@ def _word(state: RunState, steps: list[_Step]) -> str:
         return "cleaning" if state.direction == "clean" else "cleaned"
     if state.followers:
         return "followed"
-    # An undo that has not taken anything back yet leaves the run as it was.
+    # A rollback that has not undone anything yet leaves the run as it was.
     if "done" in (state.state, state.before_undo[0] if state.direction == "undo" else ""):
         return "done" if _proven(state) else "own-runbook-done"
     if not any(known.attempts for known in state.hosts.values()):
@@ -152,7 +152,7 @@ def _after_the_exchange(state: RunState, steps: list[_Step]) -> str:
     start = next((step for step in starts if step.role == "store"), None)
     if start is None or not start.touched:
         return "down-with-restored-data"
-    # What else is done to etcd before it is proven (an alarm disarmed) lets no client in.
+    # What else is done to etcd before it is verified (an alarm disarmed) lets no client in.
     clients = [step for step in starts if step.role == "client"]
     later = [step for step in clients if ids.index(step.id) > ids.index(start.id)]
     if any(step.touched for step in later):
@@ -176,10 +176,10 @@ def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
         ]
     if word in ("rolled-back", "partly-taken-back"):
         places = restored_places(state.plan.get("facts", {}), state)
-        kept = [f"what was written since the restore is kept: {place}" for place in places]
+        kept = [f"data written since the restore is kept: {place}" for place in places]
         return [*kept, *left_out(state)]
     if word == "untouched":
-        reserved = "the nodes stay reserved for this run until one of the commands below has ended"
+        reserved = "the nodes stay locked by this run until one of the commands below has finished"
         return [reserved] if state.claimed else []
     lines: list[str] = given_up
     exchange = _exchange(steps)
@@ -187,16 +187,16 @@ def _details(state: RunState, steps: list[_Step], word: str) -> list[str]:
         lines += [f"fenced: {name} on {', '.join(hosts)}" for name, hosts in _fenced(steps).items()]
     if word == "mixed":
         untouched = [h for s in exchange for h in s.hosts if h not in s.touched]
-        lines += [f"the old data is still in its place on {', '.join(untouched)}"] * bool(untouched)
+        lines += [f"the old data is still in place on {', '.join(untouched)}"] * bool(untouched)
     if word not in ("taking-back", "cleaning", "cleaned"):
-        moved = {h for s in exchange for h in s.touched if _had_data(state.hosts[s.id, h])}
+        moved = {h for s in exchange for h in s.touched}
         unsure = moved - {h for s in exchange for h in s.done}
-        for place in kept_places(state.plan.get("facts", {}), state):
+        for place in old_data(state.plan.get("facts", {}), state):
             host = place.partition(":")[0]
-            doubt = ", or still in its place" if host in unsure else ""
+            doubt = ", or still in place" if host in unsure else ""
             lines += [f"old data kept: {place}{doubt}"] * (host in moved)
     lines += [
-        f"{step}: its end on {host} was not seen; the next command looks there first"
+        f"{step}: result on {host} unknown; the next command checks it first"
         for (step, host), known in state.hosts.items()
         if known.state == "intended"
     ]
@@ -217,26 +217,38 @@ def _fenced(steps: list[_Step]) -> dict[str, list[str]]:
     return fenced
 
 
-def _had_data(known: HostState) -> bool:
-    return known.seen.get("inode_data") != "absent"
-
-
 def kept_places(facts: Mapping[str, Any], state: RunState, name: str = "old") -> list[str]:
-    """HOST:PATH of each member's old data, where the run keeps it or will."""
-    places = []
+    """HOST:PATH of each member's old data, where the run keeps it or will, if there is any."""
+    return [place for _, _, place in _places(facts, state, name)]
+
+
+def old_data(facts: Mapping[str, Any], state: RunState) -> list[str]:
+    """HOST:PATH as of `kept_places`, but for what the data swap saw to be absent."""
+    swaps = [step["id"] for step in state.plan.get("steps", ()) if step["role"] == "exchange"]
+    absent = {
+        (host, inode)
+        for (step, host), known in state.hosts.items()
+        for inode, seen in known.seen.items()
+        if step in swaps and seen == "absent"
+    }
+    places = _places(facts, state, "old")
+    return [place for host, inode, place in places if (host, inode) not in absent]
+
+
+def _places(facts: Mapping[str, Any], state: RunState, name: str) -> Iterator[tuple[str, str, str]]:
+    """(host, by what word the swap's first look named it, HOST:PATH)."""
     for host in facts.get("members", {}):
-        for value in ("stage", "wal_stage"):
+        for value, inode in (("stage", "inode_data"), ("wal_stage", "inode_wal")):
             stage = state.values.get(value)
             if isinstance(stage, Mapping):  # else given by --var, for all hosts
                 stage = stage.get(host)
             if stage:
-                places.append(f"{host}:{stage}/{state.run}/{name}")
-    return places
+                yield host, inode, f"{host}:{stage}/{state.run}/{name}"
 
 
 def restored_places(facts: Mapping[str, Any], state: RunState) -> list[str]:
     """HOST:PATH of each member's restored data, where a rollback keeps it with what was written;
-    none where it took nothing back."""
+    none where it undid nothing."""
     kept = state.values.get("keep_restored") == "yes"
     places = kept_places(facts, state, "restored") if kept else []
     untouched = {*state.without, *state.left_out}
@@ -244,7 +256,7 @@ def restored_places(facts: Mapping[str, Any], state: RunState) -> list[str]:
 
 
 def abandoned(facts: Mapping[str, Any]) -> list[str]:
-    """What must be known for good of each host that a run went on without."""
+    """What must be remembered of each host that a run abandoned."""
     lines = []
     for host, member in facts.get("abandoned", {}).items():
         paths = [member[name] for name in ("data_dir", "wal_dir") if member.get(name)]
@@ -254,7 +266,7 @@ def abandoned(facts: Mapping[str, Any]) -> list[str]:
 
 
 def commands(state: RunState) -> list[str]:
-    """What to type next, the way to prefer first; a rollback where it is another way."""
+    """What to run next, the preferred way first; a rollback where it is another way."""
     inventory = f"--inventory {state.inventory}"
     rollback = f"drctl rollback {state.run} {inventory}"
     if state.direction == "clean":

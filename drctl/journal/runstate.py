@@ -12,7 +12,7 @@ from drctl.plan.model import meaning_digest
 
 FORMAT = 1
 """Of a journal's events, and of what nodes keep of a run. It is raised when either is not read as
-before; a run of another format is refused, and named with the drctl that can go on with it."""
+before; a run of another format is refused, and named with the drctl that can continue it."""
 
 State = Literal["running", "failed", "done", "aborted", "rolled-back"]
 UNFINISHED: tuple[State, ...] = ("running", "failed", "aborted")
@@ -76,7 +76,7 @@ class RunState:
     cleaned: str = ""  # since when what an undo needs is being removed, or is gone
     before_undo: tuple[State, dict[str, Any] | None, str] = ("running", None, "")
     without: list[str] = field(default_factory=list)  # hosts that this undo does not go to
-    left_out: list[str] = field(default_factory=list)  # where a finished undo took nothing back
+    left_out: list[str] = field(default_factory=list)  # where a finished rollback undid nothing
     later: dict[str, dict[str, Any]] = field(default_factory=dict)  # a rollback's steps, a clean's
     values: dict[str, Any] = field(default_factory=dict)
     hosts: dict[tuple[str, str], HostState] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class RunState:
 
     @property
     def left_over(self) -> dict[str, str]:
-        """What of `unreleased` nobody works on."""
+        """What of `unreleased` no one works on."""
         return {} if self.claimed else self.unreleased
 
     @property

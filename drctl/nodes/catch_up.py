@@ -41,7 +41,7 @@ def learn(
     returns the silent hosts. `accept_drift` names the hosts whose memory does not count.
 
     Raises LockHeld where another journal of this run has continued since, Refused where what a node
-    keeps is not believed, the nodes disagree, or this is not the journal that they saw. A host that
+    keeps is not trusted, the nodes disagree, or this is not the journal that they saw. A host that
     is silent now is asked again at the next session; it cannot be acted on before.
     """
     run = fold(journal.events).run
@@ -175,7 +175,7 @@ def _newer_session(
     entering: bool,
 ) -> list[Fact]:
     """The session that the journal lost, or that began what is to be learned. The largest number
-    that any node tells: a smaller one would be turned away there."""
+    that any node tells: a smaller one would be refused there."""
     owners = [node.owner for node in nodes.values() if node.owner and node.owner.run == state.run]
     epochs = [job.epoch for node in nodes.values() for job in node.jobs]
     epochs += [owner.epoch for owner in owners]

@@ -25,7 +25,7 @@ MOST_SESSIONS = 1_000_000  # an epoch beyond that was not counted by any control
 _SHAPES = {name: TypeAdapter[Any](shape) for name, shape in VALUES.items()}
 RunId = Annotated[str, StringConstraints(pattern=rf"^{RUN_ID}$")]
 """As `beginning.new_run_id` makes it: it becomes the name of a folder, here and on the nodes."""
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+ShellName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 Text = Annotated[str, StringConstraints(max_length=65_536, pattern=r"^[^\x00]*$")]
 """What becomes a shell variable: anything but a NUL."""
 Epoch = Annotated[int, Field(ge=0, le=MOST_SESSIONS)]
@@ -63,8 +63,8 @@ class Options(BaseModel):
 
     model_config = _Closed
     replace_healthy: bool = False
-    vars: dict[Name, Text] = {}
-    secrets: dict[Name, _Seal] = {}
+    vars: dict[ShellName, Text] = {}
+    secrets: dict[ShellName, _Seal] = {}
     abandon: list[HostName] = []
     accept_drift: list[Words] = []
 
@@ -111,7 +111,7 @@ class SnapshotFacts(TypedDict, total=False):
 
 @with_config(_Closed)
 class _File(TypedDict):
-    name: Name
+    name: ShellName
     source: Words
     path: Path
     mode: _Mode
@@ -155,7 +155,7 @@ class Manifest(BaseModel):
     options: Options
     snapshot: SnapshotFacts
     prepare: PrepareFacts
-    values: dict[Name, Any]
+    values: dict[ShellName, Any]
     kept: list[Words]
     who: Words
     started: Words

@@ -24,8 +24,8 @@ from drctl.nodes.files import (
     Count,
     Ending,
     Manifest,
-    Name,
     Owner,
+    ShellName,
     Started,
     Text,
     Version,
@@ -49,7 +49,7 @@ class _Version(BaseModel):
 
 
 P = TypeVar("P", Manifest, Ending)
-_SEEN = TypeAdapter[dict[str, str]](dict[Name, Text])
+_SEEN = TypeAdapter[dict[str, str]](dict[ShellName, Text])
 _STATUS = TypeAdapter[int](Annotated[int, Field(ge=0, le=255)])
 _SECONDS = TypeAdapter[int](Count)
 
@@ -93,7 +93,7 @@ class Found:
     unbelieved: Mapping[str, str] = field(default_factory=dict)
 
     def but(self, unbelieved: Mapping[str, str], silent: Mapping[str, str]) -> Found:
-        """The same, where the first are not believed and the second were not asked."""
+        """The same, where the first are not trusted and the second were not asked."""
         nodes = {host: node for host, node in self.nodes.items() if host not in unbelieved}
         return Found(nodes, {**self.silent, **silent}, {**self.unbelieved, **unbelieved})
 
@@ -155,7 +155,7 @@ def read_nodes(
 
 def not_believed(run: str, unbelieved: Mapping[str, str], inventory: str) -> DrctlError:
     """The refusal that names the hosts whose records cannot be, and the ways out; without an
-    `inventory` there is no journal yet by which to take the run back."""
+    `inventory` there is no journal yet by which to roll the run back."""
     first, *more = unbelieved
     lines = [f"its records of run {run} are not trusted: {unbelieved[first]}"]
     lines += [f"{host}: same here: {unbelieved[host]}" for host in more]
@@ -223,7 +223,7 @@ def _document(kind: type[P], run: str, lines: list[str] | None) -> P | None:
 
 
 def _refuse_other_version(text: str) -> None:
-    """Raises ValueError for the manifest of a drctl whose runs this one cannot go on with."""
+    """Raises ValueError for the manifest of a drctl whose runs this one cannot continue."""
     try:
         found = _Version.model_validate_json(text)
     except ValidationError:

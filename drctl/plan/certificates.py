@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 SOON = timedelta(days=30)
-Part = Literal["ca", "cert", "key"]
-Finding = tuple[Part, str]
+PemFile = Literal["ca", "cert", "key"]
+PemComplaint = tuple[PemFile, str]
 """Which of the three files, and what is wrong with it."""
 
 
@@ -36,10 +36,10 @@ class Material:
     key: bytes
 
 
-def faults(material: Material, hosts: Collection[str], now: datetime) -> list[Finding]:
+def faults(material: Material, hosts: Collection[str], now: datetime) -> list[PemComplaint]:
     """Everything that keeps this from serving, and from being a client and a peer, at `hosts`
     (addresses and DNS names). `now` has a time zone."""
-    found: list[Finding] = []
+    found: list[PemComplaint] = []
     cas = _load("ca", material.ca, found)
     chain = _load("cert", material.cert, found)
     if cas:
@@ -52,13 +52,13 @@ def faults(material: Material, hosts: Collection[str], now: datetime) -> list[Fi
     return found
 
 
-def warnings(material: Material, now: datetime) -> list[Finding]:
+def warnings(material: Material, now: datetime) -> list[PemComplaint]:
     """What works today. Only for material without faults."""
-    found: list[Finding] = []
+    found: list[PemComplaint] = []
     for part, pem in (("ca", material.ca), ("cert", material.cert)):
         ends = min(one.not_valid_after_utc for one in x509.load_pem_x509_certificates(pem))
         if ends - now < SOON:
-            found.append((part, f"expires at {_said(ends)}"))  # type: ignore[arg-type]  # a Part
+            found.append((part, f"expires at {_said(ends)}"))  # type: ignore[arg-type]  # a PemFile
     return found
 
 
@@ -66,7 +66,7 @@ def _said(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _load(part: Part, pem: bytes, found: list[Finding]) -> list[x509.Certificate]:
+def _load(part: PemFile, pem: bytes, found: list[PemComplaint]) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:

@@ -21,7 +21,7 @@ StepKind = Literal["gather", "act", "confirm"]
 Role = Literal["", "store", "client", "exchange", "install"]
 """What a step is about, for the cluster: the service that holds its data (`store`) or one that
 writes to it (`client`), other data put in the place of the store's (`exchange`), or programs put on
-blank hosts (`install`). How a run has left the cluster is told from these, not from names."""
+blank hosts (`install`). How a run has left the cluster is derived from these, not from names."""
 TEMPLATE = "template."
 """So begins the name of the part of a plan's meaning that is a template's text."""
 ALWAYS = ("DRCTL_RUN", "DRCTL_WORK", "DRCTL_HOST")
@@ -64,7 +64,7 @@ class PlannedStep:
     service: str = ""  # with `want`: the state in which this service shall be
     want: str = ""
     role: Role = ""
-    undoes: str = ""  # the id of the step that this one takes back
+    undoes: str = ""  # the id of the step that this one undoes
     resource: str = ""  # steps on one resource supersede each other: the last one describes it
     judges: tuple[str, ...] = ()
     yields: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ class PlannedStep:
 
     @property
     def action(self) -> str:
-        """What it does, in two words for people; nothing is told from them."""
+        """What it does, in two words for people; nothing is derived from them."""
         words = f"{self.service} {self.want}" if self.service else self.template or self.verb
         return f"undo {words}" if self.undoes else words
 

@@ -60,7 +60,7 @@ class _Names:
 
 
 Undo = Callable[[str], Iterator[PlannedStep]]
-"""Given a phase's title, the steps that take a run back."""
+"""Given a phase's title, the steps that roll a run back."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from drctl.errors import InvalidInput
 from drctl.inventory import Inventory, Member, Prepare
 from drctl.inventory.fields import is_address
+from drctl.inventory.subject import Complaint
 from drctl.plan import certificates
 from drctl.plan.certificates import Material
 from drctl.yamlfile import KeyPath, scan_yaml
@@ -25,8 +26,6 @@ UNITS = "/etc/systemd/system"
 _TOOLS = ("etcd", "etcdctl", "etcdutl")
 _MACHINES = {3: "i686", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
 """ELF's e_machine -> what `uname -m` says there. (ppc64le and s390x share numbers with others.)"""
-
-Finding = tuple[KeyPath, str]
 
 
 def installation(inventory: Inventory, now: datetime | None = None) -> dict[str, Any]:
@@ -58,7 +57,7 @@ def installation(inventory: Inventory, now: datetime | None = None) -> dict[str,
 # -- binaries -----------------------------------------------------------------------------------
 
 
-def _binaries(wanted: Prepare) -> Iterator[Finding]:
+def _binaries(wanted: Prepare) -> Iterator[Complaint]:
     path: KeyPath = ("prepare", "binaries")
     if not wanted.binaries.is_dir():
         yield path, f"{wanted.binaries} is not a directory on this machine"
@@ -96,7 +95,7 @@ def _arch(file: Path) -> str:
 # -- certificates -------------------------------------------------------------------------------
 
 
-def _certificates(inventory: Inventory, wanted: Prepare, now: datetime) -> Iterator[Finding]:
+def _certificates(inventory: Inventory, wanted: Prepare, now: datetime) -> Iterator[Complaint]:
     for host, files in wanted.certificates.items():
         contents = {}
         for part, file in files:

@@ -1,7 +1,7 @@
 """Runbooks: the procedure as data.
 
 A runbook has phases, a phase has steps, a step names one verb. There is no `if`: what differs
-between hosts lies in the inventory and in the templates. `undo` is not written here either; it
+between hosts is in the inventory and in the templates. `undo` is not written here either; it
 belongs to the verb (a template folder with an `undo/` beside its `act.sh.j2`).
 """
 
@@ -154,7 +154,7 @@ def runbook_path(name_or_file: str) -> Path:
 
 
 def load_runbook(name_or_file: str) -> Runbook:
-    """Read and validate a runbook; raises InvalidInput with every mistake, its file and line."""
+    """Read and validate a runbook; raises InvalidInput with every error, its file and line."""
     document = read_yaml(runbook_path(name_or_file))
     try:
         runbook = Runbook.model_validate(document.data)

@@ -132,7 +132,7 @@ class Secrets:
 
 
 def used(plan: Mapping[str, Any], *, undo: bool) -> set[str]:
-    """The secrets that a recorded plan's scripts use: to go on, or to take it back."""
+    """The secrets that a recorded plan's scripts use: to resume it, or to roll it back."""
     tasks = [task for step in plan.get("steps", ()) for task in step["tasks"].values()]
     chosen = [task["undo"] for task in tasks if task["undo"]] if undo else tasks
     sources = (source.partition(" ") for task in chosen for source in task["env"].values())

@@ -1,1 +1,1 @@
-"""A run from its beginning to its end: begun, planned again, taken back, explained."""
+"""A run from its beginning to its end: begun, planned again, rolled back, explained."""

@@ -1,5 +1,5 @@
-"""What a plan is made of, besides the inventory. A new run's comes from this machine; that of a run
-made again from its journal, or from what the nodes keep of it."""
+"""What a plan is made of, besides the inventory. A new run's comes from this machine; that of an
+earlier run from its journal, or from what the nodes keep of it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Basis:
         snapshot: Path | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Basis:
-        """`runbook` is a shipped one's name or a path. Raises InvalidInput for a local file that is
-        no good (exit 3)."""
+        """`runbook` is a shipped one's name or a path. Raises InvalidInput for an invalid local
+        file (exit 3)."""
         facts = snapshot_facts(snapshot) if snapshot else {}
         book = load_runbook(runbook)
         return cls(book, facts, options or {}, prepare_facts(inventory, book))
@@ -53,7 +53,7 @@ class Basis:
         )
 
     def planner(self, inventory: Inventory) -> Planner:
-        """Makes plans of it; raises InvalidInput for a program that cannot be sent (exit 3)."""
+        """Makes plans of it; raises InvalidInput for a binary that cannot be sent (exit 3)."""
         facts = {"snapshot": self.snapshot, "prepare": self.prepare}
         return Planner(
             inventory=inventory.without(self.options.get("abandon", ())),

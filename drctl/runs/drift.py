@@ -25,7 +25,7 @@ ACCEPTABLE: Mapping[str, tuple[str, ...]] = {
     "clean": (),
 }
 """Direction -> how the names begin that may be accepted: a rollback has to find the run's data
-where the run put it, and an upgrade of drctl must never bar it."""
+where the run put it, and an upgrade of drctl must never block it."""
 
 Direction = Literal["forward", "undo", "clean"]
 Counts = Callable[[str], bool]
@@ -41,9 +41,9 @@ def plan_again(
     hint: str,
     accepted: Collection[str] = (),
 ) -> Plan:
-    """The plan of `state`'s run, made again. Raises Drifted where a field of its meaning is another
-    one than then: one that counts for what is left in that `direction`, and that was not `accepted`
-    by name. `hint` is the first way out; the second is to accept what may be accepted."""
+    """The plan of `state`'s run, made again. Raises Drifted where a field of its meaning changed:
+    one that counts for what is left in that `direction`, and that was not `accepted` by name.
+    `hint` is the first way out; the second is to accept what may be accepted."""
     plan = basis.plan(inventory)
     refuse_drift(state, plan, direction, hint=hint, accepted=accepted)
     return plan
@@ -93,10 +93,10 @@ def journal_accepted(
 
 
 def drifted(run: str, changed: Mapping[str, tuple[str, str]], hint: str) -> Drifted:
-    """The refusal that names every field with its old and its new value; of a template's text, that
-    it is another one."""
+    """The refusal that names every field with its old and its new value; of a template's text, only
+    that it changed."""
     lines = [
-        f"{name}: its text is another one" if _is_template(name) else f"{name}: was {a!r}, is {b!r}"
+        f"{name}: its text changed" if _is_template(name) else f"{name}: was {a!r}, is {b!r}"
         for name, (a, b) in changed.items()
     ]
     return Drifted("\n  ".join([f"since run {run} began, this changed:", *lines]), hint=hint)
@@ -128,8 +128,8 @@ def _forward(state: RunState, plan: Plan) -> Counts:
 
 def _undo(state: RunState, plan: Plan) -> Counts:
     """All that the inventory says, and of the runbook the steps that were begun, their order and
-    the scripts that take them back, where that is not over yet or is looked at again: what else an
-    upgrade brought is no reason to stay as it is."""
+    the scripts that roll them back, where that is not over yet or is checked again: nothing else
+    that an upgrade brought may stop a rollback."""
     begun, touched = begun_steps(state, plan), _touched(state)
     back = {step["undoes"]: step["id"] for step in state.later.values() if step["undoes"]}
     last = {s.resource: s.id for s in reversed(plan.steps) if back.get(s.id) in touched}
@@ -155,7 +155,7 @@ def _undo(state: RunState, plan: Plan) -> Counts:
 
 
 def _clean(_state: RunState, _plan: Plan) -> Counts:
-    """Where the members' data lies. What else the inventory says may have changed since."""
+    """Where the members' data is. What else the inventory says may have changed since."""
     paths = ("data_dir", "wal_dir", "work_dir")
     return lambda field: field == "members" or field.rpartition(".")[2] in paths
 

@@ -1,5 +1,5 @@
 """A plan carried out from this machine: the engine put together with its journal, its way to the
-hosts, its judges and whoever watches."""
+hosts, its judges and those who watch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from drctl.ui.console import Watch
 from drctl.ui.prompts import question
 
 ENDS = {"forward": "done", "undo": "rolled-back", "clean": "cleaned"}
-"""Direction of a session -> how a run is called that it brought to its end."""
+"""Direction of a session -> the state of a run that it finished."""
 
 
 def execute(

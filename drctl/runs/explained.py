@@ -1,4 +1,4 @@
-"""What an error says beyond itself: how the run has left the cluster, and what to type."""
+"""What an error says beyond itself: how the run has left the cluster, and what to run next."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def explained(journal: Journal) -> Iterator[Journal]:
 
 def say_what_to_type(error: DrctlError, state: RunState) -> None:
     """Every error of a run ends with the state of the cluster, what is safe to do and the commands
-    that lead out of it. Not where another operator holds the lock: it is theirs to say."""
+    that lead out of it. Not where another operator holds the lock: they are the ones to say."""
     if isinstance(error, LockHeld | UsageError):
         return
     if type(error) is Unreachable and not state.changed and error.host in _members(state):
-        way = f"or, if that machine is lost, go on without it: --abandon {error.host}"
+        way = f"or, if that machine is lost, restore without it: --abandon {error.host}"
         error.hint = f"{error.hint}; {way}"
     found = situation(state)
     error.situation = found.document()

@@ -1,4 +1,4 @@
-"""What is known on this machine before a run: the snapshot, and the programs and files that it
+"""What is known on this machine before a run: the snapshot, and the binaries and files that it
 sends. No connection here."""
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _sending_steps(recorded: Mapping[str, Any], path: str) -> list[str]:
 
 
 def tool_facts(inventory: Inventory) -> dict[str, Any]:
-    """The programs that are sent to nodes, each with its digest; raises InvalidInput (exit 3)."""
+    """The binaries that are sent to nodes, each with its digest; raises InvalidInput (exit 3)."""
     paths = {member.tools.upload for member in inventory.members} - {None}
     sent = {}
     for path in paths:
@@ -58,8 +58,8 @@ def tool_facts(inventory: Inventory) -> dict[str, Any]:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise InvalidInput(
-                f"{path} cannot be read here: {error.strerror}",
-                hint=f"mend etcd.etcdutl in {inventory.path}",
+                f"{path} cannot be read on this machine: {error.strerror}",
+                hint=f"fix etcd.etcdutl in {inventory.path}",
             ) from error
         sent["etcdutl"] = {"path": str(path), "sha256": digest}
     return {"tools": sent} if sent else {}
@@ -67,7 +67,7 @@ def tool_facts(inventory: Inventory) -> dict[str, Any]:
 
 def prepare_facts(inventory: Inventory, book: Runbook) -> dict[str, Any]:
     """What is to be installed, where the runbook and the inventory speak of it; else {}. Raises
-    InvalidInput where the local files are no good (exit 3)."""
+    InvalidInput where the local files are invalid (exit 3)."""
     return installation(inventory) if book.prepares else {}
 
 
@@ -85,8 +85,8 @@ def prepare_facts_again(inventory: Inventory, book: Runbook, state: RunState) ->
 
 
 def prepare_facts_of_nodes(prepare: Mapping[str, Any]) -> dict[str, Any]:
-    """The same as nodes tell it: without the local files that they name. What is sent is read from
-    this machine's own inventory."""
+    """The same as nodes report it: without the local files that they name. What is sent is read
+    from this machine's own inventory."""
     hosts = {
         host: {**what, "files": [{**file, "source": ""} for file in what["files"]]}
         for host, what in prepare.get("hosts", {}).items()

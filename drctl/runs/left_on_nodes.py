@@ -1,4 +1,4 @@
-"""What a run leaves on each of its nodes, for whoever comes next (`drctl.nodes.files` reads it)."""
+"""What a run leaves on each of its nodes, for later commands (`drctl.nodes.files` reads it)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import json
 from drctl import __version__
 from drctl.etcd.values import SHOWN
 from drctl.journal.chain import now
+from drctl.journal.diagnosis import kept_places
 from drctl.journal.runstate import FORMAT, RunState
 from drctl.plan.model import Plan
-from drctl.ui.documents import kept_at
 
 
 def manifest(plan: Plan, state: RunState, who: str) -> str:
-    """What each node keeps of the run while it goes on: all that another machine needs to take
+    """What each node keeps of an unfinished run: all that another machine needs to take
     it over. `epoch` and `values_at` tell which of two is newer."""
     return json.dumps(
         {
@@ -31,7 +31,7 @@ def manifest(plan: Plan, state: RunState, who: str) -> str:
             "snapshot": plan.facts.get("snapshot") or {},
             "prepare": plan.facts.get("prepare") or {},
             "values": {name: v for name, v in state.values.items() if name not in SHOWN},
-            "kept": kept_at(plan, state),
+            "kept": kept_places(plan.facts, state),
             "who": who,
             "started": state.started,
             "drctl": __version__,
@@ -54,7 +54,7 @@ def record(plan: Plan, state: RunState, ended: str, who: str) -> str:
             "snapshot": {k: snapshot.get(k) for k in ("sha256", "size", "revision", "taken_at")},
             "cluster_id": state.values.get("cluster_id"),
             "reached": max(reached, default=None),  # the next restore bumps above it
-            "kept": kept_at(plan, state) if ended == "done" else [],
+            "kept": kept_places(plan.facts, state) if ended == "done" else [],
             "who": who,
             "drctl": __version__,
         },

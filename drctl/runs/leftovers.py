@@ -1,5 +1,5 @@
-"""Nodes that did not answer when their run ended: given back by the next command here that changes
-nodes, which they would turn away else."""
+"""Nodes that did not answer when their run ended: still locked, and released by the next command on
+this machine that changes nodes, which they would otherwise refuse."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ from drctl.transport import Transport
 def give_back(
     controller: Controller, inventory: Inventory, transport: Transport, *, but: str
 ) -> None:
-    """Give back what ended runs of this cluster could not; the run `but` is at hand and does that
-    itself.
-
-    A node that still does not answer stays as it is, and so does what a journal that cannot be read
-    knows: the checks of whoever comes next tell of it.
+    """Release what ended runs of this cluster could not; the run `but` is at work and does that
+    itself. A node that still does not answer stays locked, and so does one that only an unreadable
+    journal knows: later checks report it.
     """
     store = controller.store
     for cluster, run in store.runs(inventory.cluster):

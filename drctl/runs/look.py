@@ -44,8 +44,8 @@ def findings(
     controller: Controller, inventory: Inventory, runbook: str, snapshot: Path | None
 ) -> dict[str, Any]:
     """What a shipped runbook of checks found, as plain JSON data: `findings` and `warnings` as
-    sentences, and the snapshot's facts. Raises InvalidInput for a local file that is no good, and
-    what the judges refuse."""
+    sentences, and the snapshot's facts. Raises InvalidInput for an invalid local file, and what
+    the judges refuse."""
     basis = Basis.new(inventory, runbook, snapshot)
     if basis.snapshot and not controller.quiet:
         tell("\n".join(snapshot_lines(basis.snapshot)))

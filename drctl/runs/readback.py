@@ -1,6 +1,6 @@
-"""Before a run begins, or goes on: can what it will leave on its nodes be read again? That is held
-against closed shapes (`drctl.nodes.files`), so a run with a value that does not fit there could
-neither be resumed nor taken back."""
+"""Before a run begins or resumes: can what it will leave on its nodes be read again? That is
+checked against closed shapes (`drctl.nodes.files`), so a run with a value that does not fit there
+could neither be resumed nor rolled back."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ from drctl.runs.left_on_nodes import manifest
 
 
 def refuse_given_twice(plan: Plan) -> None:
-    """Raises InvalidInput where the operator gave a value that drctl finds by itself."""
+    """Raises InvalidInput where the operator gave a value that drctl sets itself."""
     found = FOUND.union(*(step.yields for step in plan.steps))
     given = dict.fromkeys(plan.options.get("vars", {}), "--var")
     given |= dict.fromkeys(plan.options.get("secrets", {}), "--secret")
     if twice := sorted(given.keys() & found):
         raise InvalidInput(
-            f"{given[twice[0]]} {twice[0]}: drctl finds this value by itself",
-            hint="leave it out; who shall own the data, for one, is said by etcd.owner in the "
-            "inventory",
+            f"{given[twice[0]]} {twice[0]}: drctl sets this value itself",
+            hint="leave it out; for the data's owner, use etcd.owner in the inventory",
         )
 
 
 def refuse_unreadable(plan: Plan, state: RunState, who: str) -> None:
-    """Raises InvalidInput where nobody could read again what the nodes would keep of this run."""
+    """Raises InvalidInput where what the nodes would keep of this run could not be read again."""
     try:
         Manifest.model_validate_json(manifest(plan, state, who))
     except ValidationError as error:
         raise InvalidInput(
-            f"the nodes could not keep what belongs to this run: {first_fault(error)}",
-            hint="nothing was changed; give it a shorter value or name, without strange characters",
+            f"the nodes could not store what this run needs: {first_fault(error)}",
+            hint="nothing was changed; use a shorter value or name, without unusual characters",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Why a run may not begin, go on, be taken back or be cleaned, as its journal tells it."""
+"""Why a run may not begin, resume, be rolled back or be cleaned, according to its journal."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ def refuse_if_unfinished(latest: RunState | None) -> None:
     if latest and latest.unfinished:
         error = Refused(
             f"run {latest.run} of {latest.cluster} is not finished ({latest.state})",
-            hint="go on with it or take it back before a new one begins",
+            hint="resume it or roll it back before you start a new one",
         )
         say_what_to_type(error, latest)
         raise error
 
 
 def refuse_unless_resumable(state: RunState) -> None:
-    """Raises UsageError where nothing is left to do, Refused where the run is being taken back."""
+    """Raises UsageError where nothing is left to do, Refused where a rollback has begun."""
     if not state.unfinished:
         raise UsageError(f"run {state.run} is {state.state}; there is nothing to resume")
     if state.direction == "undo":
-        raise Refused(f"run {state.run} is being taken back")
+        raise Refused(f"a rollback of run {state.run} has begun and is not finished")
 
 
 def refuse_if_taken_back(state: RunState) -> None:
-    """Raises UsageError where the run was taken back on all its hosts."""
+    """Raises UsageError where the run was rolled back on all its hosts."""
     if state.state == "rolled-back" and not state.left_out:
         raise UsageError(f"run {state.run} is rolled back already", hint="drctl runs list")
 
 
 def refuse_unless_returnable(state: RunState) -> None:
-    """Raises UsageError where there is nothing to take back, Refused where the old data that a
-    rollback needs was removed, be it in part."""
+    """Raises UsageError where there is nothing to roll back, Refused where the old data that a
+    rollback needs was removed, even in part."""
     if not state.changed:
         raise UsageError(f"run {state.run} has changed nothing", hint="drctl runs list")
     if state.cleaned:
         raise Refused(
-            f"run {state.run} cannot be taken back: its old data was removed by `drctl clean`, "
+            f"run {state.run} cannot be rolled back: its old data was removed by `drctl clean`, "
             f"which began {state.cleaned[:19]}",
         )
 
@@ -50,6 +50,6 @@ def refuse_unless_cleanable(state: RunState) -> None:
         raise UsageError(f"run {state.run} keeps no old data: it is {state.state}")
     if state.unfinished:
         raise Refused(
-            f"run {state.run} is not finished ({state.state}): its old data is what a resume or a "
-            "rollback needs"
+            f"run {state.run} is not finished ({state.state}): a resume or a rollback needs its "
+            "old data"
         )

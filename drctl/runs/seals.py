@@ -23,13 +23,13 @@ def sealed(controller: Controller, options: Mapping[str, Any]) -> dict[str, Any]
 
 
 def sealed_anew(controller: Controller, state: RunState, *, undo: bool = False) -> dict[str, Any]:
-    """The options of a recorded plan. The secrets that its scripts need again (with `undo`, to take
+    """The options of a recorded plan. The secrets that its scripts need again (with `undo`, to roll
     it back) are demanded, and what is given is sealed as it was then, so that another one shows as
-    drift. Raises UsageError for one that nobody can give, or that the run does not know."""
+    drift. Raises UsageError for one that cannot be given, or that the run does not have."""
     options: dict[str, Any] = dict(state.plan["options"])
     secrets, known = controller.secrets, _seals(state)
     if unknown := sorted(secrets.given.keys() - known.keys()):
-        raise UsageError(f"run {state.run} knows no secret {', '.join(unknown)}")
+        raise UsageError(f"run {state.run} has no secret {', '.join(unknown)}")
     if not known:
         return options
     key = controller.store.key()
@@ -37,7 +37,9 @@ def sealed_anew(controller: Controller, state: RunState, *, undo: bool = False) 
     for name in sorted(used(state.plan, undo=undo) | secrets.given.keys()):
         found = sealed_again(key, secrets.demand(name, state.run), known[name])
         if found is None:
-            tell(f"warning: whether {name} is the same secret as before is not known here")
+            tell(
+                f"warning: cannot tell on this machine whether {name} is the same secret as before"
+            )
         now[name] = found or known[name]
     return {**options, "secrets": now}
 

@@ -1,9 +1,9 @@
 """Copies of the data that a killed backup left, on nodes and here: each holds every Secret of the
 cluster, so the next command finds it, says so, and removes it where it may change anything.
 
-Nobody else's copy is touched. Here a backup under way holds a lock on its folder. On a node its
-copy says until when it may be at work (by that node's clock), which no backup outlives; one that
-was made from here, by a process that is gone, need not be waited for.
+No one else's copy is touched. On this machine a running backup holds a lock on its directory. On a
+node its copy says how long it may be at work (by that node's clock), which no backup outlives; one
+that was made from this machine, by a process that is gone, need not be waited for.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BACKUP_SECONDS = 900.0
 """How long saving, and then fetching, a copy may take."""
 
 HELD_SECONDS = int(BACKUP_SECONDS) + 100
-"""For how long a copy on a node is a living backup's, from when it began to be made or fetched."""
+"""How long a copy on a node may belong to a running backup, from when saving or fetching began."""
 
 
 # -- on nodes -----------------------------------------------------------------------------------
@@ -46,8 +46,8 @@ def swept(
     remove: bool,
     gone: Iterable[str] = (),
 ) -> Iterator[None]:
-    """Afterwards, be it after an error, those hosts are swept that answered so far: one that is
-    dead is not waited for once more."""
+    """Afterwards, even after an error, the hosts that answered are swept; a dead one is not waited
+    for again."""
 
     def tell_all() -> None:
         hosts = {host: plan.work_dirs[host] for host in _answering(journal.events)}
@@ -94,12 +94,10 @@ def sweep(
             told = transport.run(host, script, env, deadline=SWEEP_SECONDS)
         except DrctlError:
             return []
-        lines = [x.removeprefix("left=") for x in told.stdout.splitlines() if x[:5] == "left="]
+        lines = [x.removeprefix("left:") for x in told.stdout.splitlines() if x[:5] == "left:"]
         found = [_sentence(host, work_dirs[host], line, remove) for line in lines[:MANY]]
         if not told.ok:
-            found.append(
-                f"{host}: what a backup left there cannot be removed: {_last(told.stderr)}"
-            )
+            found.append(f"{host}: cannot remove what a backup left there: {_last(told.stderr)}")
         return found
 
     with ThreadPoolExecutor(max_workers=max(1, min(8, len(work_dirs)))) as pool:
@@ -112,10 +110,10 @@ MANY = 20  # copies on one host that are named
 def _sentence(host: str, work_dir: str, told: str, removed: bool) -> str:
     size, _, who = told.partition(" ")
     kilobytes = f"{size[:12]} kB" if size.isdigit() else "of unknown size"
-    what = f"a copy of all data ({kilobytes}) that a backup of {who[:80] or 'somebody'} left"
+    what = f"a copy of all data ({kilobytes}) that a backup of {who[:80] or 'someone'} left"
     if removed:
         return f"{host}: removed from {work_dir}/backup: {what}"
-    return f"{host}: in {work_dir}/backup lies {what}: the next `drctl backup` removes it"
+    return f"{host}: in {work_dir}/backup: {what}; the next `drctl backup` removes it"
 
 
 def _last(text: str) -> str:
@@ -135,9 +133,9 @@ def workplace(folder: Path) -> Iterator[tuple[str, Path]]:
         place.mkdir(mode=0o700)
         lock = os.open(place / "lock.new", os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        (place / "lock.new").rename(place / "lock")  # held before anybody can find it
+        (place / "lock.new").rename(place / "lock")  # held before anyone can find it
     except OSError as error:
-        raise StepFailed(f"{place} cannot be made here: {error.strerror}") from error
+        raise StepFailed(f"{place} cannot be created on this machine: {error.strerror}") from error
     try:
         yield f"backup-{name}", place / "snapshot.db"
     finally:
@@ -153,7 +151,7 @@ def clear(folder: Path) -> tuple[list[str], list[str]]:
             if place.lstat().st_uid == os.geteuid() and _is_dead(place):
                 shutil.rmtree(place)
                 names.append(f"backup-{place.name.removeprefix('.drctl-').removesuffix('.part')}")
-                said.append(f"removed what a backup that was killed left: {place}")
+                said.append(f"removed what a killed backup left: {place}")
     return names, said
 
 

@@ -1,4 +1,4 @@
-"""The plans that come after a run: what takes it back, and what removes the old data that it kept.
+"""The plans that come after a run: what rolls it back, and what removes the old data that it kept.
 No connection here."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ START = ("running", "restarted")
 
 
 def plans_after(planner: Planner, forward: Plan, **options: Any) -> PlanOf:
-    """Makes the plan that takes `forward` back, with the options of `rollback_plan`, or the one
+    """Makes the plan that rolls `forward` back, with the options of `rollback_plan`, or the one
     that removes what it kept; by the planner that made `forward`."""
 
     def plan(direction: str, state: RunState) -> Plan:
@@ -42,7 +42,7 @@ def rollback_plan(
     """The shipped rollback runbook around the undo of every step that `state` began.
     `lose_writes`: the operator agreed to lose what was written since, or is there to be asked.
     `accept_drift`: machine_id.HOST of each host that may be another machine than the run's.
-    `without`: hosts that are not gone to at all."""
+    `without`: hosts that are not contacted at all."""
     begun = begun_steps(state, forward)
     _refuse_unknown_steps(begun, forward, state)
     before = state.before_undo[0] if state.direction == "undo" else state.state
@@ -60,7 +60,7 @@ def rollback_plan(
         load_runbook("rollback"), undo=lambda phase: undo_steps(forward, begun, phase)
     )
     # Revisions go backwards here. A kubelet that has seen the restored cluster's would wait for
-    # those above them, for ever; one that has not is left alone.
+    # those above them forever; one that has not is left alone.
     seen = any(step.service == "apiserver" for step in let_in)
     steps = tuple(s for s in plan.steps if seen or s.kind != "act" or s.undoes)
     return left_alone(replace(plan, owns=forward.owns, steps=steps), facts["without"])
@@ -69,13 +69,13 @@ def rollback_plan(
 def _refuse_unknown_steps(
     begun: Mapping[str, frozenset[str]], forward: Plan, state: RunState
 ) -> None:
-    """Raises Drifted for a step that was begun and that this drctl's plan does not take back."""
+    """Raises Drifted for a step that was begun and that this drctl's plan does not undo."""
     hosts = {step.id: {*step.hosts} for step in forward.steps}
     for step, ours in begun.items():
         if step not in state.later and not ours <= hosts.get(step, set()):
             raise Drifted(
-                f"{step} was begun on {', '.join(sorted(ours))}, and the runbook has it there no "
-                "longer",
+                f"{step} was started on {', '.join(sorted(ours))}, but the runbook no longer has "
+                "it there",
                 hint=f"put the runbook back, or use drctl {state.drctl}, which began this run",
             )
 
@@ -85,11 +85,11 @@ def left_alone(plan: Plan, hosts: Collection[str]) -> Plan:
     nothing would be left to do."""
     if unknown := sorted({*hosts} - {*plan.owns}):
         raise UsageError(
-            f"--without {unknown[0]}: no host of this run", hint=f"there are {', '.join(plan.owns)}"
+            f"--without {unknown[0]}: not a host of this run", hint=f"known: {', '.join(plan.owns)}"
         )
     kept = tuple(host for host in plan.owns if host not in hosts)
     if not kept:
-        raise UsageError("--without: no host would be left", hint="leave some of them out of it")
+        raise UsageError("--without: no host would be left", hint="give --without for fewer hosts")
     steps = [
         replace(step, tasks={h: task for h, task in step.tasks.items() if h in kept})
         for step in plan.steps

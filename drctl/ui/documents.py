@@ -11,6 +11,7 @@ from drctl.journal.diagnosis import (
     commands,
     kept_places,
     left_out,
+    old_data,
     reserved,
     restored_places,
     situation,
@@ -113,7 +114,7 @@ def _step_lines(step: PlannedStep) -> list[str]:
 
 def snapshot_lines(snapshot: Mapping[str, Any]) -> list[str]:
     """What is known of a snapshot; a cluster's id only where its sidecar tells it."""
-    proven = "" if snapshot.get("taken_at_proven") else " (the file's own time: unproven)"
+    proven = "" if snapshot.get("taken_at_proven") else " (the file's own timestamp: not verified)"
     members = ", ".join(m["name"] for m in snapshot.get("members", ())) or "unknown"
     return [
         f"snapshot   {snapshot['path']}",
@@ -121,7 +122,7 @@ def snapshot_lines(snapshot: Mapping[str, Any]) -> list[str]:
         f"every byte verified; revision {snapshot['revision']}",
         f"           taken {snapshot['taken_at']}{proven}, "
         f"{human_seconds(snapshot['age_seconds'])} ago",
-        f"           of the members {members}; cluster {snapshot.get('cluster_id') or 'unknown'}",
+        f"           members {members}; cluster {snapshot.get('cluster_id') or 'unknown'}",
     ]
 
 
@@ -130,6 +131,7 @@ def restore_summary(plan: Plan, state: RunState) -> str:
     values = state.values
     members = plan.facts["members"]
     snapshot = plan.facts.get("snapshot")
+    kept = kept_places(plan.facts, state)
     stops = dict.fromkeys(
         f"{step.service} on {', '.join(step.hosts)}" for step in plan.steps if step.want == "fenced"
     )
@@ -141,22 +143,20 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         *prepare_lines(plan, state),
         "stops      " + "; ".join(stops),
     ]
-    lines += [f"keeps      {where}" for where in kept_at(plan, state)]
+    lines.append("keeps      the old data, where there is any:")
+    lines += [f"           {place}" for place in kept]
     bump = values.get("bump")
     lines.append(
         f"revision   raised by {bump} on every member"
         if bump
-        else "revision   NOT raised: an etcdutl here cannot (before 3.5.10); watches may be stale"
+        else "revision   not raised: etcdutl is older than 3.5.10 on at least one host; "
+        "watches may be stale"
     )
     if values.get("quorum"):
-        known = values.get("live_cluster_id") or "(of unknown id)"
-        lines.append(
-            f"now        the old cluster {known} still answers with a quorum: this replaces it"
-        )
+        known = values.get("live_cluster_id") or "(id unknown)"
+        lines.append(f"now        the old cluster {known} still has a quorum: this run replaces it")
         if not plan.runbook.endswith("staged"):
-            lines.append(
-                "           --staged would do better: it rebuilds while the cluster serves"
-            )
+            lines.append("           --staged is better: it rebuilds while the old cluster serves")
     elif values.get("answering"):
         lines.append(
             f"now        no quorum; still answering: {', '.join(values['answering'])}, "
@@ -169,23 +169,23 @@ def restore_summary(plan: Plan, state: RunState) -> str:
 
 
 def abandon_lines(plan: Plan) -> list[str]:
-    """What it means to go on without a host."""
+    """What it means to restore without a host."""
     gone = plan.facts.get("abandoned", {})
     if not gone:
         return []
     left = len(plan.facts["members"])
     spare = (left - 1) // 2
-    bear = f"{spare} may fail" if spare else "NONE may fail"
+    bears = f"{spare} failure{'s' * (spare > 1)}" if spare else "NO failure"
     return [
-        f"without    {', '.join(gone)}: the new cluster has {left} members, of which {bear} until "
-        "the rest is added again",
+        f"without    {', '.join(gone)}: the new cluster has {left} members and tolerates {bears} "
+        "until you add the rest again",
         *(f"           {line}" for line in abandoned(plan.facts)),
     ]
 
 
 def back_again(plan: Plan) -> list[str]:
-    """How the hosts that were given up become new members, one after the other, command by command:
-    etcd takes only an --initial-cluster that names just those who are members by then."""
+    """How abandoned hosts become new members, one after the other, command by command: etcd accepts
+    only an --initial-cluster that names just those who are members by then."""
     lines = []
     members = plan.facts["members"].values()
     running = [f"{m['name']}={url}" for m in members for url in m["peer_urls"]]
@@ -196,11 +196,11 @@ def back_again(plan: Plan) -> list[str]:
         running += [f"{member['name']}={url}" for url in member["peer_urls"]]
         lines += [
             f"to bring {host} back as a new member, later:",
-            f"  1. there, before its etcd starts: rm -rf {paths}",
+            f"  1. on {host}, before its etcd starts: rm -rf {paths}",
             f"  2. etcdctl --endpoints={next(iter(members))['client_urls'][0]} (with --cacert, "
             f"--cert, --key) member add {member['name']} "
             f"--peer-urls={','.join(member['peer_urls'])}",
-            "  3. there, start etcd with --initial-cluster-state=existing "
+            f"  3. on {host}, start etcd with --initial-cluster-state=existing "
             f"--initial-cluster={','.join(running)}",
         ]
     return lines
@@ -217,17 +217,19 @@ def prepare_lines(plan: Plan, state: RunState) -> list[str]:
     old = {m["name"]: m["peer_urls"] for m in (plan.facts.get("snapshot") or {}).get("members", ())}
     new = {m["name"]: m["peer_urls"] for m in plan.facts["members"].values()}
     lines = [
-        f"prepares   {', '.join(hosts)}: new, blank hosts; what is there already stays as it is",
+        f"prepares   {', '.join(hosts)}: new, blank hosts; nothing that exists there is replaced",
         f"           installs {', '.join(paths)}",
     ]
     if state.values.get("start_blank") == "yes":
         lines.append(
-            "           and starts a blank cluster there first, to prove that all of it works"
+            "           starts a blank cluster there first, to test hosts, certificates and ports"
         )
     if old != new:
         lines.append(f"addresses  the snapshot's members were {_addresses(old) or 'unknown'}")
         lines.append(f"           the restored members are    {_addresses(new)}")
-        lines.append("           whoever uses etcd (apiservers: --etcd-servers) must be told")
+        lines.append(
+            "           point etcd's clients (apiservers: --etcd-servers) at the new addresses"
+        )
     return lines
 
 
@@ -235,16 +237,11 @@ def _addresses(members: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {','.join(urls)}" for name, urls in sorted(members.items()))
 
 
-def kept_at(plan: Plan, state: RunState) -> list[str]:
-    """Where each member's old data is or will be."""
-    return kept_places(plan.facts, state)
-
-
 # -- a run --------------------------------------------------------------------------------------
 
 
 def next_command(state: RunState) -> str:
-    """What to type next."""
+    """The command to run next."""
     return commands(state)[0]
 
 
@@ -291,34 +288,34 @@ def run_document(state: RunState) -> dict[str, Any]:
 
 
 def hand_over(plan: Plan, state: RunState) -> str:
-    """The last words of a run: what was not reached, and of a restore what to watch and to do."""
+    """The end of a run: what was unreachable, and of a restore what to watch for and to do now."""
     restored = situation(state).word == "done"
     lines = [f"run {state.run} is done"]
     if restored:
         lines = [f"{plan.cluster} is restored and verified (run {state.run})"]
-        lines += [f"old data kept: {place}" for place in kept_at(plan, state)]
+        lines += [f"old data kept: {place}" for place in old_data(plan.facts, state)]
     lines += [*abandoned(plan.facts), *back_again(plan)]
     gone = plan.facts.get("abandoned", {})
     missed = ((host, why) for host, why in state.unreached.items() if host not in gone)
-    lines += [f"NOT REACHED: {host}: {why}" for host, why in missed]
+    lines += [f"UNREACHABLE: {host}: {why}" for host, why in missed]
     lines += [f"warning: {one_line(warning)}" for warning in state.warnings]
     lines += reserved(state)
     if not restored:
         return "\n".join(lines)
     lines += [
-        "watch: pods created after the snapshot may run on until their kubelet restarts",
+        "watch: pods created after the snapshot may keep running until their kubelet restarts",
         f"now: take a new backup: {next_command(state)}",
     ]
     return "\n".join(lines)
 
 
 def taken_back(state: RunState) -> str:
-    """The last words of a rollback."""
-    lines = [f"run {state.run} is taken back; the old data is in its place"]
+    """The end of a rollback."""
+    lines = [f"run {state.run} is rolled back; the old data is back in place"]
     places = restored_places(state.plan.get("facts", {}), state)
-    lines += [f"the restored data is kept, with what was written to it: {p}" for p in places]
+    lines += [f"restored data kept, with what was written to it: {p}" for p in places]
     lines += [
-        f"NOT REACHED: {host}: {known.detail}"
+        f"UNREACHABLE: {host}: {known.detail}"
         for (step, host), known in state.hosts.items()
         if known.state == "unreachable" and step in state.later
     ]
@@ -326,7 +323,7 @@ def taken_back(state: RunState) -> str:
     lines += reserved(state)
     if places:
         lines.append(
-            "watch: what watches Kubernetes from inside a pod has seen later revisions than the "
-            "old data has: restart it"
+            "watch: restart clients that cached the restored state (what watches Kubernetes from "
+            "inside a pod): they have seen later revisions than the old data has"
         )
     return "\n".join(lines)

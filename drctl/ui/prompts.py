@@ -30,7 +30,9 @@ def rollback_summary(plan: Plan, state: RunState) -> str:
     if lost := state.values.get("would_be_lost"):
         first, *more = lost["said"]
         lines += [f"LOSES      {first}", *(f"           {line}" for line in more)]
-        lines += [f"keeps      {where}" for where in restored_places(plan.facts, state)]
+        lines += [
+            f"keeps      restored data: {where}" for where in restored_places(plan.facts, state)
+        ]
     return "\n".join(lines)
 
 

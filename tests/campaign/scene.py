@@ -17,7 +17,7 @@ from drctl.inventory import load_inventory
 from drctl.inventory.resolved import Member
 from drctl.lab import labs, layout, processes
 from drctl.lab.local.site import LocalSite
-from drctl.lab.site import Part, Ran, Site, SiteNode
+from drctl.lab.site import Component, Ran, Site, SiteNode
 from tests.support.operator import Operator
 
 # Within a data directory that is a mount point, else beside it.
@@ -84,7 +84,7 @@ class Scene:
         """Send etcd's processes on the host a signal."""
         self.did(f'pids=$(pgrep -f "^$bin/etcd .*$data") && kill -{signal} $pids')
 
-    def do(self, verb: str, part: Part) -> None:
+    def do(self, verb: str, part: Component) -> None:
         """`start`, `stop` or `kill` a part; what is fenced, or is not there, stays so."""
         with suppress(DrctlError, OSError):
             getattr(self.site, verb)(self.host, part)

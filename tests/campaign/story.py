@@ -1,5 +1,5 @@
 """One run of the campaign: a restore, what goes wrong in it, what the operator types, and what must
-hold at the end (the invariants of a restore: ARCHITECTURE.md)."""
+hold at the end (docs/invariants.md)."""
 
 from __future__ import annotations
 

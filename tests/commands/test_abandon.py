@@ -31,7 +31,7 @@ def test_a_lost_member_is_refused_and_the_hint_names_the_way(lost: Bench) -> Non
     ended = lost.restore()
     assert ended.exit == 8
     assert "m3: no route to host" in ended.err
-    assert "if that machine is lost, go on without it: --abandon m3" in ended.err
+    assert "if that machine is lost, restore without it: --abandon m3" in ended.err
     assert lost.rig.scripts() <= READ_ONLY
 
 
@@ -39,13 +39,13 @@ def test_it_goes_on_without_it_and_says_so_for_good(lost: Bench) -> None:
     ended = without_it(lost)
     assert ended.exit == 0, ended.err
     asked = ended.err[: ended.err.index("2 stop kubernetes")]
-    assert "without    m3: the new cluster has 2 members, of which NONE may fail" in asked
+    assert "without    m3: the new cluster has 2 members and tolerates NO failure" in asked
     assert WIPE in asked
     handed_over = ended.err[ended.err.index("is restored and verified") :]
     assert WIPE in handed_over
     assert "member add etcd-127.0.0.13 --peer-urls=https://127.0.0.13:2380" in handed_over
     assert "--initial-cluster-state=existing" in handed_over
-    assert "NOT REACHED" not in handed_over
+    assert "UNREACHABLE" not in handed_over
     shown = lost.drctl("runs", "show")
     assert WIPE in shown.out
     document = lost.drctl("runs", "show", "--output", "json").document

@@ -18,7 +18,7 @@ from drctl.runs.stray_copies import HELD_SECONDS, clear, workplace
 from drctl.transport import CommandResult
 from tests.support.bench import Bench, Ended
 
-LEFT = "left=2048 she@there\n"
+LEFT = "left:2048 she@there\n"
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_place_that_is_not_safe_is_a_refusal_and_leaves_no_copy(bench: Bench, 
     assert ended.exit == 4
     assert "nothing was saved: /w belongs to user 1001: it is not used" in ended.err
     assert "may be left" not in ended.err
-    assert "hint: mend that on this host, then the same again" in ended.err
+    assert "hint: fix that on this host, then run the same command again" in ended.err
 
 
 def fails(status: int, why: str) -> Callable[..., CommandResult]:
@@ -90,7 +90,7 @@ def test_a_failed_removal_does_not_hide_why_the_backup_failed(
     assert ended.exit == 5
     first, second, *_ = ended.err[ended.err.index("error: ") :].splitlines()
     assert "could not be saved: no space left" in first
-    assert "with every Secret, may be left there: " in second
+    assert "with every Secret may be left in /" in second
     assert "read-only" in second or "the line is cut" in second
     assert names(to) == set()
 
@@ -100,7 +100,7 @@ def test_a_good_backup_is_kept_where_the_copy_cannot_be_removed(bench: Bench, to
     ended = backup(bench, to)
     assert ended.exit == 0
     assert len(names(to)) == 2
-    assert "warning: m" in ended.err and "may be left there: rm: read-only" in ended.err
+    assert "warning: m" in ended.err and ": rm: read-only" in ended.err
 
 
 def test_commands_that_look_say_what_is_left_and_leave_it(bench: Bench, to: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_sweep_never_ends_a_command(bench: Bench) -> None:
     bench.rig.handlers["backup/sweep"] = fails(1, "rm: Operation not permitted")
     ended = bench.rollback()
     assert ended.exit == 0
-    assert "cannot be removed: rm: Operation not permitted" in ended.err
+    assert "cannot remove what a backup left there: rm: Operation not permitted" in ended.err
 
 
 def test_a_host_that_is_gone_is_not_asked_once_more(bench: Bench) -> None:
@@ -193,7 +193,7 @@ def test_what_a_killed_backup_left_here_goes_with_the_next(bench: Bench, to: Pat
     bench.rig.handlers["backup/sweep"] = lambda _h, _s, env: gone.append(env["DRCTL_GONE"]) or ""  # type: ignore[func-returns-value]  # both, in one line
     ended = backup(bench, to)
     assert ended.exit == 0
-    assert f"removed what a backup that was killed left: {place}" in ended.err
+    assert f"removed what a killed backup left: {place}" in ended.err
     assert not place.exists() and len(names(to)) == 2
     assert set(gone) == {"backup-0123abcd"}
 

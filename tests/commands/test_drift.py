@@ -134,7 +134,7 @@ def test_a_script_that_is_still_to_run_is_refused_by_name(
     before = broken.rig.conditions()
     ended = broken.resume("--output", "json")
     assert (ended.exit, ended.error["code"]) == (6, "drifted")
-    assert "  template.etcd/swap/act.sh: its text is another one" in ended.error["message"]
+    assert "  template.etcd/swap/act.sh: its text changed" in ended.error["message"]
     assert "--accept-drift templates" in ended.error["hint"]
     assert broken.rig.conditions() == before
     assert broken.resume("--accept-drift", "template.etcd/swap/act.sh").exit == 0
@@ -210,7 +210,7 @@ def test_a_step_that_was_begun_and_is_gone_bars_a_rollback(down: Bench) -> None:
     names = [f"--accept-drift={name}" for name in ("steps", "steps.stop-etcd")]
     ended = down.rollback(*names)
     assert ended.exit == 6
-    assert "stop-etcd was begun on m1, m2, m3, and the runbook has it there no longer" in ended.err
+    assert "stop-etcd was started on m1, m2, m3, but the runbook no longer has it" in ended.err
     assert f"use drctl {__version__}" in ended.err
     assert down.rig.conditions() == before
 

@@ -144,7 +144,7 @@ def test_the_others_are_taken_back_without_it_and_it_when_it_is_mended(bench: Be
     assert LIAR not in {host for host, _ in bench.rig.calls[calls:]}
     assert conditions(bench) == {host: first[host] for host in OTHERS}
     assert bench.rig.nodes[LIAR].condition() == left
-    assert f"LEFT OUT: {LIAR}: nothing was taken back there" in ended.err
+    assert f"LEFT OUT: {LIAR}: not rolled back" in ended.err
     shown = bench.drctl("runs", "show", "--output", "json").document
     assert (shown["state"], shown["next"].split()[:2]) == ("rolled-back", ["drctl", "status"])
     assert shown["situation"]["word"] == "partly-taken-back"
@@ -166,12 +166,12 @@ def test_one_that_floods_the_answer_is_not_believed_either(broken: Bench) -> Non
     broken.state_dir.rename(broken.folder / "gone")
     adopted = broken.drctl("runs", "adopt", "-i", broken.inventory)
     assert adopted.exit == 0, adopted.err
-    assert f"warning: {LIAR}: what it keeps is not believed" in adopted.err
+    assert f"warning: {LIAR}: its records are not trusted" in adopted.err
 
 
 def test_without_needs_a_host_of_the_run_and_leaves_one(broken: Bench) -> None:
     unknown = broken.rollback("--without", "m9")
-    assert (unknown.exit, "--without m9: no host of this run" in unknown.err) == (2, True)
+    assert (unknown.exit, "--without m9: not a host of this run" in unknown.err) == (2, True)
     nobody = [word for host in ("m1", "m2", "m3", "w1") for word in ("--without", host)]
     assert broken.rollback(*nobody).exit == 2
 
@@ -250,7 +250,7 @@ def test_adopt_goes_by_the_others(broken: Bench, kind: str) -> None:
     ended = broken.drctl("runs", "adopt", "-i", broken.inventory)
     lies.check(ended, broken.folder)
     assert ended.exit == 0, ended.err
-    assert f"warning: {LIAR}: what it keeps is not believed" in ended.err
+    assert f"warning: {LIAR}: its records are not trusted" in ended.err
     taken = broken.rollback("--without", LIAR)
     lies.check(taken, broken.folder)
     assert taken.exit == 0, taken.err
@@ -298,7 +298,7 @@ def test_nor_when_the_run_is_adopted(broken: Bench, paper: str, number: int) -> 
     lies = Lies(broken, numbers(paper, number))
     ended = broken.drctl("runs", "adopt", "-i", broken.inventory)
     assert ended.exit == 0, ended.err
-    assert f"warning: {LIAR}: what it keeps is not believed" in ended.err
+    assert f"warning: {LIAR}: its records are not trusted" in ended.err
     lies.end()
     assert broken.rollback().exit == 0
     assert broken.state().epoch == 2
@@ -385,7 +385,7 @@ def test_a_path_of_this_machine_that_nodes_name_is_not_opened(broken: Bench) -> 
         forge(broken, host, {"runbook": str(evil)})
     ended = broken.drctl("runs", "adopt", "-i", broken.inventory)
     assert ended.exit == 3
-    assert f"the run used a runbook of its own: {evil}" in ended.err
+    assert f"the run used its own runbook: {evil}" in ended.err
     assert "--runbook" in ended.err
 
 

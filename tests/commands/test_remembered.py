@@ -92,7 +92,7 @@ def test_an_adopted_run_that_was_followed_is_not_taken_back(
     adopted = third.drctl("runs", "adopt", first, "-i", third.inventory, "--gone")
     assert adopted.exit == 0, adopted.err
     assert f"warning: m1: run {second} of " in adopted.err
-    assert "this one can be cleaned, not taken back" in adopted.err
+    assert "this one can be cleaned, not rolled back" in adopted.err
     refused_as_followed(third.rollback(first), second)
     assert clean(third, first, "--yes")[0] == 0
 

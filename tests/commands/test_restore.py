@@ -38,6 +38,20 @@ def test_a_restore_replaces_the_data_and_says_so(down: Bench, order: tuple[str, 
     assert all(not node.owner and all(node.services.values()) for node in nodes)
 
 
+def test_no_old_data_is_named_where_there_was_none(down: Bench) -> None:
+    """A member whose disk was lost has none: the question does not know it yet, the end does."""
+    down.rig.nodes["m2"].live = None
+    ended = down.restore()
+    assert ended.exit == 0, ended.err
+    asked, _, _ = ended.err.partition("2 stop kubernetes")
+    _, _, places = asked.partition("keeps      the old data, where there is any:")
+    assert [f"           m{n}:/" in places for n in (1, 2, 3)] == [True] * 3
+    kept = [line for line in ended.err.splitlines() if line.startswith("old data kept: ")]
+    assert [line.split(":")[1].strip() for line in kept] == ["m1", "m3"]
+    shown = down.drctl("runs", "report", "--output", "json").document
+    assert [place.partition(":")[0] for place in shown["kept"]] == ["m1", "m3"]
+
+
 def test_what_is_piped_has_no_colour(down: Bench) -> None:
     down.monkeypatch.setenv("TERM", "xterm-256color")
     ended = down.restore()
@@ -89,7 +103,7 @@ def test_without_a_terminal_nobody_can_agree(down: Bench) -> None:
     before = down.rig.conditions()
     ended = down.drctl("restore", "--snapshot", down.snapshot, "--inventory", down.inventory)
     assert ended.exit == 10
-    assert "hint: add --yes if that is meant" in ended.err
+    assert "hint: to go ahead without the question: --yes" in ended.err
     assert down.rig.conditions() == before
     assert down.rig.scripts() <= READ_ONLY
     assert down.state().state == "aborted"
@@ -165,7 +179,7 @@ def test_offline_connects_to_nothing(bench: Bench) -> None:
 def test_offline_alone_does_not_start_a_restore(down: Bench) -> None:
     ended = down.restore("--offline")
     assert (ended.exit, down.rig.calls) == (2, [])
-    assert "--offline is part of --dry-run" in ended.err
+    assert "--offline needs --dry-run" in ended.err
 
 
 def test_the_dry_runs_document_has_the_promised_shape(down: Bench) -> None:

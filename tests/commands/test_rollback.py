@@ -152,7 +152,7 @@ def test_a_worker_that_is_down_does_not_bar_a_rollback(restored: Bench) -> None:
     restored.rig.silent = {"w1"}
     ended = restored.rollback()
     assert ended.exit == 0, ended.err
-    assert "NOT REACHED: w1: no route to host" in ended.err
+    assert "UNREACHABLE: w1: no route to host" in ended.err
 
 
 def test_a_silent_cluster_proves_nothing(restored: Bench) -> None:

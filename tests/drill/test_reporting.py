@@ -129,7 +129,7 @@ def test_reports_and_history_by_command(tmp_path: Path) -> None:
     assert told.exit_code == 0, told.output
     document = json.loads(told.stdout)
     assert document["drill"] == "20261102-060000-x"
-    assert "broken.json is no record" in told.stderr
+    assert "broken.json is not a drill record" in told.stderr
     assert "<h1>Passed: a title</h1>" in html.read_text()
     told = drctl(tmp_path, "drill", "report", "20261101-060000-x")
     assert told.stdout.startswith("drill 20261101-060000-x: Passed")

@@ -14,7 +14,7 @@ from drctl.drill.gameday import as_asked
 from drctl.drill.operator import Operator
 from drctl.drill.scenario import chosen
 from drctl.errors import InvalidInput, StepFailed, UsageError
-from drctl.lab.site import Role, SiteNode
+from drctl.lab.site import HostRole, SiteNode
 
 PROMISED = {
     "majority-data-lost",
@@ -102,7 +102,7 @@ def test_a_scenario_of_ones_own_is_a_file_and_a_wrong_name_gets_a_hint(tmp_path:
 
 
 def test_selectors() -> None:
-    def node(name: str, role: Role) -> SiteNode:
+    def node(name: str, role: HostRole) -> SiteNode:
         return SiteNode(name, frozenset({role}), "", name, "", "", "/d")
 
     nodes = (*(node(name, "etcd") for name in "abc"), node("w", "worker"), node("s", "spare"))
@@ -132,7 +132,7 @@ def test_an_operator_types_the_product_itself(tmp_path: Path) -> None:
     assert answer.command.typed == "drctl runbook show no-such-runbook"
     assert "no runbook" in answer.command.said
     assert any("no runbook" in line for line in said)
-    with pytest.raises(StepFailed, match=r"never passed the moment .step-done swap."):
+    with pytest.raises(StepFailed, match=r"never reached the moment .step-done swap."):
         operator(tmp_path, said).types("runbook", "list", holds=("step-done swap",))
 
 

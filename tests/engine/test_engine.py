@@ -29,9 +29,10 @@ from drctl.errors import (
 from drctl.journal.chain import Journal
 from drctl.journal.runstate import RunState, fold
 from drctl.plan.model import Plan, PlannedStep, Task
-from drctl.transport import CommandResult, FakeTransport, Script
+from drctl.transport import CommandResult, Script
 from drctl.verdict import Gathered, Judge, Kind, Problem, Verdict
 from tests.model.harness import Clock
+from tests.support.fake_transport import FakeTransport
 
 HOSTS = ("a", "b", "c")
 Env = Mapping[str, str]

@@ -238,7 +238,7 @@ def test_an_adopted_run_says_what_its_journal_cannot_know(down: Bench) -> None:
     events[0] = replace(events[0], body={**events[0].body, "adopted": adopted})
     document = run_evidence(fold(events), events, made_at=events[-1].at)
     assert document["people"][0]["who"] == "she@there"
-    assert "m1, m2; silent: m3" in document["people"][0]["what"]
+    assert "m1, m2; no answer from m3" in document["people"][0]["what"]
     assert "rebuilt from the nodes" in document["not_tested"][0]
     assert "she@there" in run_page(document)
 

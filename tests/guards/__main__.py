@@ -29,8 +29,8 @@ from tests.house import ROOT
 from tests.house.files import committed
 
 FAST = (
-    *("floor", "etcd", "kube", "inventory", "plan", "journal", "nodes", "engine", "ssh", "ui"),
-    *("runs", "evidence", "commands", "templates", "model"),
+    *("floor", "etcd", "kube", "inventory", "plan", "journal", "nodes", "engine", "ui"),
+    *("runs", "evidence", "commands", "cli", "model", "ssh", "templates"),
 )
 GOLDEN = "tests/plan/test_golden.py"
 SECONDS = 1800

@@ -12,7 +12,7 @@ from tests.house.test_docs import can_be_typed
 from tests.house.when_it_fails import ADVICE, classes, node_messages, page, python_messages
 
 PAGE = ROOT / "docs" / "when-it-fails.md"
-TO_DO = "write it anew: python -m tests.house.when_it_fails > docs/when-it-fails.md"
+TO_DO = "write it again: python -m tests.house.when_it_fails > docs/when-it-fails.md"
 
 
 def test_the_page_is_the_programs_own_words() -> None:
@@ -28,6 +28,12 @@ def test_it_has_every_situation_and_every_code() -> None:
     for kind in classes():
         assert f"| {kind.exit_code} | `{kind.code}` |" in text
         assert kind.__doc__, kind
+
+
+def test_each_heading_comes_once() -> None:
+    """Two kinds of errors share the code `refused`."""
+    headings = [line for line in page().splitlines() if line.startswith("#")]
+    assert len(headings) == len({*headings})
 
 
 def test_messages_are_found_where_they_are_said() -> None:

@@ -334,7 +334,7 @@ def messages() -> Iterator[str]:
     for said in dict.fromkeys(python_messages()):
         by_kind.setdefault(said.kind, []).append(said)
     for kind in classes():
-        rows = sorted(by_kind.get(kind.code, ()), key=lambda said: said.message)
+        rows = sorted(by_kind.pop(kind.code, ()), key=lambda said: said.message)  # a code once
         if rows:
             yield f"\n### {kind.code} (exit {kind.exit_code})\n"
             other = WITHOUT_HINT.get(kind.code, THEN)

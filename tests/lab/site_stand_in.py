@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drctl.lab.certs import Authority
-from drctl.lab.site import Access, Flavour, Part, Ran, SiteNode
+from drctl.lab.site import Access, Component, Flavour, Ran, SiteNode
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SiteStandIn:
     def sh(self, node: str, script: str, *, check: bool = True, seconds: float = 60.0) -> Ran:
         raise AssertionError(f"{node}: {script} ({check}, {seconds})")
 
-    def kill(self, node: str, part: Part) -> None:
+    def kill(self, node: str, part: Component) -> None:
         raise AssertionError(f"{node}: {part}")
 
     stop = start = kill

@@ -52,7 +52,7 @@ def test_the_state_directory_is_deleted_and_another_machine_goes_on(
 
     lives = other.types("runs", "adopt", *other.on)
     assert lives.returncode == 7, lives.stderr
-    assert "left a trace on a node" in lives.stderr
+    assert "worked on a node" in lives.stderr
     later = other_snapshot(snapshot, tmp_path)
     refused = other.types("runs", "adopt", *other.on, "--gone", "--snapshot", str(later))
     assert refused.returncode == 6, refused.stderr

@@ -329,7 +329,7 @@ def backed_up(story: Story, lab: Lab, folder: Path, canary: bytes) -> Path:
     assert "removed" not in story.types("status", *story.operator.on)  # who looks changes nothing
     assert holding() == places
     said = story.types(*backup)
-    assert "removed what a backup that was killed left: " in said
+    assert "removed what a killed backup left: " in said
     assert f"{lab.hosts[0].name}: removed from " in said
     (snapshot,) = folder.glob("*.db")
     assert holding() == [snapshot]

@@ -16,8 +16,9 @@ from typing import Any
 from drctl.etcd.identity import predict
 from drctl.inventory import Inventory, Member
 from drctl.nodes.history import LINES, line_hash, read_history
-from drctl.transport import CommandResult, FakeTransport, Script
+from drctl.transport import CommandResult, Script
 from tests.model.installation import NAMES
+from tests.support.fake_transport import FakeTransport
 
 Env = Mapping[str, str]
 OLD_TOKEN = "the-old-cluster"
@@ -534,7 +535,7 @@ class SimulatedCluster(FakeTransport):
         node.new = env["DRCTL_TOKEN"]
 
     def _is_swapped(self, node: Node, _script: Script, _env: Env) -> str:
-        inode = f"inode_data={node.live}\n"
+        inode = f"inode_data={node.live or 'absent'}\n"
         if node.moved_out and node.moved_in:
             return inode + "state=after\n"
         if node.new is None:
@@ -566,7 +567,7 @@ class SimulatedCluster(FakeTransport):
     def _is_swapped_back(self, node: Node, _script: Script, env: Env) -> str:
         if node.moved_out or node.moved_in or node.kept:
             return "state=before\n"
-        as_before = env["DRCTL_SEEN_INODE_DATA"] in ("", str(node.live))
+        as_before = env["DRCTL_SEEN_INODE_DATA"] in ("", str(node.live or "absent"))
         return f"state={'after' if as_before else 'unknown'}\n"
 
     def _swap_back(self, node: Node, _script: Script, env: Env) -> None:

@@ -18,13 +18,13 @@ READABLE = {
     "long": "x=" + "y" * 65_000,
 }
 REFUSED = {
-    "of a step": ("owner=etcd:etcd", 3, "--var owner: drctl finds this value by itself"),
+    "of a step": ("owner=etcd:etcd", 3, "--var owner: drctl sets this value itself"),
     "of another shape": ("can_bump=no", 3, "--var can_bump"),
     "of each host": ("machine_id=x", 3, "--var machine_id"),
     "of the rollback": ("would_be_lost=x", 3, "--var would_be_lost"),
-    "too long": ("x=" + "y" * 65_537, 3, "the nodes could not keep what belongs to this run"),
-    "a long name": ("x" * 101 + "=y", 3, "the nodes could not keep what belongs to this run"),
-    "no text": ("x=\udcff", 3, "the nodes could not keep what belongs to this run"),
+    "too long": ("x=" + "y" * 65_537, 3, "the nodes could not store what this run needs"),
+    "a long name": ("x" * 101 + "=y", 3, "the nodes could not store what this run needs"),
+    "no text": ("x=\udcff", 3, "the nodes could not store what this run needs"),
     "no name": ("gr\u00f6\u00dfe=x", 2, "is not K=V"),
 }
 PATHS = (

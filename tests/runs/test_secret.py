@@ -14,10 +14,11 @@ import pytest
 from drctl.cli import secret as cli_secret
 from drctl.errors import StepFailed
 from drctl.plan.secrets import HidingTransport, hider, seal, sealed_again
-from drctl.transport import CommandResult, FakeTransport, Script
+from drctl.transport import CommandResult, Script
 from drctl.ui import console
 from tests.commands.test_resume import FAILED
 from tests.support.bench import Bench, Ended
+from tests.support.fake_transport import FakeTransport
 
 SECRET = "canary/it is-a-secret"
 OWN = """\
@@ -208,7 +209,7 @@ def test_on_another_machine_it_is_not_known_to_be_the_same(own: Own) -> None:
     assert adopted.exit == 0, adopted.err
     ended = own.resume(*own.given, *there)
     assert ended.exit == 0, ended.err
-    assert "whether stage is the same secret as before is not known here" in ended.err
+    assert "cannot tell on this machine whether stage is the same secret as before" in ended.err
     assert set(own.used) == {SECRET}
 
 
@@ -216,7 +217,7 @@ def test_a_run_knows_its_secrets_by_name(own: Own) -> None:
     own.bench.rig.trouble("job/start", FAILED, step="send", host="m2")
     assert own.run(*own.given).exit == 5
     ended = own.resume(*own.given, "--secret", f"other=@{own.file}")
-    assert (ended.exit, "knows no secret other" in ended.err) == (2, True)
+    assert (ended.exit, "has no secret other" in ended.err) == (2, True)
 
 
 def test_what_to_type_again_names_it(own: Own) -> None:
@@ -232,7 +233,7 @@ def test_what_to_type_again_names_it(own: Own) -> None:
 def test_a_value_on_the_command_line_is_refused_and_not_repeated(own: Own) -> None:
     ended = own.run("--secret", f"stage={SECRET}")
     assert ended.exit == 2
-    assert "take another one" in ended.err and "--secret NAME=@FILE" in ended.err
+    assert "replace it" in ended.err and "--secret NAME=@FILE" in ended.err
     assert "canary" not in ended.out + ended.err
     assert own.bench.rig.calls == []
 

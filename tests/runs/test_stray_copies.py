@@ -14,7 +14,7 @@ from tests.model.simulation import OLD_TOKEN
 from tests.support.bench import Bench
 
 LOCKED = 7
-RESERVED = "still reserved for this run:"
+RESERVED = "lock not released:"
 
 
 class Killed(BaseException):
@@ -42,7 +42,7 @@ def test_a_node_that_was_gone_at_the_end_is_given_back_by_the_next_run(bench: Be
     bench.rig.trouble("job/release", gone, host="m3", times=2)
     first = bench.restore("--replace-healthy")
     assert first.exit == 0, first.err
-    told = "still reserved for this run: m3 could not be given back"
+    told = "lock not released: m3 is still locked by this run"
     assert told in first.err
     assert bench.rig.nodes["m3"].owner["run"] == bench.state().run
     assert told in bench.drctl("runs", "show").out
@@ -177,7 +177,7 @@ def test_what_is_written_while_the_operator_thinks_is_kept(
     monkeypatch.setattr("click.prompt", thinking)
     undone = bench.drctl("rollback", "--inventory", bench.inventory)
     assert undone.exit == 0, undone.err
-    assert "the restored data is kept" in undone.err
+    assert "restored data kept" in undone.err
     assert all(node.restored for name, node in bench.rig.nodes.items() if name.startswith("m"))
 
 

@@ -1,4 +1,4 @@
-"""What every Transport keeps to: the shipped fake, and SSH to real servers."""
+"""What every Transport keeps to: the fake of the tests, and SSH to real servers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from drctl.errors import ConnectionLost
-from drctl.transport import CommandResult, FakeTransport, Script, Transport
+from drctl.transport import CommandResult, Script, Transport
 from tests.ssh.conftest import KINDS
+from tests.support.fake_transport import FakeTransport
 
 ECHO = Script("echo", 'printf %s "$X"')
 FAIL = Script("fail", "echo no >&2; exit 3")

@@ -58,7 +58,7 @@ def test_what_nobody_holds_any_more_goes(left: Left) -> None:
     dead, alive = left.copy("backup-1", -5), left.copy("backup-2", 600)
     ran = left.sweep()
     assert ran.status == 0, ran.err
-    assert ran.out.startswith("left=") and ran.out.endswith(" she@there\n")
+    assert ran.out.startswith("left:") and ran.out.endswith(" she@there\n")
     assert not dead.exists() and alive.exists()
     assert left.sweep().out == ""
     assert alive.exists()
@@ -73,7 +73,7 @@ def test_the_last_one_takes_its_folder_along(left: Left) -> None:
 def test_who_only_looks_changes_nothing(left: Left) -> None:
     dead = left.copy("backup-1", -5)
     before = sorted(left.work.rglob("*"))
-    assert left.sweep(remove=False).out.startswith("left=")
+    assert left.sweep(remove=False).out.startswith("left:")
     assert sorted(left.work.rglob("*")) == before
     assert (dead / "snapshot.db").exists()
 
@@ -94,7 +94,7 @@ def test_one_that_does_not_say_until_when_is_judged_by_its_age(
     assert left.sweep().out == ""
     then = time.time() - HELD_SECONDS - 5
     os.utime(folder, (then, then))
-    assert left.sweep().out.startswith("left=")
+    assert left.sweep().out.startswith("left:")
     assert not folder.exists()
 
 

@@ -21,7 +21,7 @@ host's word raises all members' revision for good, and int64 ends at a million t
 
 def choose_bump(gathered: Gathered) -> Verdict:
     """By how much every member raises its revision, so that it passes all that was ever served
-    (failure-modes.md 1: a revision that goes backwards leaves informers stale).
+    (a revision that goes backwards leaves every informer of Kubernetes stale).
 
     The old cluster can have served at most, counted from the snapshot's revision:
 

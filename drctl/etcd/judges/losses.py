@@ -11,7 +11,7 @@ from drctl.etcd.judges.common import expected_members, members_heard, read, read
 from drctl.verdict import Gathered, Problem, Verdict
 
 KINDS = 100  # more than templates/etcd/written tells apart
-SHOWN = 12  # kinds of keys that are told one by one
+SHOWN = 12  # kinds of keys that are listed one by one
 
 
 def what_would_be_lost(gathered: Gathered) -> Verdict:
@@ -21,7 +21,7 @@ def what_would_be_lost(gathered: Gathered) -> Verdict:
     Before a client of the data was let in (facts["let_in"], in words), and while the run has not
     ended (facts["ended"]), nobody was told that the cluster may be used. Afterwards a majority must
     still be at the proven revision; no answer is no proof. A rollback that has taken something back
-    (facts["taken_back"]) was agreed to then: half-way there is no cluster left to ask, and what it
+    (facts["taken_back"]) was agreed to then: midway there is no cluster left to ask, and what it
     said then holds.
 
     Yields would_be_lost, empty where that is nothing, and keep_restored (yes|no): whether the

@@ -41,7 +41,7 @@ def _problem(host: str, what: str, flaw: str) -> Problem:
     kind, who, path = found.groups()
     why, command = _WAYS[kind]
     if kind == "owner" and (path.endswith(".drctl") or ".drctl/" in path):
-        command = _WAYS["kind"][1]  # what lies in there is theirs too
+        command = _WAYS["kind"][1]  # what is in there is theirs too
     names = {"path": path, "who": who, "word": shlex.quote(path)}
     names["aside"] = shlex.quote(f"{path}.aside")
     hint = f"on {host}, as root: {command.format(**names)}" if command else _SEND

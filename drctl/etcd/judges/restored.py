@@ -224,7 +224,7 @@ def writes_and_reads(gathered: Gathered) -> Verdict:
 
 
 def status(gathered: Gathered) -> Verdict:
-    """The document of `drctl status`, as values: cluster_id, members, alarms (design.md).
+    """The document of `drctl status`, as values: cluster_id, members, alarms.
 
     `healthy` means that the member has a leader and answered a linearizable read. Ids are hex;
     what a member did not tell is None. Proves nothing and refuses nothing.

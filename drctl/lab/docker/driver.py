@@ -33,7 +33,7 @@ from drctl.lab.docker.site import DockerSite
 from drctl.lab.labs import LabStatus, NodeStatus, Say
 from drctl.lab.layout import resolve
 from drctl.lab.processes import ProcessRecord
-from drctl.lab.site import Role
+from drctl.lab.site import HostRole
 
 _TRIES = 3  # for a subnet and ports that someone else takes at the same moment
 _FIRST = {"node": 11, "spare": 101, "worker": 201}  # the last byte of a machine's address
@@ -187,8 +187,8 @@ def _claimed(client: DockerClient, directory: Path, shape: Shape, tools: Path) -
 
 
 def _nodes(shape: Shape, network: str) -> tuple[Node, ...]:
-    cluster: list[Role] = ["etcd", "control_plane"]
-    kinds: list[tuple[str, int, list[Role]]] = [
+    cluster: list[HostRole] = ["etcd", "control_plane"]
+    kinds: list[tuple[str, int, list[HostRole]]] = [
         ("node", shape.members, cluster),
         ("worker", shape.workers, ["worker"]),
         ("spare", shape.spares, ["spare"]),

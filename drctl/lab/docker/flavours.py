@@ -11,7 +11,7 @@ from drctl.lab.docker import static_pods, systemd
 from drctl.lab.docker.layout import DockerLab, Node
 from drctl.lab.docker.machine import Machine
 from drctl.lab.labs import Say
-from drctl.lab.site import Flavour, Part
+from drctl.lab.site import Component, Flavour
 
 
 class Way(Protocol):
@@ -44,7 +44,7 @@ class Way(Protocol):
         operator's certificates in `lab.pki`."""
         ...
 
-    def control(self, lab: DockerLab, verb: str, part: Part) -> str:
+    def control(self, lab: DockerLab, verb: str, part: Component) -> str:
         """The shell script that does `verb` (start, stop, kill) to the part on one machine."""
         ...
 

@@ -10,7 +10,7 @@ from drctl.errors import Refused, UsageError
 from drctl.lab import labfile
 from drctl.lab.layout import resolve
 from drctl.lab.processes import ProcessRecord
-from drctl.lab.site import Access, Role
+from drctl.lab.site import Access, HostRole
 
 DRIVER = "docker"
 USER = "ops"
@@ -29,13 +29,13 @@ class Node:
     """One machine of a lab. `ports` maps a port in the machine to one of 127.0.0.1."""
 
     name: str
-    roles: tuple[Role, ...]
+    roles: tuple[HostRole, ...]
     address: str
     ports: dict[int, int]
     member_name: str  # the etcd member's
     blank: bool = False  # it began as a machine with nothing on it
 
-    def has(self, role: Role) -> bool:
+    def has(self, role: HostRole) -> bool:
         """Whether it plays that role."""
         return role in self.roles
 
@@ -131,7 +131,7 @@ class DockerLab:
             return None
         return self._access("admin")
 
-    def having(self, role: Role) -> tuple[Node, ...]:
+    def having(self, role: HostRole) -> tuple[Node, ...]:
         """The nodes that play `role`, in order."""
         return tuple(node for node in self.nodes if node.has(role))
 
@@ -143,7 +143,7 @@ class DockerLab:
         known = ", ".join(node.name for node in self.nodes)
         raise UsageError(f"the lab has no host {name!r}", hint=f"its hosts are {known}")
 
-    def recast(self, name: str, *roles: Role) -> None:
+    def recast(self, name: str, *roles: HostRole) -> None:
         """Give the machine other roles, from now on."""
         chosen = self.node(name)
         self.nodes = tuple(

@@ -13,7 +13,7 @@ from drctl.lab.certs import Authority
 from drctl.lab.docker import flavours, manifests, pki
 from drctl.lab.docker.layout import APISERVER_PORT, DockerLab, Node
 from drctl.lab.docker.machine import Machine
-from drctl.lab.site import Access, Flavour, Part, Ran, Role, SiteNode
+from drctl.lab.site import Access, Component, Flavour, HostRole, Ran, SiteNode
 
 _CUT = """\
 iptables -w -N DRCTL-LAB-CUT 2>/dev/null && {{
@@ -70,15 +70,15 @@ class DockerSite:
         """As root, by the engine."""
         return self._machine(node).sh(script, check=check, seconds=seconds)
 
-    def kill(self, node: str, part: Part) -> None:
+    def kill(self, node: str, part: Component) -> None:
         """SIGKILL to the part's processes."""
         self._control(node, "kill", part)
 
-    def stop(self, node: str, part: Part) -> None:
+    def stop(self, node: str, part: Component) -> None:
         """As an operator of this flavour stops it."""
         self._control(node, "stop", part)
 
-    def start(self, node: str, part: Part) -> None:
+    def start(self, node: str, part: Component) -> None:
         """As an operator of this flavour starts it."""
         self._control(node, "start", part)
 
@@ -113,7 +113,7 @@ class DockerSite:
     def _way(self) -> flavours.Way:
         return flavours.way(self.lab.shape.flavour)
 
-    def _recast(self, node: str, *roles: Role) -> None:
+    def _recast(self, node: str, *roles: HostRole) -> None:
         self.lab.recast(node, *roles)
         if self.lab.having("etcd"):
             self.lab.inventory.write_text(manifests.inventory(self.lab))
@@ -121,7 +121,7 @@ class DockerSite:
     def _machine(self, name: str) -> Machine:
         return Machine(self.lab, self.lab.node(name), self.client)
 
-    def _control(self, node: str, verb: str, part: Part) -> None:
+    def _control(self, node: str, verb: str, part: Component) -> None:
         self.sh(node, self._way.control(self.lab, verb, part), seconds=120)
 
     def _site_node(self, node: Node) -> SiteNode:

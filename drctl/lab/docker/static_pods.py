@@ -18,14 +18,14 @@ from drctl.lab.docker.kubeadm import Kubeadm
 from drctl.lab.docker.layout import DockerLab, Node
 from drctl.lab.docker.machine import Machine
 from drctl.lab.labs import Say
-from drctl.lab.site import Flavour, Part
+from drctl.lab.site import Component, Flavour
 from drctl.lab.waiting import until
 from drctl.render import render
 
 READY_SECONDS = 240.0
 MANIFESTS = "/etc/kubernetes/manifests"
 # Manifest -> what the kernel calls the process: at most 15 letters.
-_PODS: Mapping[Part, Sequence[tuple[str, str]]] = {
+_PODS: Mapping[Component, Sequence[tuple[str, str]]] = {
     "etcd": [("etcd", "etcd")],
     "apiserver": [("kube-apiserver", "kube-apiserver")],
     "controllers": [
@@ -70,7 +70,7 @@ class StaticPods:
                 until(partial(cluster.registered, machine), READY_SECONDS, f"{machine.name}: node")
         say("all apiservers answer, and all nodes are ready")
 
-    def control(self, lab: DockerLab, verb: str, part: Part) -> str:
+    def control(self, lab: DockerLab, verb: str, part: Component) -> str:
         """By the manifests; the kubelet is a unit."""
         if part == "kubelet":
             return _KUBELET[verb]

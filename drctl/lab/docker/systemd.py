@@ -17,7 +17,7 @@ from drctl.lab.docker.kubeunits import UNITS
 from drctl.lab.docker.layout import APISERVER_PORT, PEER_PORT, SSL, DockerLab, Node
 from drctl.lab.docker.machine import File, Machine
 from drctl.lab.labs import Say
-from drctl.lab.site import Flavour, Part
+from drctl.lab.site import Component, Flavour
 from drctl.lab.waiting import until
 from drctl.render import render
 
@@ -69,7 +69,7 @@ class Systemd:
                 until(partial(node_is_ready, lab, node), READY_SECONDS, f"{node.name}: kubelet")
             say("every kube-apiserver is ready, and so is every node")
 
-    def control(self, lab: DockerLab, verb: str, part: Part) -> str:
+    def control(self, lab: DockerLab, verb: str, part: Component) -> str:
         """`systemctl` on the part's units."""
         units = _units(lab)[part]
         return _VERBS[verb].format(units=shlex.join(units)) if units else ":"
@@ -160,8 +160,8 @@ def _stand_in(what: str, command: str) -> File:
     return File(text.encode())
 
 
-def _parts(node: Node) -> list[Part]:
-    parts: list[Part] = []
+def _parts(node: Node) -> list[Component]:
+    parts: list[Component] = []
     if node.has("etcd"):
         parts.append("etcd")
     if node.has("control_plane"):
@@ -171,7 +171,7 @@ def _parts(node: Node) -> list[Part]:
     return parts
 
 
-def _units(lab: DockerLab) -> dict[Part, list[str]]:
+def _units(lab: DockerLab) -> dict[Component, list[str]]:
     if lab.shape.kubernetes:
         return {
             "etcd": ["etcd"],

@@ -50,7 +50,10 @@ def up(
         raise UsageError(f"a lab has 1 to {LONGEST_CLUSTER} members, not {members}")
     directory = layout.resolve(directory)
     if importlib.util.find_spec("supervisor") is None:
-        raise Refused("the package supervisor is not installed", hint="pip install 'drctl[lab]'")
+        raise Refused(
+            "the package supervisor is not installed",
+            hint="in a clone of drctl: pipx install '.[lab]', or make setup",
+        )
     tools = binaries.find(etcd)
     labs.make_room(directory, say)
     names = [f"node-{number}" for number in range(1, members + 1)]

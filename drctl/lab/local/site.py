@@ -16,10 +16,10 @@ from drctl.lab import layout, processes
 from drctl.lab.certs import Authority, Pair
 from drctl.lab.layout import APISERVER_PORT, Lab, LabHost
 from drctl.lab.local import boot, build, sshserver
-from drctl.lab.site import Access, Flavour, Part, Ran, SiteNode
+from drctl.lab.site import Access, Component, Flavour, Ran, SiteNode
 from drctl.lab.waiting import until
 
-UNITS: dict[Part, str] = {"etcd": "etcd", "apiserver": "kube-apiserver-stand-in"}
+UNITS: dict[Component, str] = {"etcd": "etcd", "apiserver": "kube-apiserver-stand-in"}
 _CONTROL_SECONDS = 60.0
 
 
@@ -86,15 +86,15 @@ class LocalSite:
             )
         return Ran(told.returncode, told.stdout)
 
-    def kill(self, node: str, part: Part) -> None:
+    def kill(self, node: str, part: Component) -> None:
         told = self._control(node, "pid", part)
         if told.returncode == 0:
             os.kill(int(told.stdout), signal.SIGKILL)
 
-    def stop(self, node: str, part: Part) -> None:
+    def stop(self, node: str, part: Component) -> None:
         self._checked(node, "stop", part)
 
-    def start(self, node: str, part: Part) -> None:
+    def start(self, node: str, part: Component) -> None:
         self._checked(node, "start", part)
 
     def power_off(self, node: str) -> None:
@@ -130,14 +130,14 @@ class LocalSite:
     def mend(self) -> None:
         """Nothing was cut."""
 
-    def _control(self, node: str, verb: str, part: Part) -> subprocess.CompletedProcess[str]:
+    def _control(self, node: str, verb: str, part: Component) -> subprocess.CompletedProcess[str]:
         host = self.lab.host(node)
         if part not in UNITS:
             raise Refused(f"a loopback lab has no {part}", host=node)
         argv = build.control(host, verb, UNITS[part])
         return subprocess.run(argv, capture_output=True, text=True, timeout=_CONTROL_SECONDS)
 
-    def _checked(self, node: str, verb: str, part: Part) -> None:
+    def _checked(self, node: str, verb: str, part: Component) -> None:
         told = self._control(node, verb, part)
         if told.returncode != 0:
             raise StepFailed(f"{part} did not {verb}: {told.stderr.strip()}", host=node)

@@ -65,7 +65,7 @@ def test_what_a_killed_session_left_is_removed(
 ) -> None:
     make = f"""
 import docker
-from tests.docker import engine
+from tests.lab.docker import engine
 client = docker.from_env()
 made = client.containers.create({systemd_image!r}, labels={{engine.LABEL: engine.owner()}})
 print(made.id)
