@@ -47,7 +47,7 @@ test: $(READY)  ## lint, types and all tests (PYTEST_ARGS="-k fence" for some)
 # `make test` has all of it, and the rest.
 CHECKED := house floor etcd kube inventory plan journal nodes engine ui runs evidence commands templates cli
 
-check: $(READY)  ## the fast half of `make test`: static checks, house, core, templates
+check: $(READY)  ## the fast half of `make test`: static checks, judges, plans, commands, templates
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" -k "not busybox" \
 		$(addprefix tests/,$(CHECKED)) $(PYTEST_ARGS)
 

@@ -23,10 +23,6 @@ class Identity:
     def cluster_hex(self) -> str:
         return to_hex(self.cluster_id)
 
-    @property
-    def member_hex(self) -> dict[str, str]:
-        return {name: to_hex(member) for name, member in self.member_ids.items()}
-
 
 def member_id(peer_urls: Sequence[str], token: str) -> int:
     """First 8 bytes of sha1(sorted peer URLs joined + token)."""

@@ -3,16 +3,15 @@ what it would do otherwise is accepted by name, and nothing of it bars the way b
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
 
 from drctl.plan import planner
 from drctl.render import template_digest
-from tests.commands.test_adopt import papers, rewrite
+from tests.commands.test_adopt import rewrite
 from tests.commands.test_resume import FAILED
 from tests.support.bench import Bench
 from tests.support.forging import forge
@@ -47,12 +46,6 @@ def orphan(broken: Bench) -> Bench:
     """The same, and its machine is gone."""
     broken.state_dir.rename(broken.folder / "the machine that is gone")
     return broken
-
-
-def meaning_of(bench: Bench) -> Mapping[str, str]:
-    (text,) = {t for n, t in papers(bench, "m1").items() if n.endswith("manifest.json")}
-    found: Mapping[str, str] = json.loads(text)["meaning"]
-    return found
 
 
 def adopt(bench: Bench, *more: object) -> str:

@@ -65,4 +65,6 @@ def test_etcdutl_makes_the_predicted_cluster(tmp_path: Path) -> None:
     log = done.stdout + done.stderr
     identity = predict(urls, "t-1")
     assert set(re.findall(r'"cluster-id": "(\w+)"', log)) == {identity.cluster_hex}
-    assert set(re.findall(r'"added-peer-id": "(\w+)"', log)) == set(identity.member_hex.values())
+    assert set(re.findall(r'"added-peer-id": "(\w+)"', log)) == {
+        to_hex(member) for member in identity.member_ids.values()
+    }

@@ -6,6 +6,7 @@ import ast
 
 import pytest
 
+from tests.guards.__main__ import FAST
 from tests.guards.catalogue import Guard, guards
 from tests.house import ROOT
 
@@ -15,6 +16,11 @@ ALL = guards()
 def test_there_are_many_and_each_has_a_name_of_its_own() -> None:
     assert len(ALL) >= 30
     assert len({guard.name for guard in ALL}) == len(ALL)
+
+
+def test_the_fast_tests_are_there() -> None:
+    """Where one is not, pytest runs none of them, and nothing is ever noticed by another test."""
+    assert all((ROOT / "tests" / name / "__init__.py").is_file() for name in FAST)
 
 
 @pytest.mark.parametrize("guard", ALL, ids=lambda guard: guard.name)

@@ -50,6 +50,14 @@ def test_every_link_between_documents_leads_somewhere() -> None:
             assert not part or part[1:] in anchors, f"{page.name}: {path}{part}"
 
 
+def test_every_module_that_a_document_runs_is_there() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "Makefile"):
+        for name in re.findall(r"python -m ((?:drctl|tests)[\w.]*)", page.read_text("utf-8")):
+            place = ROOT / name.rstrip(".").replace(".", "/")
+            there = place.with_suffix(".py").is_file() or (place / "__main__.py").is_file()
+            assert there, f"{page.name}: {name}"
+
+
 def can_be_typed(line: str) -> None:
     """Fails where the command line does not take `line`."""
     words = shlex.split(line)[1:]
