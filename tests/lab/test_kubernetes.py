@@ -31,7 +31,7 @@ def test_a_release_is_taken_with_its_version(tmp_path: Path) -> None:
 def test_only_what_the_lab_runs_must_be_there(tmp_path: Path) -> None:
     folder = release(tmp_path / "r", dict.fromkeys(CONTROL_PLANE, "v1.20.2"))
     assert kubernetes.given(folder).version == (1, 20, 2)
-    with pytest.raises(InvalidInput, match="lacks kubelet, kubeadm"):
+    with pytest.raises(InvalidInput, match="missing kubelet, kubeadm"):
         kubernetes.given(folder, WITH_KUBELET)
 
 

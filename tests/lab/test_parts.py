@@ -76,7 +76,7 @@ def test_addresses_stay_on_loopback_and_differ() -> None:
 def test_etcd_without_etcdutl_is_refused(tmp_path: Path) -> None:
     for name in ("etcd", "etcdctl"):
         (tmp_path / name).touch()
-    with pytest.raises(InvalidInput, match="lacks etcdutl"):
+    with pytest.raises(InvalidInput, match="missing etcdutl"):
         binaries.find(tmp_path)
 
 
