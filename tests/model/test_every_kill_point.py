@@ -161,6 +161,6 @@ def test_a_run_that_was_passed_by_changes_nothing(world: World) -> None:
                 left.append(passed.conditions())
 
         # On new hosts a look that comes later sees the other's cluster.
-        with pytest.raises((Drifted, Refused), match="finished here after our checks|be replaced"):
+        with pytest.raises((Drifted, Refused), match=r"finished here after our checks|be replaced"):
             passed.session(look=pass_by)
         assert left == [passed.conditions()], moment
