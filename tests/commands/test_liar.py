@@ -16,6 +16,8 @@ from tests.commands.test_resume import FAILED
 from tests.support.bench import Bench
 from tests.support.liar import DEED, HOSTILE, LIAR, Lies, every_field, in_documents
 
+pytestmark = pytest.mark.slow  # tests/etcd/test_lying_host.py is in `make check`
+
 LOOKS = (
     "node/machine",
     "node/owner",
