@@ -120,7 +120,7 @@ def test_a_link_in_the_place_of_the_staging_is_refused(place: Place) -> None:
     scripts += [place.body(step) for step in ("send", "rebuild", "swap", "clean")]
     for script in scripts:
         ran = place.sh(script)
-        assert ran.status == 77 and f"{place.data}/.drctl is a link" in ran.output, ran
+        assert ran.status == 77 and f"{place.data}/.drctl is a symlink" in ran.output, ran
     assert place.elsewhere() == ""
 
 

@@ -129,7 +129,7 @@ def test_restored_on_machines_that_had_nothing(
     second.put("/opt/etcd/bin/etcdctl", "somebody else's")
     refused = operator.restore(snapshot)
     assert refused.returncode == 4, refused.stderr
-    assert f"{second.name}: contains something else at /opt/etcd/bin/etcdctl" in refused.stderr
+    assert f"{second.name}: has other files at /opt/etcd/bin/etcdctl" in refused.stderr
     assert new_hosts.each("ls -A /var/lib/drctl 2>/dev/null || :") == ["", "", ""]
     second.sh("rm -r /opt/etcd")
 
