@@ -161,6 +161,8 @@ def test_a_run_that_was_passed_by_changes_nothing(world: World) -> None:
                 left.append(passed.conditions())
 
         # On new hosts a look that comes later sees the other's cluster.
-        with pytest.raises((Drifted, Refused), match=r"-two of model finished here after our checks|be replaced"):
+        with pytest.raises(
+            (Drifted, Refused), match=r"-two of model finished here after our checks|be replaced"
+        ):
             passed.session(look=pass_by)
         assert left == [passed.conditions()], moment
