@@ -20,6 +20,8 @@ from drctl.cli import cli
 from drctl.cli.complete import completing
 from tests.house import ROOT
 
+pytestmark = pytest.mark.slow
+
 RUN = "20261126T031500-abcd"
 OLDER = "20261125T031500-efgh"
 BIN = Path(sys.executable).parent

@@ -13,6 +13,8 @@ from tests.etcd.samples import snapshot_bytes, write_snapshot
 from tests.support.bench import Bench
 from tests.support.rig import READ_ONLY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def orphan(down: Bench) -> Bench:

@@ -56,6 +56,7 @@ def drifting(request: pytest.FixtureRequest, broken: Bench) -> tuple[Bench, str]
     return broken, name
 
 
+@pytest.mark.slow
 def test_every_field_is_refused_by_name_and_can_be_accepted_by_name(
     drifting: tuple[Bench, str],
 ) -> None:

@@ -19,6 +19,8 @@ from tests.support.bench import Bench, Ended
 from tests.support.forging import another_name, forge
 from tests.support.liar import HOSTILE, LIAR, Lies
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def restored(bench: Bench) -> Bench:

@@ -10,6 +10,8 @@ from tests.commands.test_resume import FAILED
 from tests.support.bench import Bench
 from tests.support.rig import READ_ONLY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def restored(bench: Bench) -> Bench:

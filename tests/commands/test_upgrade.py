@@ -16,6 +16,8 @@ from tests.commands.test_resume import FAILED
 from tests.support.bench import Bench
 from tests.support.forging import forge
 
+pytestmark = pytest.mark.slow
+
 Upgrade = Callable[..., None]
 
 

@@ -14,6 +14,8 @@ import pytest
 from drctl import __version__
 from tests.house import ROOT
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = ("runbooks", "templates")
 
 

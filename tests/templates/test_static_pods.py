@@ -110,6 +110,7 @@ def test_the_undo_brings_back_the_very_bytes(node: PodNode) -> None:
     assert {path.name: path.read_bytes() for path in node.manifests.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_manifest_that_returns_is_noticed_and_never_lost(node: PodNode) -> None:
     seen = node.observe("stop-apiserver")
     original = manifest(node, node.one).read_text()
@@ -159,6 +160,7 @@ def test_a_manifest_that_returns_while_it_is_waited_for(quick: PodNode) -> None:
     assert not keep.exists()
 
 
+@pytest.mark.slow
 def test_what_comes_back_once_is_waited_for(quick: PodNode) -> None:
     """A pod sync that was under way."""
     node = quick
@@ -179,6 +181,7 @@ def test_a_copy_in_the_folder_is_a_pod_too(quick: PodNode) -> None:
     assert "etcd.yaml.bak" in node.visible()
 
 
+@pytest.mark.slow
 def test_a_kubelet_that_ends_pods_is_left_alone(still: PodNode) -> None:
     """One that takes its time over the folders."""
     node = still
@@ -232,6 +235,7 @@ def test_a_manifest_that_returned_is_known_to_the_kubelet_of_now(quick: PodNode)
     assert len(node.kubelets) == 4
 
 
+@pytest.mark.slow
 def test_a_pod_that_is_down_just_now_is_not_gone(quick: PodNode) -> None:
     """It fails and is started again and again, by a kubelet that does not let go of it."""
     node = quick
