@@ -144,9 +144,17 @@ def _undo(state: RunState, plan: Plan) -> Counts:
     meanings = (state.plan["meaning"], plan.meaning)
     then, now = ([s for s in m.get("steps", "").split() if s in begun] for m in meanings)
 
+    undoes = [task.undo for step in plan.steps for task in step.tasks.values() if task.undo]
+    sent = {place for undo in undoes for place in undo.sources}
+    idle = {
+        f"{tool}.sha256" for tool in plan.facts.get("tools", ()) if f"run tools/{tool}" not in sent
+    }
+
     def counts(field: str) -> bool:
         if _is_template(field):
             return field.removeprefix(TEMPLATE) in left
+        if field in idle:  # a program that nothing sends on the way back
+            return False
         if field == "steps":
             return then != now
         return field.removeprefix("steps.") in begun if field.startswith("steps.") else True
