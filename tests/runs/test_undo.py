@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,9 @@ def test_a_client_that_was_started_was_let_in(begun: list[str], let_in: list[str
 
 def test_a_program_that_no_undo_sends_may_be_another_one() -> None:
     forward = planner(load_inventory(INVENTORY)).plan(load_runbook("restore"))
-    known = {"facts": {**forward.facts, "tools": {"etcdutl": {"path": "/opt/etcdutl"}}}}
+    known: dict[str, Any] = {
+        "facts": {**forward.facts, "tools": {"etcdutl": {"path": "/opt/etcdutl"}}}
+    }
     then, now = (
         replace(forward, **known, meaning={**forward.meaning, "etcdutl.sha256": digest})
         for digest in ("then", "now")
