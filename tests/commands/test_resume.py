@@ -12,6 +12,8 @@ from tests.etcd.samples import snapshot_bytes, write_snapshot
 from tests.support.bench import Bench
 from tests.support.rig import READ_ONLY
 
+pytestmark = pytest.mark.slow
+
 FAILED = CommandResult(0, "done 1\n", "no space left on device")
 
 

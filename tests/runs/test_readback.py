@@ -10,6 +10,8 @@ from drctl.plan.runbook import load_runbook
 from tests.commands.test_resume import FAILED
 from tests.support.bench import Bench
 
+pytestmark = pytest.mark.slow
+
 READABLE = {
     "empty": "x=",
     "several lines": "x=one\ntwo\u2028three",

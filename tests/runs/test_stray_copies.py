@@ -13,6 +13,8 @@ from tests.commands.test_resume import FAILED
 from tests.model.simulation import OLD_TOKEN
 from tests.support.bench import Bench
 
+pytestmark = pytest.mark.slow
+
 LOCKED = 7
 RESERVED = "lock not released:"
 
