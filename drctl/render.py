@@ -151,11 +151,10 @@ def render_script(template: str, folder: Path | None = None, /, **values: Any) -
     return Script(template, body, tuple(sorted(part.removesuffix(".j2") for part in parts)))
 
 
+@cache
 def template_digest(part: str, folder: Path | None = None) -> str:
     """sha256 of the text of `templates/PART.j2`, in hex."""
-    return hashlib.sha256(_source(part, folder)).hexdigest()
-
-
-@cache
-def _source(part: str, folder: Path | None) -> bytes:
-    return ((folder or data_folder("templates")) / f"{part}.j2").read_bytes()
+    env = environment(folder)
+    assert env.loader is not None
+    source, _, _ = env.loader.get_source(env, f"{part}.j2")
+    return hashlib.sha256(source.encode()).hexdigest()

@@ -91,7 +91,7 @@ def test_a_drill_that_is_ended_by_a_signal_leaves_nothing(place: Path) -> None:
     until(lambda: _supervised(directory), 60, "the first process")
     lab = layout.require(directory)
     ended.terminate()
-    assert b"ended by SIGTERM" in ended.communicate(timeout=120)[1]
+    assert b"stopped by SIGTERM" in ended.communicate(timeout=120)[1]
     assert not directory.exists()
     assert processes.belonging(lab.processes, lab.id) == set()
 

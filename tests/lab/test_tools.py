@@ -42,7 +42,7 @@ def test_an_etcdutl_that_is_sent(lab: Lab, tmp_path: Path, etcd_dir: Path) -> No
     saved = content(lab)
     write_later(lab)
     lacking = without.types("preflight", *without.on)
-    assert lacking.returncode == 4 and "lacks etcdutl" in lacking.stderr
+    assert lacking.returncode == 4 and "missing: etcdutl" in lacking.stderr
 
     inventory = with_etcdutl(lab, etcd_dir / "etcdutl", lab.inventory.with_name("sent.yaml"))
     operator = Operator(inventory, tmp_path / "state")
@@ -71,5 +71,5 @@ def test_another_program_is_refused_and_leaves_nothing(lab: Lab, tmp_path: Path)
     before = footprint(lab)
     refused = operator.types("preflight", *operator.on)
     assert refused.returncode == 4, refused.stderr
-    assert "lacks etcdutl" in refused.stderr
+    assert "missing: etcdutl" in refused.stderr
     assert footprint(lab) == before
