@@ -53,6 +53,13 @@ resume_option = click.option(
     shell_complete=complete.runs,
 )
 
+accept_drift_option = click.option(
+    "--accept-drift",
+    multiple=True,
+    metavar="FIELD",
+    help="With --resume: accept that this changed.",
+)
+
 
 @click.command("restore")
 @click.option("--snapshot", type=FILE, help="The backup file to restore (etcdctl snapshot save).")
@@ -64,12 +71,7 @@ resume_option = click.option(
 @dry_run_option
 @click.option("--offline", is_flag=True, help="With --dry-run: do not connect to any host.")
 @resume_option
-@click.option(
-    "--accept-drift",
-    multiple=True,
-    metavar="FIELD",
-    help="With --resume: accept that this changed.",
-)
+@accept_drift_option
 @click.option(
     "--abandon",
     multiple=True,
@@ -105,10 +107,7 @@ def restore_command(
         raise UsageError("--staged and --runbook exclude each other")
     if offline and not dry_only:
         raise UsageError("--offline needs --dry-run", hint="add --dry-run")
-    if accept_drift and unfinished is None:
-        raise UsageError("--accept-drift needs --resume", hint="add --resume")
-    if dry_only and unfinished is not None:
-        raise UsageError("--dry-run is for a new run", hint="see what is left: drctl runs show")
+    _refuse_mixed(dry_only, unfinished, accept_drift)
     if unfinished is None and snapshot is None:
         raise UsageError("which snapshot?", hint="add --snapshot FILE")
     chosen = runbook or ("restore-staged" if staged else "restore")
@@ -136,6 +135,7 @@ def restore_command(
 @click.option("--snapshot", type=FILE, help="The file that `upload: snapshot` steps send.")
 @dry_run_option
 @resume_option
+@accept_drift_option
 @var_option
 @secret_option
 @yes_option
@@ -149,14 +149,14 @@ def run_command(
     snapshot: Path | None,
     dry_only: bool,
     unfinished: str | None,
+    accept_drift: tuple[str, ...],
     variables: tuple[str, ...],
     secret: tuple[str, ...],
     yes: bool,
 ) -> None:
     """Run your own runbook (a file) or a shipped one (by name)."""
     asked: dict[str, Any] = {"vars": parse_vars(variables)}
-    if dry_only and unfinished is not None:
-        raise UsageError("--dry-run is for a new run", hint="see what is left: drctl runs show")
+    _refuse_mixed(dry_only, unfinished, accept_drift)
     controller = options.controller(yes=yes, secrets=read_secrets(secret, tuple(asked["vars"])))
     if dry_only:
         _dry_run(options, controller, inventory, runbook, snapshot, asked, offline=False)
@@ -166,7 +166,16 @@ def run_command(
     if unfinished is None:
         _finish(options, *restore(controller, loaded, runbook, snapshot, asked))
     else:
-        _finish(options, *resume(controller, loaded, unfinished, snapshot))
+        done = resume(controller, loaded, unfinished, snapshot, accept_drift=accept_drift)
+        _finish(options, *done)
+
+
+def _refuse_mixed(dry_only: bool, unfinished: str | None, accept_drift: tuple[str, ...]) -> None:
+    """Raises UsageError for options of a new run beside those of a resume."""
+    if accept_drift and unfinished is None:
+        raise UsageError("--accept-drift needs --resume", hint="add --resume")
+    if dry_only and unfinished is not None:
+        raise UsageError("--dry-run is for a new run", hint="see what is left: drctl runs show")
 
 
 @click.command("rollback")

@@ -55,10 +55,11 @@ def faults(material: Material, hosts: Collection[str], now: datetime) -> list[Pe
 def warnings(material: Material, now: datetime) -> list[PemComplaint]:
     """What works today. Only for material without faults."""
     found: list[PemComplaint] = []
-    for part, pem in (("ca", material.ca), ("cert", material.cert)):
+    pems: tuple[tuple[PemFile, bytes], ...] = (("ca", material.ca), ("cert", material.cert))
+    for part, pem in pems:
         ends = min(one.not_valid_after_utc for one in x509.load_pem_x509_certificates(pem))
         if ends - now < SOON:
-            found.append((part, f"expires at {_said(ends)}"))  # type: ignore[arg-type]  # a PemFile
+            found.append((part, f"expires at {_said(ends)}"))
     return found
 
 

@@ -82,10 +82,12 @@ def journal_accepted(
     changed = drift(state.plan["meaning"], plan.meaning)
     fields = {name: list(pair) for name, pair in changed.items() if accepts(accepted, name)}
     for name in accepted:
-        if not any(accepts([name], field) for field in fields) and not name.startswith(
-            ABOUT_A_HOST
-        ):
-            raise UsageError(f"nothing to accept: {name} did not change")
+        if name.startswith(ABOUT_A_HOST) or any(accepts([name], field) for field in fields):
+            continue
+        raise UsageError(
+            f"nothing to accept: {name} did not change",
+            hint=f"leave out --accept-drift {quote(name)}: what was accepted stays accepted",
+        )
     if fields:
         meaning = {**state.plan["meaning"], **{name: plan.meaning.get(name) for name in fields}}
         meaning = {name: value for name, value in meaning.items() if value is not None}

@@ -146,7 +146,8 @@ def test_a_script_that_is_still_to_run_is_refused_by_name(
 def test_all_scripts_can_be_accepted_at_once(broken: Bench, upgraded: Callable[..., None]) -> None:
     upgraded("etcd/swap/act.sh", "service/running/act.sh")
     both = ("--accept-drift=templates", "--accept-drift=steps")
-    assert broken.resume(*both).exit == 2  # the second did not change
+    ended = broken.resume(*both)  # the second did not change
+    assert (ended.exit, "leave out --accept-drift steps" in ended.err) == (2, True)
     assert broken.resume("--accept-drift", "templates").exit == 0
     (accepted,) = broken.events("drift-accepted")
     assert {"template.etcd/swap/act.sh", "template.service/running/act.sh"} == {*accepted["fields"]}
@@ -197,6 +198,21 @@ def test_a_rollback_takes_the_steps_of_another_drctl(down: Bench) -> None:
     _own(down, lambda text: text.replace("id: restart-kubelet", "id: kubelets"))
     assert down.resume().exit == 6
     assert down.rollback().exit == 0
+
+
+def test_a_runbook_of_ones_own_is_resumed_over_an_accepted_drift(down: Bench) -> None:
+    own = _own(down, str)
+    down.rig.trouble("job/start", FAILED, step="swap", host="m2")
+    typed = ("run", own, "--inventory", down.inventory, "--yes")
+    assert down.drctl(*typed, "--snapshot", down.snapshot).exit == 5
+    _own(down, lambda text: text.replace("id: restart-kubelet", "id: kubelets"))
+    ended = down.drctl(*typed, "--resume", "--output", "json")
+    assert ended.exit == 6
+    names = ("steps", "steps.kubelets", "steps.restart-kubelet")
+    accept = [word for name in names for word in ("--accept-drift", name)]
+    assert " ".join(accept) in ended.error["hint"]
+    assert down.drctl(*typed, *accept).exit == 2  # only of a resume
+    assert down.drctl(*typed, "--resume", *accept).exit == 0
 
 
 def test_a_step_that_was_begun_and_is_gone_bars_a_rollback(down: Bench) -> None:
