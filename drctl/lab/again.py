@@ -9,7 +9,7 @@ without that header is an answer like any other.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 SOON = (429, 503)
@@ -24,7 +24,9 @@ class Response(Protocol):
     def status(self) -> int: ...
 
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def retry_after(self) -> str | None:
+        """The header of that name."""
+        ...
 
 
 R = TypeVar("R", bound=Response)
@@ -44,7 +46,7 @@ def patiently(ask: Callable[[], R], seconds: float) -> R:
 
 def _pause(response: Response) -> float | None:
     """Seconds to wait, None where the answer is final."""
-    told = response.headers.get("Retry-After")
+    told = response.retry_after
     if response.status not in SOON or told is None:
         return None
     return max(float(told), _SHORTEST_SECONDS) if told.isdecimal() else _OTHERWISE_SECONDS

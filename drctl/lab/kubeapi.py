@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,7 +34,7 @@ class KubeError(StepFailed):
 @dataclass(frozen=True)
 class _Answer:
     status: int
-    headers: Mapping[str, str]
+    retry_after: str | None
     body: bytes
 
 
@@ -132,7 +131,8 @@ class KubeApi:
             content = json.dumps(body) if body is not None else None
             self._connection.request(method, path, content, headers)
             response = self._connection.getresponse()
-            return _Answer(response.status, response.headers, response.read())
+            told = response.getheader("Retry-After")
+            return _Answer(response.status, told, response.read())
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise KubeError(f"{method} {self.url}{path} was not answered: {error}") from error

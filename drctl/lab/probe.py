@@ -12,7 +12,7 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drctl.lab.again import SOON, patiently
@@ -21,7 +21,7 @@ from drctl.lab.again import SOON, patiently
 @dataclass(frozen=True)
 class _Answer:
     status: int
-    headers: Mapping[str, str]
+    retry_after: str | None
     body: bytes
     refused: urllib.error.HTTPError | None = None
 
@@ -74,12 +74,12 @@ def fetch(
     def ask() -> _Answer:
         try:
             with opener.open(request, timeout=timeout) as response:
-                return _Answer(response.status, response.headers, response.read())
+                return _Answer(response.status, None, response.read())
         except urllib.error.HTTPError as error:
             if error.code not in SOON:
                 raise
             error.close()
-            return _Answer(error.code, error.headers, b"", error)
+            return _Answer(error.code, error.headers.get("Retry-After"), b"", error)
 
     answer = patiently(ask, timeout)
     if answer.refused:
