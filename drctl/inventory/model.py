@@ -33,7 +33,7 @@ from drctl.inventory.fields import (
 )
 
 Layout = Literal["kubeasz", "kubeadm", "kubespray", "none"]
-Manager = Literal["systemd", "static-pod", "command"]
+Manager = Literal["systemd", "static-pod", "docker", "podman", "command"]
 ToolSource = Literal["host", "image"]
 Become = Literal["none", "sudo"]
 Start = Literal["together", "one-by-one"]
@@ -109,7 +109,9 @@ class EtcdFile(Strict):
         description="where the tools are: on the host (in bin_dir) or in etcd's image",
     )
     image: ImageName | None = Field(
-        None, description="for tools: image; default: the image in etcd's static pod manifest"
+        None,
+        description="for tools: image; default: the image in etcd's static pod manifest, or of "
+        "its container",
     )
     etcdutl: LocalPath | None = Field(
         None,

@@ -14,6 +14,7 @@ from drctl.inventory.model import (
     HostFile,
     InventoryFile,
     KubernetesFile,
+    Manager,
     MemberFile,
     PrepareFile,
     ReachFile,
@@ -50,8 +51,9 @@ def resolve(file: InventoryFile, path: Path, warnings: tuple[str, ...] = ()) -> 
     etcd = over(PRESETS[file.layout].etcd, file.etcd)
     kubernetes = over(PRESETS[file.layout].kubernetes, file.kubernetes)
     commands = Commands(**dict(file.commands)) if file.commands else None
-    members = _members(file, hosts, etcd, path)
     services = declared_services(file)
+    tools = _tools(etcd, services["etcd"].manager or file.service_manager, path)
+    members = _members(file, hosts, etcd, tools)
     if not services["etcd"].ports:
         services["etcd"] = services["etcd"].model_copy(update={"ports": _ports(members)})
     return Inventory(
@@ -114,17 +116,20 @@ def _kubernetes(host: Host, file: KubernetesFile) -> Kubernetes:
     )
 
 
-def _tools(etcd: EtcdFile, inventory: Path) -> Tools:
+def _tools(etcd: EtcdFile, manager: Manager, inventory: Path) -> Tools:
+    """An image is opened by the engine that runs etcd, else by containerd."""
     upload = local_path(etcd.etcdutl, inventory)
+    in_engine = etcd.tools == "image" and (manager == "docker" or manager == "podman")
+    source = manager if in_engine else etcd.tools
     return Tools(
-        source=etcd.tools,
-        etcdutl_source="upload" if upload else etcd.tools,
+        source=source,
+        etcdutl_source="upload" if upload else source,
         image=etcd.image,
         upload=upload,
     )
 
 
-def _member(host: Host, number: int, etcd: EtcdFile, inventory: Path) -> Member:
+def _member(host: Host, number: int, etcd: EtcdFile, tools: Tools) -> Member:
     own = etcd.members.get(host.name, MemberFile())
     values = {"host": host.name, "address": host.cluster_address}
     client_urls = _urls(own.client_urls or (etcd.client_url,), host)
@@ -142,16 +147,16 @@ def _member(host: Host, number: int, etcd: EtcdFile, inventory: Path) -> Member:
         cert=expand(tls.cert, **values) if tls else None,
         key=expand(tls.key, **values) if tls else None,
         bin_dir=expand(etcd.bin_dir, **values).rstrip("/"),
-        tools=_tools(etcd, inventory),
+        tools=tools,
     )
 
 
 def _members(
-    file: InventoryFile, hosts: dict[str, Host], etcd: EtcdFile, inventory: Path
+    file: InventoryFile, hosts: dict[str, Host], etcd: EtcdFile, tools: Tools
 ) -> tuple[Member, ...]:
     names = dict.fromkeys(file.groups.get("etcd", ()))
     return tuple(
-        _member(hosts[name], number, etcd, inventory)
+        _member(hosts[name], number, etcd, tools)
         for number, name in enumerate(names, start=1)
         if name in hosts
     )

@@ -41,11 +41,12 @@ class Host(Resolved):
 class Tools(Resolved):
     """Where a member's host has etcd's programs: each source is a template in `etcd/tool/`.
 
-    `image` None: the one that etcd's manifest names. `upload`: the etcdutl here that is sent.
+    `image` None: the one that etcd's manifest names, or its container is of. `upload`: the etcdutl
+    here that is sent.
     """
 
-    source: Literal["host", "image"]
-    etcdutl_source: Literal["host", "image", "upload"]
+    source: Literal["host", "image", "docker", "podman"]
+    etcdutl_source: Literal["host", "image", "docker", "podman", "upload"]
     image: str | None
     upload: Path | None
 
@@ -126,7 +127,7 @@ class Service(Resolved):
     name: str
     hosts: tuple[str, ...]
     units: tuple[str, ...]
-    manager: Literal["systemd", "static-pod", "command"]
+    manager: Literal["systemd", "static-pod", "docker", "podman", "command"]
     ports: tuple[int, ...]
     start: Literal["together", "one-by-one"]
     ready: dict[str, str | None]
