@@ -46,12 +46,12 @@ SITUATIONS: Mapping[str, Meaning] = {
         f"{WAIT}; do not start single members by hand",
     ),
     "not-verified": Meaning(
-        "etcd was started on the restored data and is NOT verified; Kubernetes is still stopped",
+        "etcd was started on the restored data and is NOT verified; this run has not started Kubernetes",
         "keep Kubernetes stopped until etcd is verified: a rollback loses nothing until Kubernetes "
         "writes",
     ),
     "verified": Meaning(
-        "etcd serves the restored data, verified; Kubernetes is still stopped",
+        "etcd serves the restored data, verified; this run has not started Kubernetes",
         f"{WAIT}; a rollback loses nothing until Kubernetes writes",
     ),
     "starting-kubernetes": Meaning(
