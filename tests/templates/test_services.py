@@ -93,12 +93,21 @@ def test_a_listener_is_not_gone(shell: Shell, tmp_path: Path, address: str, coun
 
 @pytest.mark.parametrize("kills", [True, False])
 def test_what_does_not_stop_is_killed_after_its_grace(node: Node, kills: bool) -> None:
-    text = node.file.read_text().replace("units: [one, two],", "units: [one, two], stop_seconds: 0.5,")
+    text = node.file.read_text().replace(
+        "units: [one, two],", "units: [one, two], stop_seconds: 0.5,"
+    )
     if kills:
-        text = text.replace("  fence: ", f'  kill: "rm -f {node.root}/svc/up/{{unit}}; kill %s"\n  fence: ' % "$(cat pid)")
+        text = text.replace(
+            "  fence: ",
+            f'  kill: "rm -f {node.root}/svc/up/{{unit}}; kill %s"\n  fence: ' % "$(cat pid)",
+        )
         text = text.replace("$(cat pid)", f"$(cat {node.root}/svc/pid)")
     node.file.write_text(text)
-    changed(node, 'rm -f "up/$2" && echo "stop $2" >> log', 'echo $$ > pid; sleep 4 & echo "stop $2" >> log; while kill -0 $! 2>/dev/null; do sleep 0.1; done; rm -f "up/$2"')
+    changed(
+        node,
+        'rm -f "up/$2" && echo "stop $2" >> log',
+        'echo $$ > pid; sleep 4 & echo "stop $2" >> log; while kill -0 $! 2>/dev/null; do sleep 0.1; done; rm -f "up/$2"',
+    )
     up(node, "one")
     ran = node.act("stop-apiserver")
     assert ran.status in (0, 143), ran

@@ -462,9 +462,15 @@ def test_what_is_not_written_in_blocks_stays_as_it_is(shell: Shell, tmp_path: Pa
 
 PODS = [
     ("  - command:\n    - /bin/p\n    name: c\n", "c"),
-    ("  - name: \"c\"  # x\n    command: [p]\n  - name: d\n", "c\nd"),
-    ("    - livenessProbe:\n        exec:\n          command:\n          - name: no\n      name: c\n", "c"),
-    ("  - env:\n    - name: NO\n    args: [x]\n    name: c\n  hostNetwork: true\n  volumes:\n  - name: no\n", "c"),
+    ('  - name: "c"  # x\n    command: [p]\n  - name: d\n', "c\nd"),
+    (
+        "    - livenessProbe:\n        exec:\n          command:\n          - name: no\n      name: c\n",
+        "c",
+    ),
+    (
+        "  - env:\n    - name: NO\n    args: [x]\n    name: c\n  hostNetwork: true\n  volumes:\n  - name: no\n",
+        "c",
+    ),
 ]
 
 
@@ -507,7 +513,11 @@ def test_a_process_of_that_name_in_no_pod_is_not_gone(quick: PodNode) -> None:
 def test_what_does_not_stop_in_time_is_killed(quick: PodNode) -> None:
     """By a kubelet that would give it half a minute."""
     node = quick
-    node.file.write_text(node.file.read_text().replace("units: [{}]".format(node.etcd), f"units: [{node.etcd}], stop_seconds: 1"))
+    node.file.write_text(
+        node.file.read_text().replace(
+            f"units: [{node.etcd}]", f"units: [{node.etcd}], stop_seconds: 1"
+        )
+    )
     (node.root / "stubborn").touch()
     assert manager(node, f"mgr_restart {node.etcd}").status == 0
     node.wait_for(lambda: (node.root / "kubelet.log").read_text().count(f"start {node.etcd}") == 2)

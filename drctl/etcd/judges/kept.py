@@ -14,7 +14,6 @@ from drctl.etcd.judges.common import (
 )
 from drctl.verdict import Gathered, Problem, Verdict
 
-
 PROBES = 3
 """Rounds of probes that are taken for drctl's own: one is the rule."""
 
