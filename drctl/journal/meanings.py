@@ -46,7 +46,8 @@ SITUATIONS: Mapping[str, Meaning] = {
         f"{WAIT}; do not start single members by hand",
     ),
     "not-verified": Meaning(
-        "etcd was started on the restored data and is NOT verified; this run has not started Kubernetes",
+        "etcd was started on the restored data and is NOT verified; this run has not started "
+        "Kubernetes",
         "keep Kubernetes stopped until etcd is verified: a rollback loses nothing until Kubernetes "
         "writes",
     ),

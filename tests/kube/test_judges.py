@@ -1,5 +1,5 @@
-"""kube.one_manifest_each, and kube.serves: every service of every host says ok, or it is unproven. kube.kubelets_end_pods:
-what may become of static pods where no apiserver answers."""
+"""kube.serves: every service of every host says ok, or it is unproven. kube.kubelets_end_pods:
+what may become of static pods where no apiserver answers. kube.one_manifest_each."""
 
 from __future__ import annotations
 

@@ -464,11 +464,13 @@ PODS = [
     ("  - command:\n    - /bin/p\n    name: c\n", "c"),
     ('  - name: "c"  # x\n    command: [p]\n  - name: d\n', "c\nd"),
     (
-        "    - livenessProbe:\n        exec:\n          command:\n          - name: no\n      name: c\n",
+        "    - livenessProbe:\n        exec:\n          command:\n          - name: no\n"
+        "      name: c\n",
         "c",
     ),
     (
-        "  - env:\n    - name: NO\n    args: [x]\n    name: c\n  hostNetwork: true\n  volumes:\n  - name: no\n",
+        "  - env:\n    - name: NO\n    args: [x]\n    name: c\n"
+        "  hostNetwork: true\n  volumes:\n  - name: no\n",
         "c",
     ),
 ]
