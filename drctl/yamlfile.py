@@ -73,7 +73,18 @@ def scan_yaml(path: str | Path) -> tuple[Document, list[Fault]]:
     first one counts. Raises InvalidInput where nothing can be read at all.
     """
     path = Path(path)
-    text = _text(path)
+    return _scan(_text(path), path)
+
+
+def parse_yaml(text: str, name: str) -> dict[str, Any]:
+    """The same of a text that is at hand, called `name`. Raises InvalidInput for any error."""
+    document, faults = _scan(text, Path(name))
+    if faults:
+        raise InvalidInput(f"{name}: invalid YAML", faults=tuple(faults))
+    return document.data
+
+
+def _scan(text: str, path: Path) -> tuple[Document, list[Fault]]:
     try:
         _refuse_unsupported(text, path)
         node = yaml.compose(text, Loader=_Loader)

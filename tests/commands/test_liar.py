@@ -31,6 +31,7 @@ LOOKS = (
     "etcd/kept",
     "kube/health",
     "kube/settings",
+    "node/reading",
     "kube/secrets",
 )
 OTHERS = ("m2", "m3")

@@ -20,7 +20,7 @@ FLOOR: tuple[tuple[str, ...], ...] = (
 
 WINGS: tuple[tuple[str, ...], ...] = (
     ("etcd",),
-    ("kube", "inventory"),
+    ("kube", "inventory", "reading"),
     ("plan",),
     ("journal",),
     ("nodes",),
@@ -51,6 +51,7 @@ OWNERS: dict[str, set[str]] = {
     "jinja2": {"render"},
     "paramiko": {"ssh"},
     "rich": {"ui"},
+    "ruamel": {"inventory"},
     "sqlite3": {"journal"},
     "supervisor": {"lab"},
     "yaml": {"yamlfile"},
@@ -59,7 +60,7 @@ OWNERS: dict[str, set[str]] = {
 
 ANYWHERE = {"pydantic", "pydantic_core", "tenacity", "typing_extensions"}
 
-PURE = {"etcd", "kube"}
+PURE = {"etcd", "kube", "reading"}
 """Text and bytes in, findings out: these never open a connection or start a process."""
 
 CONNECTS = {"asyncio", "ftplib", "http", "multiprocessing", "socket", "ssl", "subprocess", "urllib"}

@@ -19,6 +19,7 @@ from drctl.nodes.history import LINES, line_hash, read_history
 from drctl.transport import CommandResult, Script
 from tests.model.installation import NAMES
 from tests.support.fake_transport import FakeTransport
+from tests.support.readings import as_claimed
 
 Env = Mapping[str, str]
 OLD_TOKEN = "the-old-cluster"
@@ -95,6 +96,9 @@ class SimulatedCluster(FakeTransport):
             "etcd/probe": lambda h, _s, _e: f"probe={'ok' if self._serves(h) else 'no answer'}",
             "kube/health": self._health,
             "kube/settings": self._settings,
+            "node/reading": lambda h, _s, _e: as_claimed(
+                self.inventory, h, runs=self.nodes[h].services.get("etcd", False)
+            ),
             "kube/secrets": lambda _h, _s, _e: "secrets_status=not asked\n",
             "backup/sweep": lambda _h, _s, _e: "",
             "job/claim": self._claim,

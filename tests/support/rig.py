@@ -18,6 +18,7 @@ READ_ONLY = {
     "node/owner",
     "node/records",
     "node/runs",
+    "node/reading",
     "prepare/facts",
     "etcd/facts",
     "etcd/live",
