@@ -100,8 +100,7 @@ def _blank(host: str, report: Answer) -> Iterator[Problem]:
         yield Problem(
             f"cannot run etcd's programs from its image: {image_missing}",
             host,
-            "fix that there, or put etcd, etcdctl and etcdutl on the hosts (etcd.tools: host, "
-            "etcd.bin_dir), or send an etcdutl (etcd.etcdutl: FILE) where only that one is missing",
+            "fix that there, or use programs on the hosts (etcd.tools: host, etcd.etcdutl: FILE)",
         )
         excused |= {*_TOOLS}
     missing = [t for t in _TOOLS if not report.get(f"{t}_version") and t not in excused]
