@@ -486,16 +486,17 @@ def test_the_containers_of_a_pod(still: PodNode, lines: str, names: str) -> None
 def test_a_program_is_told_by_its_pod(quick: PodNode) -> None:
     """A shell that runs it, a probe's command before it: no name of a program tells."""
     node = quick
-    (node.root / "bin/wrapped").symlink_to(shutil.which("sleep") or "")
+    wrapped = node.etcd.replace("etcd", "sh")
+    (node.root / "bin" / wrapped).symlink_to(shutil.which("sleep") or "")
     text = manifest(node, node.etcd).read_text()
-    manifest(node, node.etcd).write_text(text.replace(f"    - {node.etcd}\n", "    - wrapped\n"))
-    node.wait_for(lambda: node.pids("wrapped"))
+    manifest(node, node.etcd).write_text(text.replace(f"    - {node.etcd}\n", f"    - {wrapped}\n"))
+    node.wait_for(lambda: node.pids(wrapped))
     assert node.observe("stop-etcd")["was"] == f"{node.etcd}:active,"
     assert node.act("stop-etcd").status == 0
-    assert node.state("stop-etcd") == "after" and not node.pids("wrapped")
+    assert node.state("stop-etcd") == "after" and not node.pids(wrapped)
     assert node.act("start-etcd").status == 0
-    assert node.state("start-etcd") == "after" and node.pids("wrapped")
-    for pid in node.pids("wrapped"):
+    assert node.state("start-etcd") == "after" and node.pids(wrapped)
+    for pid in node.pids(wrapped):
         os.kill(int(pid), signal.SIGKILL)
 
 

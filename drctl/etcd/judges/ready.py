@@ -97,11 +97,8 @@ def _host_problems(snapshot: Mapping[str, Any] | None, host: str, report: Answer
 def _blank(host: str, report: Answer) -> Iterator[Problem]:
     excused = {*report.words(EXCUSED), *(t for t in _TOOLS if report.get(f"unsafe.{t}"))}
     if image_missing := report.text("image_missing"):
-        yield Problem(
-            f"cannot run etcd's programs from its image: {image_missing}",
-            host,
-            "fix that there, or use programs on the hosts (etcd.tools: host, etcd.etcdutl: FILE)",
-        )
+        hint = "fix that there, or use programs on the hosts (etcd.tools: host, etcd.etcdutl: FILE)"
+        yield Problem(f"cannot run etcd's programs from its image: {image_missing}", host, hint)
         excused |= {*_TOOLS}
     missing = [t for t in _TOOLS if not report.get(f"{t}_version") and t not in excused]
     missing += [f"unit {unit}" for unit in report.words("units_missing")]
