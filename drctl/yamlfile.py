@@ -20,8 +20,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from drctl.errors import Fault, InvalidInput
+from drctl.textfile import read_text, unusable
 
-SIZE_LIMIT = 1024 * 1024  # bytes; an inventory of a thousand hosts has a tenth of it
 DEPTH_LIMIT = 32  # levels of nesting; deeper is no inventory and would exhaust the composer
 
 KeyPath = tuple[str | int, ...]
@@ -66,46 +66,38 @@ def read_yaml(path: str | Path) -> Document:
     return document
 
 
-def scan_yaml(path: str | Path) -> tuple[Document, list[Fault]]:
+@dataclass(frozen=True)
+class Sealed:
+    """A value that is not read: under a tag that the caller lets stand."""
+
+    tag: str
+
+
+def scan_yaml(path: str | Path, *, sealed: Collection[str] = ()) -> tuple[Document, list[Fault]]:
     """Like `read_yaml`, but hands back the mistakes that leave something to go on with.
 
     For callers that report these together with what they find themselves. Of two equal keys the
-    first one counts. Raises InvalidInput where nothing can be read at all.
+    first one counts. A scalar under a tag in `sealed` becomes `Sealed`. Raises InvalidInput where
+    nothing can be read at all.
     """
     path = Path(path)
-    text = _text(path)
+    text = read_text(path, "YAML")
     try:
-        _refuse_unsupported(text, path)
+        _refuse_unsupported(text, path, sealed)
         node = yaml.compose(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise _syntax_error(error, text, path) from None
     if not isinstance(node, yaml.MappingNode):
         what = "is empty" if node is None else "must be a mapping at the top level"
         raise _unusable(path, 1, f"the file {what}")
-    builder = _Builder(str(path))
+    builder = _Builder(str(path), sealed)
     data = builder.mapping(node, ())
     builder.lines[()] = node.start_mark.line + 1
     return Document(data, path, builder.lines), builder.faults
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(SIZE_LIMIT + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InvalidInput(f"cannot read {path}: {reason.lower()}") from None
-    if len(raw) > SIZE_LIMIT:
-        raise InvalidInput(f"{path} is larger than {SIZE_LIMIT} bytes: is it the right file?")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise _unusable(path, line, "not UTF-8 text: is it the right file?") from None
-
-
 def _unusable(path: Path, line: int, message: str) -> InvalidInput:
-    return InvalidInput(f"{path}: invalid YAML", faults=(Fault(message, str(path), line),))
+    return unusable(path, line, message, "YAML")
 
 
 def _syntax_error(error: Exception, text: str, path: Path) -> InvalidInput:
@@ -134,13 +126,15 @@ for _tag, (_pattern, _first, _) in _SCALARS.items():
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern), [*_first, ""])
 
 
-def _refuse_unsupported(text: str, path: Path) -> None:
+def _refuse_unsupported(text: str, path: Path, sealed: Collection[str]) -> None:
     """Refuse what would expand, recurse or construct, before anything is composed."""
     documents = depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         documents += isinstance(event, yaml.DocumentStartEvent)
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.ScalarEvent) and event.tag in sealed:
+            continue
         message = _unsupported(event, documents, depth)
         if message:
             raise _unusable(path, event.start_mark.line + 1 if event.start_mark else 1, message)
@@ -160,8 +154,9 @@ def _unsupported(event: yaml.Event, documents: int, depth: int) -> str | None:
 class _Builder:
     """Turns composed nodes into plain Python, noting lines and errors on the way."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, sealed: Collection[str]) -> None:
         self.file = file
+        self.sealed = sealed
         self.lines: dict[KeyPath, int] = {}
         self.faults: list[Fault] = []
 
@@ -194,6 +189,8 @@ class _Builder:
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._item(child, (*path, n)) for n, child in enumerate(node.value)]
+        if node.tag in self.sealed:
+            return Sealed(node.tag)
         text = self._clean(node, path)
         return _SCALARS[node.tag][2](text) if node.tag in _SCALARS else text
 

@@ -23,11 +23,14 @@ ELSEWHERE = (
     "drill/",
     "cli/",
     "inventory/",
+    "discovery/",
     "commands/backup.py",
+    "commands/discover.py",
     "commands/status.py",
     "commands/trust.py",
     "runs/stray_copies.py",
     "ssh/trust.py",
+    "textfile.py",
     "yamlfile.py",
 )
 """Not printed during a restore: practice, the command line itself (which says it at once), errors
