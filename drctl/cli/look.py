@@ -11,8 +11,10 @@ from drctl.cli.common import (
     FILE,
     FOLDER,
     Options,
+    accept_node_option,
     inventory_option,
     output_option,
+    refuse_unknown,
     tidy_on_signals,
     yes_option,
 )
@@ -30,11 +32,15 @@ from drctl.ui.documents import human_bytes
 @click.command("preflight")
 @inventory_option
 @click.option("--snapshot", type=FILE, help="Also check this snapshot against the hosts.")
+@accept_node_option
 @output_option
 @click.pass_obj
-def preflight_command(options: Options, inventory: Path, snapshot: Path | None) -> None:
+def preflight_command(
+    options: Options, inventory: Path, snapshot: Path | None, accept_drift: tuple[str, ...]
+) -> None:
     """Check everything that can be checked before a restore. Changes nothing."""
-    document = preflight(options.controller(), load_inventory(inventory), snapshot)
+    refuse_unknown(accept_drift)
+    document = preflight(options.controller(), load_inventory(inventory), snapshot, accept_drift)
     if options.json:
         print_json(document)
 

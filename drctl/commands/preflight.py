@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from drctl.runs.look import findings
 
 
 def preflight(
-    controller: Controller, inventory: Inventory, snapshot: Path | None
+    controller: Controller,
+    inventory: Inventory,
+    snapshot: Path | None,
+    accept_drift: Collection[str] = (),
 ) -> dict[str, Any]:
     """The hosts, and the snapshot against them, as `findings` has it. Raises InvalidInput for an
     invalid local file, Refused and HostUnavailable where a restore would be refused."""
-    return findings(controller, inventory, "preflight", snapshot)
+    return findings(controller, inventory, "preflight", snapshot, accept_drift)

@@ -15,7 +15,8 @@ from drctl.inventory.model import InventoryFile
 from drctl.inventory.resolve import resolve
 from drctl.inventory.resolved import Inventory
 from drctl.inventory.subject import Complaint, Subject
-from drctl.yamlfile import Document, KeyPath, error_path, faults_from_validation, scan_yaml
+from drctl.yamlfaults import error_path, faults_from_validation
+from drctl.yamlfile import Document, KeyPath, dotted, scan_yaml
 
 # for keys that the rest cannot be looked at without; kubeasz asks least of an inventory
 _STAND_INS: dict[str, Any] = {"cluster": "unnamed", "layout": "kubeasz"}
@@ -40,7 +41,9 @@ def load_inventory(path: str | Path) -> Inventory:
     if faults:
         raise _invalid(document, faults)
     warnings = _as_faults(find_warnings(subject), document)
-    return subject.inventory.model_copy(update={"warnings": tuple(map(str, warnings))})
+    lines = {dotted(path): line for path, line in document.lines.items()}
+    told = {"warnings": tuple(map(str, warnings)), "lines": lines}
+    return subject.inventory.model_copy(update=told)
 
 
 def inventory_schema() -> dict[str, Any]:

@@ -160,6 +160,7 @@ class Inventory(Resolved):
     services: dict[str, Service]
     settle_seconds: float
     warnings: tuple[str, ...]
+    lines: dict[str, int] = {}  # dotted key -> the line of the file on which it stands
     abandoned: tuple[str, ...] = ()  # hosts that a run continues without; never written in a file
     abandoned_members: tuple[Member, ...] = ()
 

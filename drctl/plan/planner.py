@@ -13,6 +13,7 @@ from typing import Any
 
 from drctl.errors import Fault, InvalidInput
 from drctl.inventory import Inventory, Member, Service
+from drctl.plan.claims import claims
 from drctl.plan.model import TEMPLATE, Plan, PlannedStep, Role, Task
 from drctl.plan.runbook import Phase, Runbook, Step
 from drctl.plan.secrets import KIND
@@ -299,7 +300,14 @@ def host_context(inventory: Inventory, host: str) -> dict[str, Any]:
         "services": [s for s in inventory.services.values() if host in s.hosts],
         "etcd_unit": inventory.services["etcd"].units[0],
         "settle": inventory.settle_seconds,
+        "client_ports": client_ports(inventory),
     }
+
+
+def client_ports(inventory: Inventory) -> list[str]:
+    """The ports of the members' client URLs, as /proc/net/tcp writes them."""
+    ports = {url.rpartition(":")[2] for member in inventory.members for url in member.client_urls}
+    return sorted(f"{int(port):04X}" for port in ports)
 
 
 def _meaning_of_files(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -319,6 +327,7 @@ def inventory_facts(inventory: Inventory) -> dict[str, Any]:
     return {
         **({"abandoned": gone} if gone else {}),
         "cluster": inventory.cluster,
+        "claims": claims(inventory),
         "members": {m.host: member_facts(m) for m in inventory.members},
         "services": {
             s.name: {"hosts": s.hosts, "units": s.units} for s in inventory.services.values()

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from drctl.errors import InvalidInput
 from drctl.textfile import SIZE_LIMIT
-from drctl.yamlfile import Document, faults_from_validation, read_yaml, scan_yaml
+from drctl.yamlfaults import faults_from_validation
+from drctl.yamlfile import Document, read_yaml, scan_yaml
 
 NESTED = "a:\n  b:\n  - x\n  - c: 1\n    d: 2\n"
 

@@ -15,13 +15,13 @@ FLOOR: tuple[tuple[str, ...], ...] = (
     ("errors", "printable"),
     ("textfile",),
     ("answer", "transport", "yamlfile"),
-    ("verdict", "render"),
+    ("verdict", "render", "yamlfaults"),
 )
 """Modules that stand in no wing: what all others stand on. The same order as below."""
 
 WINGS: tuple[tuple[str, ...], ...] = (
     ("etcd",),
-    ("kube", "inventory"),
+    ("kube", "inventory", "reading"),
     ("plan",),
     ("journal",),
     ("nodes",),
@@ -52,6 +52,7 @@ OWNERS: dict[str, set[str]] = {
     "jinja2": {"render"},
     "paramiko": {"ssh"},
     "rich": {"ui"},
+    "ruamel": {"inventory"},
     "sqlite3": {"journal"},
     "supervisor": {"lab"},
     "yaml": {"yamlfile"},
@@ -60,7 +61,7 @@ OWNERS: dict[str, set[str]] = {
 
 ANYWHERE = {"pydantic", "pydantic_core", "tenacity", "typing_extensions"}
 
-PURE = {"etcd", "kube", "discovery"}
+PURE = {"etcd", "kube", "reading", "discovery"}
 """Text and bytes in, findings out: these never open a connection or start a process."""
 
 CONNECTS = {"asyncio", "ftplib", "http", "multiprocessing", "socket", "ssl", "subprocess", "urllib"}

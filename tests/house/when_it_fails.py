@@ -31,6 +31,7 @@ ELSEWHERE = (
     "runs/stray_copies.py",
     "ssh/trust.py",
     "textfile.py",
+    "yamlfaults.py",
     "yamlfile.py",
 )
 """Not printed during a restore: practice, the command line itself (which says it at once), errors
