@@ -13,7 +13,9 @@ from drctl.yamlfile import KeyPath
 
 _SOURCE = 160  # characters of a comment
 # What YAML reads as this very text, wherever it stands; anything else is quoted.
-_PLAIN = re.compile(r"[A-Za-z_/~][A-Za-z0-9_./@+~-]*(?::[A-Za-z0-9_./@+~-]+)*")
+_PLAIN = re.compile(
+    r"[0-9]+(?:\.[0-9]+){3}|[A-Za-z_/~][A-Za-z0-9_./@+~-]*(?::[A-Za-z0-9_./@+~-]+)*"
+)
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"}
 UNKNOWN = "?"
 """Stands for a value that has to be known and is not: no field of an inventory takes it."""
