@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from drctl.cli.common import FILE, Options, can_ask, confirmed, output_option, yes_option
-from drctl.commands.discover import Wanted, discover
+from drctl.cli.common import FILE, F, Options, can_ask, confirmed, output_option, yes_option
+from drctl.commands.discover import Wanted, discover, provisional
 from drctl.discovery.checked import wrong
 from drctl.discovery.files import read_file
 from drctl.discovery.inventories import Discovered
 from drctl.discovery.told import Machine, Told
 from drctl.errors import Refused, UsageError
-from drctl.inventory import split_jump
+from drctl.inventory import Inventory, split_jump
 from drctl.ui.console import print_json, print_text, tell
 
 
@@ -53,21 +54,44 @@ def template_of(given: dict[str, Any]) -> Machine:
     return Machine(name="", source="", **told)
 
 
+def way_to(hosts: Sequence[str], reach: dict[str, Any]) -> Inventory:
+    """The hosts of --host as an inventory that has nothing else. Raises UsageError."""
+    template = template_of(reach)
+    return provisional([machine_of(text, template) for text in hosts], reach["known_hosts"])
+
+
+def reach_options(command: F) -> F:
+    """How hosts are named and reached where there is no inventory yet."""
+    for option in (
+        click.option("--known-hosts", type=FILE, help="A known_hosts file besides your own."),
+        click.option("--become", type=click.Choice(["sudo", "none"]), help="How to become root."),
+        click.option("--jump", help="Jump host: [user@]address[:port]."),
+        click.option("--key", help="Private key file."),
+        click.option("--port", type=int, help="SSH port."),
+        click.option("--user", help="Login user."),
+        click.option("--host", "hosts", multiple=True, metavar="[USER@]ADDRESS[:PORT]",
+                     help="A host; may be given again."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @click.command("discover")
-@click.option("--host", "hosts", multiple=True, metavar="[USER@]ADDRESS[:PORT]",
-              help="A host of the cluster; one will do.")  # fmt: skip
-@click.option("--from", "source", type=FILE,
-              help="Take hosts, groups, users, ports from kubeasz's hosts, an Ansible inventory, "
-              "k0sctl.yaml, or an inventory of drctl's.")  # fmt: skip
-@click.option("--user", help="Login user.")
-@click.option("--port", type=int, help="SSH port.")
-@click.option("--key", help="Private key file.")
-@click.option("--jump", help="Jump host: [user@]address[:port].")
-@click.option("--become", type=click.Choice(["sudo", "none"]), help="How to become root.")
-@click.option("--known-hosts", type=FILE, help="A known_hosts file besides your own.")
+@reach_options
+@click.option(
+    "--from",
+    "source",
+    type=FILE,
+    help="Take hosts, groups, users, ports from kubeasz's hosts, an Ansible inventory, "
+    "k0sctl.yaml, or an inventory of drctl's.",
+)
 @click.option("--cluster", help="The cluster's name.")
-@click.option("--write", "target", type=click.Path(path_type=Path, dir_okay=False),
-              help="Write the inventory to this new file [default: standard output].")  # fmt: skip
+@click.option(
+    "--write",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the inventory to this new file [default: standard output].",
+)
 @yes_option
 @output_option
 @click.pass_context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ from drctl.discovery.composed import Known
 from drctl.discovery.inventories import Discovered, discovered
 from drctl.discovery.looked import Looked, Named, look_at, named
 from drctl.discovery.told import Listed, Machine, Told
-from drctl.errors import HostKeyChanged, HostUnavailable, UsageError
+from drctl.errors import AuthRefused, HostKeyChanged, HostUnavailable, UsageError
 from drctl.inventory import Host, Inventory, inventory_of
 from drctl.render import render_script
 from drctl.runs.controller import Controller
@@ -65,8 +65,20 @@ def discover(controller: Controller, wanted: Wanted) -> Discovered:
         _look(controller, wanted, [_machine(one, wanted.template) for one in fresh], seen)
     if not seen.looked:
         raise next(iter(seen.errors.values()))
-    unseen = [one for one in named([*seen.looked.values()]) if one.address not in seen.machines]
-    return discovered(_known(wanted, seen, unseen[:MOST_NAMED]))
+    return discovered(_known(wanted, seen, [*_unseen(seen)][:MOST_NAMED]))
+
+
+def _unseen(seen: _Seen) -> Iterator[Named]:
+    """The hosts that are named and were not looked at, each with the reason."""
+    at = {m.address.value if m.address else name: name for name, m in seen.machines.items()}
+    at |= {m.cluster_address.value: n for n, m in seen.machines.items() if m.cluster_address}
+    for one in named([*seen.looked.values()]):
+        name = at.get(one.address)
+        if name is None:
+            yield one
+        elif not seen.machines[name].roles:
+            reached = isinstance(seen.errors.get(name), HostKeyChanged | AuthRefused)
+            yield replace(one, why=seen.silent.get(name, ""), reached=reached)
 
 
 def _question(fresh: Sequence[Named], template: Machine) -> str:
@@ -165,7 +177,13 @@ def _known(wanted: Wanted, seen: _Seen, unseen: Sequence[Named]) -> Known:
     )
     jumps = {m.jump.value for m in seen.machines.values() if m.jump}
     ways = [m for m in (listed.machines if listed else ()) if m.name in jumps - {*seen.machines}]
-    silent = [m for name, m in seen.machines.items() if name in seen.silent]
+    named_only = {one.address for one in unseen}
+    silent = [
+        machine
+        for name, machine in seen.machines.items()
+        if name in seen.silent
+        and (machine.address.value if machine.address else name) not in named_only
+    ]
     return Known(
         looked=tuple(seen.looked.values()),
         silent=seen.silent,

@@ -78,8 +78,18 @@ class Composer:
     # -- hosts and groups -------------------------------------------------------------------------
 
     def hosts(self) -> None:
-        machines = [each.machine for each in self.known.looked] + [*self.known.silent_machines]
+        """How each is reached. One that shows nothing of a cluster is left out, and said."""
+        machines = [*self.known.silent_machines]
+        jumps = {machine.jump.value for machine in machines if machine.jump}
+        for each in reversed(self.known.looked):
+            if roles(each) or each.machine.roles or each.open or each.machine.name in jumps:
+                machines.insert(0, each.machine)
+            else:
+                what = "no etcd, kube-apiserver or kubelet was seen there, left out"
+                self.draft.ask(("hosts", self.name(each)), what)
         common = _common(machines)
+        if self.known.unseen and common.get("port", Told(0, "")).source != "--port":
+            common.pop("port", None)  # it is of those that were looked at
         for key, told in common.items():
             self.draft.put(("defaults", key), told.value, told.source)
         addresses = {each.machine.name: _cluster_address(each) for each in self.known.looked}
@@ -109,12 +119,14 @@ class Composer:
 
     def _unseen(self, one: Named) -> None:
         name = self.names[one.address]
-        self.draft.ask(
-            ("hosts", name, "address"),
-            f"{one.source} names {one.address}: which address has it for SSH? It was not contacted "
-            "(look at it by --host, or agree to it)",
-            blocking=True,
-        )
+        why = one.why or "it was not contacted (name it by --host, or agree to it)"
+        path = ("hosts", name, "address")
+        if one.reached:
+            self.draft.ask(path, f"{one.source} names it; not looked at: {why}")
+            self.draft.put(path, one.address, "SSH answers there")
+            return
+        question = f"{one.source} names {one.address}: which address has it for SSH? {why}"
+        self.draft.ask(path, question, blocking=True)
         self.draft.put(("hosts", name, "cluster_address"), one.address, one.source)
 
     def groups(self) -> None:
@@ -133,8 +145,9 @@ class Composer:
             for role in each.machine.roles:
                 self._claimed(each, role, of[role])
         for role in ROLES:
-            if of[role] or role == "etcd":
-                self.draft.put(("groups", role), [*of[role]])
+            if of[role] or role != "workers":
+                none = "" if of[role] else "none was seen on these hosts"
+                self.draft.put(("groups", role), [*of[role]], none)
             for number, source in enumerate(of[role].values()):
                 self.draft.sources["groups", role, number] = source
         for name, hosts in self.kept.get("groups", {}).items():
@@ -160,8 +173,8 @@ class Composer:
         """Directories, names, URLs, certificates and programs of the members."""
         for each in self.known.looked:
             for question in each.open:
-                path = ("etcd", "members", self.name(each), "data_dir")
-                self.draft.ask(path, question, blocking=not each.etcd)
+                at = ("etcd", "members", self.name(each), "data_dir")
+                self.draft.ask(at, question, blocking=not each.etcd)
         if not self.members:
             return
         preset = self.preset.etcd
@@ -181,6 +194,8 @@ class Composer:
                 path = ("etcd", "members", self.names[one.address])
                 self.draft.put((*path, "name"), one.member, one.source)
                 self.draft.put((*path, "peer_urls"), [one.url], one.source)
+                question = "which is its --data-dir? It was not looked at"
+                self.draft.ask((*path, "data_dir"), question, blocking=True)
         for key in ("etcdutl", "image", "owner", "tools"):
             if (kept := self.kept.get(f"etcd.{key}")) is not None:
                 self.draft.put(("etcd", key), kept, f"kept from {self.file}")

@@ -116,12 +116,15 @@ def is_loopback(address: str) -> bool:
 
 @dataclass(frozen=True)
 class Named:
-    """A host that another names: a suggestion, nothing more. `member` and `url` are etcd's."""
+    """A host that another names: a suggestion, nothing more. `member` and `url` are etcd's; `why`
+    it was not looked at, "" where nobody tried; `reached` where SSH answered at that address."""
 
     address: str
     source: str
     member: str = ""
     url: str = ""
+    why: str = ""
+    reached: bool = False
 
 
 def named(looked: Sequence[Looked]) -> list[Named]:

@@ -105,12 +105,12 @@ class Services:
         hosts = self._hosts(name, [host for host, _ in found])
         if manager != (default.manager or "systemd"):
             self.draft.put((*path, "manager"), manager, source)
-        if hosts != default.hosts:
+        if hosts != default.hosts and name != "etcd":  # that one follows the group
             self.draft.put((*path, "hosts"), [*hosts], "where it was seen")
         if tuple(units) != default.units:
             self.draft.put((*path, "units"), units, source)
         else:
-            self.draft.note((*path, "units"), units, f"the layout's; {source}")
+            self.draft.note(("services", f"{name}.units"), units, f"the layout's; {source}")
         if name == "apiserver":
             self._apiserver(found, default)
 
