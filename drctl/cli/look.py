@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,11 +19,13 @@ from drctl.cli.common import (
     tidy_on_signals,
     yes_option,
 )
+from drctl.cli.discover import reach_options, way_to
 from drctl.commands.backup import backup
 from drctl.commands.preflight import preflight
 from drctl.commands.status import status
 from drctl.commands.trust import trust
 from drctl.commands.verify import verify
+from drctl.errors import UsageError
 from drctl.inventory import load_inventory
 from drctl.ssh import ScannedKey
 from drctl.ui.console import print_json, print_table, print_text, tell
@@ -107,17 +110,24 @@ def backup_command(options: Options, inventory: Path, folder: Path) -> None:
 
 
 @click.command("trust")
-@inventory_option
+@click.option("--inventory", "-i", type=FILE, help="The cluster's inventory (YAML).")
+@reach_options
 @yes_option
 @output_option
 @click.pass_obj
-def trust_command(options: Options, inventory: Path, yes: bool) -> None:
+def trust_command(
+    options: Options, /, inventory: Path | None, hosts: tuple[str, ...], yes: bool, **reach: Any
+) -> None:
     """Show the hosts' key fingerprints and record them.
 
-    Run it before a disaster. Nothing is recorded until you confirm."""
+    Of an inventory's hosts, or of --host where there is none yet. Run it before a disaster.
+    Nothing is recorded until you confirm."""
     controller = options.controller(yes=yes)
     show = (lambda _: None) if options.json else _show_keys
-    done = trust(controller, load_inventory(inventory), show=show)
+    if (inventory is None) == (not hosts):
+        raise UsageError("which hosts?", hint="give --inventory FILE, or --host ADDRESS")
+    where = load_inventory(inventory) if inventory else way_to(hosts, reach)
+    done = trust(controller, where, show=show)
     if options.json:
         print_json([{**vars(key), "recorded": key in done.recorded} for key in done.keys])
     elif done.recorded:

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from drctl.errors import Fault, InvalidInput
 from drctl.plan.model import Verb
 from drctl.render import data_folder
-from drctl.yamlfile import Document, faults_from_validation, read_yaml
+from drctl.yamlfaults import faults_from_validation
+from drctl.yamlfile import Document, read_yaml
 
 VERBS = get_args(Verb)
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=150)]

@@ -13,8 +13,9 @@ from tests.house.imports import Import, imports_of, module_of, part_of, sources
 
 FLOOR: tuple[tuple[str, ...], ...] = (
     ("errors", "printable"),
+    ("textfile",),
     ("answer", "transport", "yamlfile"),
-    ("verdict", "render"),
+    ("verdict", "render", "yamlfaults"),
 )
 """Modules that stand in no wing: what all others stand on. The same order as below."""
 
@@ -25,7 +26,7 @@ WINGS: tuple[tuple[str, ...], ...] = (
     ("journal",),
     ("nodes",),
     ("engine", "ssh", "ui"),
-    ("runs", "evidence"),
+    ("runs", "evidence", "discovery"),
     ("commands", "lab"),
     ("drill",),
     ("cli", "__main__"),
@@ -60,7 +61,7 @@ OWNERS: dict[str, set[str]] = {
 
 ANYWHERE = {"pydantic", "pydantic_core", "tenacity", "typing_extensions"}
 
-PURE = {"etcd", "kube", "reading"}
+PURE = {"etcd", "kube", "reading", "discovery"}
 """Text and bytes in, findings out: these never open a connection or start a process."""
 
 CONNECTS = {"asyncio", "ftplib", "http", "multiprocessing", "socket", "ssl", "subprocess", "urllib"}

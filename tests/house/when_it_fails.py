@@ -23,11 +23,15 @@ ELSEWHERE = (
     "drill/",
     "cli/",
     "inventory/",
+    "discovery/",
     "commands/backup.py",
+    "commands/discover.py",
     "commands/status.py",
     "commands/trust.py",
     "runs/stray_copies.py",
     "ssh/trust.py",
+    "textfile.py",
+    "yamlfaults.py",
     "yamlfile.py",
 )
 """Not printed during a restore: practice, the command line itself (which says it at once), errors
