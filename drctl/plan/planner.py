@@ -13,6 +13,7 @@ from typing import Any
 
 from drctl.errors import Fault, InvalidInput
 from drctl.inventory import Inventory, Member, Service
+from drctl.inventory.reach import reach
 from drctl.plan.model import TEMPLATE, Plan, PlannedStep, Role, Task
 from drctl.plan.runbook import Phase, Runbook, Step
 from drctl.plan.secrets import KIND
@@ -295,6 +296,7 @@ def host_context(inventory: Inventory, host: str) -> dict[str, Any]:
         "kubernetes": inventory.kubernetes[host],
         "member": members.get(host),
         "members": inventory.members,
+        "reach": reach(inventory.members),
         "abandoned_members": inventory.abandoned_members,
         "services": [s for s in inventory.services.values() if host in s.hosts],
         "etcd_unit": inventory.services["etcd"].units[0],
@@ -320,6 +322,7 @@ def inventory_facts(inventory: Inventory) -> dict[str, Any]:
         **({"abandoned": gone} if gone else {}),
         "cluster": inventory.cluster,
         "members": {m.host: member_facts(m) for m in inventory.members},
+        "reach": reach(inventory.members),
         "services": {
             s.name: {"hosts": s.hosts, "units": s.units} for s in inventory.services.values()
         },
