@@ -16,13 +16,19 @@ from drctl.inventory import Inventory, Member, Service
 from drctl.inventory.reach import reach
 from drctl.plan.model import TEMPLATE, Plan, PlannedStep, Role, Task
 from drctl.plan.runbook import Phase, Runbook, Step
+from drctl.plan.sample import sample
 from drctl.plan.secrets import KIND
 from drctl.render import has_template, render_script, template_digest
 from drctl.transport import Script
 
 # what `upload:` sends -> the action that receives it
-UPLOADS = {"snapshot": "stage/snapshot", "installation": "prepare/install"}
-ROLES: Mapping[str, Role] = {"etcd/swap": "exchange", "prepare/install": "install"}
+UPLOADS = {"snapshot": "stage/snapshot", "installation": "prepare/install", "sample": "try"}
+ROLES: Mapping[str, Role] = {
+    "etcd/swap": "exchange",
+    "prepare/install": "install",
+    "try": "try",
+    "try/undo": "untry",
+}
 """What the shipped actions are for the cluster; a runbook says it of an action of its own."""
 
 
@@ -232,6 +238,8 @@ class Planner:
         if upload == "installation":
             files = facts["prepare"]["hosts"][host]["files"]
             return {f"seen target_{file['name']}": file["source"] for file in files}
+        if upload == "sample":
+            return {"seen target": sample()["path"]}
         return {"seen target": self.source} if self.source else {}
 
     def _context(
@@ -242,6 +250,7 @@ class Planner:
             "service": service,
             "units": service.units if service else (),
             "snapshot": facts.get("snapshot", {}),
+            "sample": sample(),
             "proven_revision": facts.get("proven_revision"),
             **installed(facts, host),
         }

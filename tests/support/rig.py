@@ -20,6 +20,7 @@ READ_ONLY = {
     "node/runs",
     "prepare/facts",
     "etcd/facts",
+    "try/report",
     "etcd/live",
     "etcd/written",
     "etcd/state",

@@ -30,10 +30,12 @@ from drctl.etcd.judges.restored import (
     status,
     writes_and_reads,
 )
+from drctl.etcd.judges.tried import can_rely
 
 __all__ = [
     "can_prepare",
     "can_reach",
+    "can_rely",
     "can_restore",
     "can_write",
     "choose_bump",
