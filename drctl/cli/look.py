@@ -16,12 +16,13 @@ from drctl.cli.common import (
     inventory_option,
     output_option,
     refuse_unknown,
+    stop_on_signals,
     tidy_on_signals,
     yes_option,
 )
 from drctl.cli.discover import reach_options, way_to
 from drctl.commands.backup import backup
-from drctl.commands.preflight import preflight
+from drctl.commands.preflight import preflight, preflight_with_tries
 from drctl.commands.status import status
 from drctl.commands.trust import trust
 from drctl.commands.verify import verify
@@ -35,15 +36,31 @@ from drctl.ui.documents import human_bytes
 @click.command("preflight")
 @inventory_option
 @click.option("--snapshot", type=FILE, help="Also check this snapshot against the hosts.")
+@click.option(
+    "--try",
+    "tries",
+    is_flag=True,
+    help="Also try what a restore does to files, services and the wire, with things of no worth; "
+    "they are removed again.",
+)
 @accept_node_option
 @output_option
 @click.pass_obj
 def preflight_command(
-    options: Options, inventory: Path, snapshot: Path | None, accept_drift: tuple[str, ...]
+    options: Options,
+    inventory: Path,
+    snapshot: Path | None,
+    tries: bool,
+    accept_drift: tuple[str, ...],
 ) -> None:
-    """Check everything that can be checked before a restore. Changes nothing."""
+    """Check everything that can be checked before a restore.
+
+    Changes nothing. With --try the nodes are locked for some seconds, and no service is touched."""
     refuse_unknown(accept_drift)
-    document = preflight(options.controller(), load_inventory(inventory), snapshot, accept_drift)
+    if tries:
+        stop_on_signals(options.stop)
+    check = preflight_with_tries if tries else preflight
+    document = check(options.controller(), load_inventory(inventory), snapshot, accept_drift)
     if options.json:
         print_json(document)
 

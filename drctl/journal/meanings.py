@@ -20,6 +20,10 @@ SITUATIONS: Mapping[str, Meaning] = {
         "nothing was changed: services and data are as they were before this run",
         "fix the cause; waiting is safe",
     ),
+    "tried": Meaning(
+        "what a restore needs was tried, and removed again: services and data are as they were",
+        "nothing needs doing",
+    ),
     "beside": Meaning(
         "no service was stopped and no data touched; there are only new files beside the data",
         "waiting does no harm; a rollback removes those files",

