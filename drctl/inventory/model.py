@@ -32,7 +32,7 @@ from drctl.inventory.fields import (
     UserGroup,
 )
 
-Layout = Literal["kubeasz", "kubeadm", "none"]
+Layout = Literal["kubeasz", "kubeadm", "kubespray", "none"]
 Manager = Literal["systemd", "static-pod", "command"]
 ToolSource = Literal["host", "image"]
 Become = Literal["none", "sudo"]
@@ -123,7 +123,10 @@ class EtcdFile(Strict):
     )
     peer_url: Url = Field("https://{address}:2380", description="advertised peer URL")
     client_url: Url = Field("https://{address}:2379", description="advertised client URL")
-    member_name: MemberName = Field("{host}", description="etcd's --name")
+    member_name: MemberName = Field(
+        "{host}",
+        description="etcd's --name; {number} is the member's place in the group etcd, from 1",
+    )
     tls: TlsFile | None = Field(None, description="client certificates; needed for https")
     members: dict[Name, Annotated[MemberFile, OrEmpty()]] = Field(
         default_factory=dict, description="overrides for single hosts, by host name"
