@@ -13,6 +13,7 @@ from typing import Any
 
 from drctl.errors import Fault, InvalidInput
 from drctl.inventory import Inventory, Service
+from drctl.inventory.reach import reach
 from drctl.plan.claims import client_ports, inventory_facts
 from drctl.plan.model import TEMPLATE, Plan, PlannedStep, Role, Task
 from drctl.plan.runbook import Phase, Runbook, Step
