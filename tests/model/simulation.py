@@ -88,6 +88,7 @@ class SimulatedCluster(FakeTransport):
             "etcd/facts": self._facts,
             "etcd/kept": self._kept,
             "etcd/live": self._live,
+            "etcd/living": self._live,
             "etcd/written": self._written,
             "etcd/state": self._state,
             "etcd/state/at": self._state,

@@ -20,7 +20,7 @@ READ_ONLY = {
     "node/runs",
     "prepare/facts",
     "etcd/facts",
-    "etcd/live",
+    "etcd/living",
     "etcd/written",
     "etcd/state",
     "etcd/state/at",
