@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from drctl.commands.preflight import preflight, preflight_with_tries
 from drctl.commands.status import status
 from drctl.commands.trust import trust
 from drctl.commands.verify import verify
-from drctl.errors import UsageError
+from drctl.errors import NotProven, UsageError
 from drctl.inventory import load_inventory
 from drctl.ssh import ScannedKey
 from drctl.ui.console import print_json, print_table, print_text, tell
@@ -84,11 +84,21 @@ def verify_command(options: Options, inventory: Path, snapshot: Path | None) -> 
 @output_option
 @click.pass_obj
 def status_command(options: Options, inventory: Path) -> None:
-    """Show members and alarms, as each member reports them."""
+    """Show members and alarms, as each member reports them.
+
+    Ends with 9 where anything of it is not well; each such thing is a warning."""
     document = status(options.controller(), load_inventory(inventory))
+    for warning in document["warnings"]:
+        tell(f"warning: {warning}")
     if options.json:
         print_json(document)
-        return
+    else:
+        _print_status(document)
+    if document["warnings"]:
+        click.get_current_context().exit(NotProven.exit_code)
+
+
+def _print_status(document: Mapping[str, Any]) -> None:
     print_text(f"cluster {document['cluster_id']}")
     columns = [
         "name",
@@ -96,6 +106,7 @@ def status_command(options: Options, inventory: Path) -> None:
         "endpoint",
         "healthy",
         "leader",
+        "learner",
         "version",
         "revision",
         "db_size",

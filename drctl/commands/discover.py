@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from drctl.answer import AnswerError, parse
-from drctl.discovery.composed import Known
 from drctl.discovery.inventories import Discovered, discovered
+from drctl.discovery.known import Known
 from drctl.discovery.looked import Looked, Named, look_at, named
 from drctl.discovery.told import Listed, Machine, Told
 from drctl.errors import AuthRefused, HostKeyChanged, HostUnavailable, UsageError

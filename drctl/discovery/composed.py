@@ -6,36 +6,25 @@ What was read is written with its source; what was not, is asked. Nothing is gue
 from __future__ import annotations
 
 import posixpath
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from drctl.answer import shown
 from drctl.discovery.draft import Draft
-from drctl.discovery.looked import ETCD, Looked, Named, host_of, urls
-from drctl.discovery.patterns import Called, filled, pattern
-from drctl.discovery.told import Listed, Machine, Role, Told
-from drctl.inventory.fields import NAME
+from drctl.discovery.known import (
+    ROLES,
+    Known,
+    cluster_address,
+    common,
+    names_of,
+    path_of,
+    roles,
+    sources,
+)
+from drctl.discovery.looked import ETCD, Looked, Named, urls
+from drctl.discovery.patterns import Called, pattern
+from drctl.discovery.told import Machine, Role, Told
 from drctl.inventory.presets import Preset
 from drctl.reading import Program, Setting
-from drctl.reading.pods import outside
-
-ROLES: tuple[Role, ...] = ("etcd", "control_plane", "workers")
-
-
-@dataclass(frozen=True)
-class Known:
-    """Everything that an inventory is made of. `silent` are hosts that gave no answer, with why;
-    `unseen` those that only others name."""
-
-    looked: tuple[Looked, ...]
-    silent: Mapping[str, str] = field(default_factory=dict)
-    silent_machines: tuple[Machine, ...] = ()
-    unseen: tuple[Named, ...] = ()
-    listed: Listed | None = None
-    cluster: Told[str] | None = None
-    known_hosts: Told[str] | None = None
 
 
 class Composer:
@@ -47,11 +36,11 @@ class Composer:
         self.preset = preset
         self.draft = Draft()
         self.kept: Mapping[str, Any] = known.listed.kept if known.listed else {}
-        self.names = _names(known)
+        self.names = names_of(known)
         self.members = [each for each in known.looked if each.etcd]
         self.called = {
             self.names[each.machine.name]: Called(
-                self.names[each.machine.name], _cluster_address(each)
+                self.names[each.machine.name], cluster_address(each)
             )
             for each in known.looked
         }
@@ -87,12 +76,12 @@ class Composer:
             else:
                 what = "no etcd, kube-apiserver or kubelet was seen there, left out"
                 self.draft.ask(("hosts", self.name(each)), what)
-        common = _common(machines)
+        common = common(machines)
         if self.known.unseen and common.get("port", Told(0, "")).source != "--port":
             common.pop("port", None)  # it is of those that were looked at
         for key, told in common.items():
             self.draft.put(("defaults", key), told.value, told.source)
-        addresses = {each.machine.name: _cluster_address(each) for each in self.known.looked}
+        addresses = {each.machine.name: cluster_address(each) for each in self.known.looked}
         for machine in machines:
             self._host(machine, common, addresses.get(machine.name, ""))
         for one in self.known.unseen:
@@ -223,7 +212,7 @@ class Composer:
         values = {host: setting.value for host, setting in found.items()}
         first = [default] if default is not None else []
         common = pattern(values, self.called, *first) if len(found) == len(self.members) else None
-        source = _sources(found)
+        source = sources(found)
         if common is not None and common == default and not show:
             self.draft.note(("etcd", key), common, f"the layout's; {source}")
         elif common is not None:
@@ -258,9 +247,9 @@ class Composer:
         values = {host: setting.value for host, setting in found.items()}
         common = pattern(values, self.called, default)
         if common == default:
-            self.draft.note(("etcd", key), common, f"the layout's; {_sources(found)}")
+            self.draft.note(("etcd", key), common, f"the layout's; {sources(found)}")
         elif common is not None:
-            self.draft.put(("etcd", key), common, _sources(found))
+            self.draft.put(("etcd", key), common, sources(found))
         else:
             for host, setting in found.items():
                 self.draft.put(("etcd", "members", host, own), [setting.value], setting.where)
@@ -325,9 +314,9 @@ class Composer:
             question = f"etcd's programs are in several directories: {text}"
             self.draft.ask(("etcd", "bin_dir"), question, blocking=True)
         elif common == self.preset.etcd.bin_dir:
-            self.draft.note(("etcd", "bin_dir"), common, f"the layout's; {_sources(found)}")
+            self.draft.note(("etcd", "bin_dir"), common, f"the layout's; {sources(found)}")
         else:
-            self.draft.put(("etcd", "bin_dir"), common, _sources(found))
+            self.draft.put(("etcd", "bin_dir"), common, sources(found))
 
     def _edited(self) -> None:
         """What runs and what would start may differ: a restore restarts."""
@@ -354,7 +343,7 @@ def _found(
         for each in composer.members:
             running = each.etcd if program == ETCD else each.program(program)
             setting = running.settings.get(flag) if running else None
-            path = _path(running, setting.value) if running and setting else ""
+            path = path_of(running, setting.value) if running and setting else ""
             if path:
                 paths[composer.name(each)] = path
                 source = f"--{flag}" + (f", {setting.where}" if setting else "")
@@ -362,76 +351,3 @@ def _found(
             return {}
         found[part] = (paths, source)
     return found
-
-
-def _path(program: Program, path: str) -> str:
-    """A path of the program's, as the host calls it."""
-    return outside(path, program.mounts) if program.mounts else path
-
-
-def _sources(found: Mapping[str, Setting]) -> str:
-    """Where one value of several hosts was read: of the first, and how many there are."""
-    host, setting = next(iter(found.items()))
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    return f"{shown(setting.where, 110)} on {host}{more}"
-
-
-def roles(looked: Looked) -> list[tuple[Role, str]]:
-    """What a host is, by what runs there or would be started."""
-    found: list[tuple[Role, str]] = []
-    if looked.etcd:
-        found.append(("etcd", looked.etcd.where))
-    if apiserver := looked.program("kube-apiserver"):
-        found.append(("control_plane", apiserver.where))
-    elif not looked.etcd and (kubelet := looked.program("kubelet")):
-        found.append(("workers", kubelet.where))
-    return found
-
-
-def _cluster_address(looked: Looked) -> str:
-    for url in looked.peer_urls:
-        if host := host_of(url):
-            return host
-    return looked.machine.cluster_address.value if looked.machine.cluster_address else ""
-
-
-def _common(machines: Sequence[Machine]) -> dict[str, Told[Any]]:
-    """What holds for all hosts: `defaults`."""
-    common: dict[str, Told[Any]] = {}
-    for key in ("user", "port", "key", "jump", "become"):
-        told = [getattr(machine, key) for machine in machines]
-        same = len({each and each.value for each in told}) == 1
-        only = told[0] if same and told else None
-        if only is not None and not (key == "jump" and only.value in {m.name for m in machines}):
-            common[key] = only
-    return common
-
-
-def _names(known: Known) -> dict[str, str]:
-    """Each machine's name so far, or an unseen host's address -> its name in the inventory: that of
-    a file, else the machine's own, else its member's; each once."""
-    hostnames = [each.hostname for each in known.looked]
-    names: dict[str, str] = {}
-
-    def take(key: str, *wanted: str) -> None:
-        for name in (*wanted, "host"):
-            name = re.sub(r"[^A-Za-z0-9._-]", "-", name).strip("-._")[:63]
-            if re.fullmatch(NAME, name) and name not in names.values():
-                names[key] = name
-                return
-        names[key] = f"host-{len(names) + 1}"
-
-    listed = {machine.name for machine in known.listed.machines} if known.listed else set()
-    for each in known.looked:
-        own = each.hostname if hostnames.count(each.hostname) == 1 else ""
-        member = each.etcd.said("name").value if each.etcd else ""
-        given = [each.machine.name] if each.machine.name in listed else []
-        take(each.machine.name, *given, own, member, each.machine.name)
-    for machine in known.silent_machines:
-        take(machine.name, machine.name)
-    for one in known.unseen:
-        take(one.address, one.member, one.address)
-    return names
-
-
-__all__ = ["ROLES", "Composer", "Known", "filled", "roles"]

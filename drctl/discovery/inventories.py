@@ -9,8 +9,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from drctl.answer import shown
-from drctl.discovery.composed import Composer, Known
+from drctl.discovery.composed import Composer
 from drctl.discovery.draft import UNKNOWN, Draft
+from drctl.discovery.known import Known
 from drctl.discovery.services import Services, layouts
 from drctl.errors import InvalidInput
 from drctl.inventory import load_inventory

@@ -114,7 +114,10 @@ PRESETS: Mapping[str, Preset] = {
                 key=f"{_ETCD_SSL}/admin-{{host}}-key.pem",
             ),
         ),
-        services={"etcd": _ETCD.model_copy(update={"manager": "systemd"}), **_pods(_KUBESPRAY_ADMIN)},
+        services={
+            "etcd": _ETCD.model_copy(update={"manager": "systemd"}),
+            **_pods(_KUBESPRAY_ADMIN),
+        },
         kubernetes=_KUBESPRAY_ADMIN,
         groups=("control_plane",),
     ),

@@ -1,5 +1,5 @@
-"""What judges may know of the inventory, as plain data: its members, and what it claims of the nodes,
-with the line of the file that says so."""
+"""What judges may know of the inventory, as plain data: its members, and what it claims of the
+nodes, with the line of the file that says so."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ LOOKS = (
     "etcd/facts",
     "try/report",
     "etcd/live",
+    "etcd/living",
     "etcd/state",
     "etcd/state/at",
     "etcd/restored",
@@ -115,7 +116,9 @@ def test_whatever_it_keeps_of_a_run(broken: Bench, kind: str) -> None:
 
 
 @pytest.mark.parametrize("status", [1, 75, 77])
-@pytest.mark.parametrize("act", ["job/claim", "job/start", "job/owned", "job/release", "etcd/live"])
+@pytest.mark.parametrize(
+    "act", ["job/claim", "job/start", "job/owned", "job/release", "etcd/living"]
+)
 def test_however_much_it_complains(bench: Bench, act: str, status: int) -> None:
     """It would stand in the journal, and on the terminal, for every attempt."""
     run = bench.rig.run

@@ -136,7 +136,6 @@ def test_an_empty_or_mixed_answer_is_not_a_yes() -> None:
         ({"now": "1795458405"}, {}, "clocks differ by 6 s"),
         ({"data_owner": "", "data_kind": "absent"}, {}, "etcd.owner"),
         ({}, {"alarms": [{"member_id": 1, "kind": "NOSPACE"}]}, "alarm NOSPACE"),
-        ({}, {"auth_enabled": True}, "authentication enabled"),
         ({}, {"taken_at_proven": False}, "unverified snapshot time"),
         ({}, {"members": [{"name": "x", "peer_urls": ["http://o:1"]}]}, "from another cluster"),
     ],

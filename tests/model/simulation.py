@@ -94,6 +94,7 @@ class SimulatedCluster(FakeTransport):
             "try/report": self._tried,
             "etcd/kept": self._kept,
             "etcd/live": self._live,
+            "etcd/living": self._live,
             "etcd/written": self._written,
             "etcd/state": self._state,
             "etcd/state/at": self._state,

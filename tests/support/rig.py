@@ -23,6 +23,7 @@ READ_ONLY = {
     "etcd/facts",
     "try/report",
     "etcd/live",
+    "etcd/living",
     "etcd/written",
     "etcd/state",
     "etcd/state/at",

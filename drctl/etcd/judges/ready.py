@@ -303,11 +303,6 @@ def _snapshot_warnings(gathered: Gathered) -> Iterator[str]:
             f"the snapshot contains the alarm {', '.join(alarms)}: it comes back with the data"
             + (", and drctl disarms it after a defragmentation" if alarms == ["NOSPACE"] else "")
         )
-    if snapshot.get("auth_enabled"):
-        yield (
-            "the snapshot has authentication enabled: its users and passwords come back, and "
-            "checks without a user will be refused"
-        )
     if not snapshot.get("taken_at_proven", True):
         yield f"unverified snapshot time: {snapshot.get('taken_at')} is the file's mtime"
     yield from _other_members(gathered, snapshot)
