@@ -22,6 +22,7 @@ LOOKS = (
     "node/machine",
     "node/owner",
     "etcd/facts",
+    "etcd/live",
     "etcd/living",
     "etcd/state",
     "etcd/state/at",

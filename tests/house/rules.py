@@ -54,6 +54,7 @@ OWNERS: dict[str, set[str]] = {
     "sqlite3": {"journal"},
     "supervisor": {"lab"},
     "yaml": {"yamlfile"},
+    "zstandard": {"etcd"},
 }
 """Who may import a package of somebody else's (and sqlite3)."""
 

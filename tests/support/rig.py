@@ -20,6 +20,7 @@ READ_ONLY = {
     "node/runs",
     "prepare/facts",
     "etcd/facts",
+    "etcd/live",
     "etcd/living",
     "etcd/written",
     "etcd/state",
