@@ -7,13 +7,14 @@ import gzip
 import json
 import lzma
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from drctl.lab import data, layout
+from drctl.inventory import load_inventory
+from drctl.lab import certs, data, layout
 from drctl.lab.layout import Lab
 from drctl.lab.local import driver
 from tests.lab.test_restore import footprint, write_later
@@ -72,11 +73,16 @@ def test_a_login_with_any_environment(lab: Lab, tmp_path: Path) -> None:
     assert operator.types("verify", *operator.on).returncode == 0
 
 
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "xz": lzma.compress,
+    "zst": zstandard.compress,
+}
+
+
 def pack(snapshot: Path, how: str) -> Path:
-    raw = snapshot.read_bytes()
-    packed = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstandard.compress}[how](raw)
     path = snapshot.with_name(f"{snapshot.name}.{how}")
-    path.write_bytes(packed)
+    path.write_bytes(PACKERS[how](snapshot.read_bytes()))
     return path
 
 
@@ -156,15 +162,8 @@ def test_authentication_that_knows_another(lab: Lab, tmp_path: Path) -> None:
 
 def common_name(lab: Lab) -> str:
     """Whom etcd takes drctl for."""
-    import yaml
-    from cryptography import x509
-    from cryptography.x509.oid import NameOID
-
-    path = yaml.safe_load(lab.inventory.read_text())["etcd"]["tls"]["cert"]
-    path = path.replace("{host}", lab.hosts[0].name)
-    subject = x509.load_pem_x509_certificate(Path(path).read_bytes()).subject
-    found = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[-1].value) if found else ""
+    cert = load_inventory(lab.inventory).members[0].cert
+    return certs.common_name(Path(cert)) if cert else ""
 
 
 def test_status_of_a_cluster_that_is_down(lab: Lab, tmp_path: Path) -> None:
