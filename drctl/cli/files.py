@@ -9,6 +9,7 @@ import click
 
 from drctl.cli import complete
 from drctl.cli.common import FILE, Options, inventory_option, output_option
+from drctl.cli.discover import discover_command
 from drctl.commands.inventory_diff import inventory_diff
 from drctl.errors import Refused, UsageError
 from drctl.inventory import Inventory, inventory_schema, load_inventory
@@ -21,6 +22,9 @@ from drctl.ui.console import print_json, print_table, print_text, tell
 @click.group("inventory")
 def inventory_group() -> None:
     """Inventories: which hosts make up a cluster."""
+
+
+inventory_group.add_command(discover_command)
 
 
 @inventory_group.command("validate")

@@ -4,7 +4,7 @@ verified here, and given its name last."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 from drctl.answer import Answer, parse
 from drctl.engine.jobs import UNSAFE
 from drctl.errors import DrctlError, Refused, StepFailed
+from drctl.etcd.complaints import is_refused
+from drctl.etcd.judges.access import ANOTHER
 from drctl.etcd.sidecar import write_sidecar
 from drctl.etcd.snapshot import inspect_snapshot, sidecar_of
 from drctl.inventory import Inventory
@@ -44,10 +46,9 @@ def backup(controller: Controller, inventory: Inventory, folder: Path) -> dict[s
     plan = Basis.new(inventory, "status").plan(inventory)
     status = look(controller, inventory, plan, remove=True, gone=gone).values
     healthy = [m for m in status["members"] if m["healthy"]]
-    if not healthy:
-        raise Refused("no healthy member to back up", hint=f"drctl status -i {inventory.path}")
+    _refuse_none(inventory, status["members"], healthy)
     chosen = min(healthy, key=lambda m: bool(m["leader"]))  # prefer a follower: it has less to do
-    member = next(m for m in inventory.members if m.name == chosen["name"])
+    member = inventory.member(chosen["host"])
     taken_at = datetime.now(UTC)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
@@ -84,6 +85,20 @@ def backup(controller: Controller, inventory: Inventory, folder: Path) -> dict[s
         "taken_at": taken_at.isoformat(),
         "warnings": warnings,
     }
+
+
+def _refuse_none(
+    inventory: Inventory, members: Sequence[Mapping[str, Any]], healthy: Sequence[Mapping[str, Any]]
+) -> None:
+    """Where nobody would give a snapshot: with the reason of each, as `drctl status` has it."""
+    refusing = [m for m in healthy if is_refused(m["reason"] or "")]
+    if healthy and not refusing:
+        return
+    reasons = [f"{m['host'] or m['name']}: {m['reason']}" for m in members if m["reason"]]
+    raise Refused(
+        "\n  ".join(["no healthy member to back up", *reasons]),
+        hint=ANOTHER if refusing else f"drctl status -i {inventory.path}",
+    )
 
 
 def _place(inventory: Inventory, host: str) -> dict[str, str]:

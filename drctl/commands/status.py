@@ -10,17 +10,15 @@ from drctl.inventory import Inventory
 from drctl.runs.basis import Basis
 from drctl.runs.controller import Controller
 from drctl.runs.look import look
-from drctl.ui.console import tell
 
 
 def status(controller: Controller, inventory: Inventory) -> dict[str, Any]:
-    """`cluster_id`, `members` and `alarms` (sizes in bytes); hosts that did not answer are reported
-    on the way. Raises HostUnavailable where none did."""
+    """`cluster_id`, `members` and `alarms` (sizes in bytes), and `warnings`: a line for each thing
+    that is not well, none where the cluster is. Raises HostUnavailable where no host answered."""
     quiet = replace(controller, quiet=True)
     state = look(quiet, inventory, Basis.new(inventory, "status").plan(inventory))
     unreached = [f"{host}: {why}" for host, why in state.unreached.items()]
-    if len(unreached) == len(state.values["members"]):
+    if len(unreached) == sum(1 for member in state.values["members"] if member["host"]):
         raise HostUnavailable("\n  ".join(["no member's host is reachable", *unreached]))
-    for line in unreached:
-        tell(f"warning: {line}")
-    return {name: state.values[name] for name in ("cluster_id", "members", "alarms")}
+    document = {name: state.values[name] for name in ("cluster_id", "members", "alarms")}
+    return {**document, "warnings": list(state.warnings)}

@@ -6,6 +6,9 @@ from drctl.verdict import Judge
 JUDGES: dict[str, Judge] = {
     "etcd.can_prepare": judges.can_prepare,
     "etcd.can_restore": judges.can_restore,
+    "etcd.can_reach": judges.can_reach,
+    "etcd.can_rely": judges.can_rely,
+    "etcd.can_write": judges.can_write,
     "etcd.is_prepared": judges.is_prepared,
     "etcd.is_the_blank_cluster": judges.is_the_blank_cluster,
     "etcd.nobody_else": judges.nobody_else,
@@ -22,5 +25,8 @@ JUDGES: dict[str, Judge] = {
     "etcd.proven_revision": judges.proven_revision,
     "etcd.what_would_be_lost": judges.what_would_be_lost,
     "etcd.status": judges.status,
+    "etcd.lets_us_in": judges.lets_us_in,
+    "etcd.snapshot_lets_us_in": judges.snapshot_lets_us_in,
+    "etcd.no_stranger": judges.no_stranger,
 }
 """Every judge of this package by the name that a runbook uses."""

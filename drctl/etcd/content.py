@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from drctl.etcd.answers import Alarm, alarm_name
 from drctl.etcd.bolt import BoltError, Bucket, Database
 from drctl.etcd.sidecar import SnapshotMember
-from drctl.etcd.wire import varint_fields
+from drctl.etcd.wire import byte_fields, varint_fields
+
+NAME, USERS = 200, 1000  # characters of a name, and users, that are kept: enough for certificates
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Content:
     term: int
     alarms: tuple[Alarm, ...]
     auth_enabled: bool
+    root_users: tuple[str, ...]
 
 
 def read_content(database: Database) -> Content:
@@ -54,6 +57,7 @@ def read_content(database: Database) -> Content:
         term=_big_endian(meta.get(b"term", b"")),
         alarms=_alarms(buckets.get(b"alarm")),
         auth_enabled=_small(buckets.get(b"auth")).get(b"authEnabled") == b"\x01",
+        root_users=_root_users(buckets.get(b"authUsers")),
     )
 
 
@@ -104,3 +108,13 @@ def _alarms(bucket: Bucket | None) -> tuple[Alarm, ...]:
     except ValueError as error:
         raise BoltError("a record of etcd's alarm bucket cannot be read") from error
     return tuple(Alarm(fields.get(1, 0), alarm_name(fields.get(2, 0))) for fields in messages)
+
+
+def _root_users(bucket: Bucket | None) -> tuple[str, ...]:
+    """Users that have the role root: an authUsers value is a User message (3: a role, repeated)."""
+    try:
+        users = {_text(key): byte_fields(value) for key, value in _small(bucket).items()}
+    except ValueError as error:
+        raise BoltError("a record of etcd's authUsers bucket cannot be read") from error
+    roots = sorted(name for name, fields in users.items() if b"root" in fields.get(3, ()))
+    return tuple(name for name in roots if name.isprintable() and len(name) <= NAME)[:USERS]

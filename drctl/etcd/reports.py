@@ -12,6 +12,8 @@ etcd.can_restore
     cert_not_after (ISO 8601, or as openssl prints it),
     units_missing (space-separated), manager (ok|missing),
     unsafe.<what>: KIND WHO PATH of a path that another user could change, '' where it is safe
+etcd.snapshot_lets_us_in
+    cert_name (the common name in the client certificate, '' for none, ? where it cannot be read)
 etcd.is_prepared
     as etcd.can_restore
 etcd.can_prepare
@@ -27,9 +29,13 @@ etcd.nobody_else
 etcd.live_state, etcd.is_the_planned_cluster, etcd.is_the_blank_cluster, etcd.same_old_cluster,
 etcd.common_revision, etcd.proven_revision, etcd.status
     status_json, members_json, alarms_json, hashkv_json: one line each of `etcdctl -w json`
-    against the member's own endpoint only; empty when it does not answer.
+    against the member's own endpoint only; empty when it does not answer. Beside each that failed,
+    status_said and so on: the end of what etcdctl wrote to stderr, its lines parted by tabs
     gone.<host>: what the etcd of an abandoned host answers this one; empty for nothing
     hash_revision: the revision given to `endpoint hashkv --rev`, where one was given
+etcd.no_stranger, etcd.lets_us_in
+    as etcd.live_state; local_json: the list of members that this one knows without a quorum;
+    root_json, root_said: whether it answers what only root may ask
 etcd.choose_bump
     as etcd.live_state; restored: REVISION:AGE of each earlier restore, its record's age in seconds
 etcd.what_would_be_lost

@@ -22,6 +22,7 @@ from drctl.errors import InvalidInput
 from drctl.etcd.answers import Alarm
 from drctl.etcd.bolt import BoltError, Database
 from drctl.etcd.content import read_content
+from drctl.etcd.packed import HEAD, packing, plain_file, refuse_known
 from drctl.etcd.sidecar import Sidecar, SnapshotMember, iso_utc, read_sidecar
 
 TRAILER = 32
@@ -51,11 +52,13 @@ class Snapshot:
     term: int
     alarms: tuple[Alarm, ...]
     auth_enabled: bool
+    root_users: tuple[str, ...]  # who has the role root, which counts where that is enabled
     taken_at: str
     taken_at_proven: bool
     cluster_id: str = ""  # from the sidecar: a snapshot does not hold its cluster's id
     etcd_version: str = ""  # from the sidecar
     host: str = ""  # from the sidecar
+    packed: str = ""  # gzip, zstd, xz or zip; size and sha256 are of what was in it
 
     def as_facts(self, now: float) -> dict[str, Any]:
         """Plain data for `Gathered.facts["snapshot"]`; `now` in seconds since the epoch."""
@@ -69,22 +72,31 @@ def inspect_snapshot(path: Path) -> Snapshot:
     Constant memory. Raises InvalidInput, with what to do instead, for everything that is not a
     complete and undamaged snapshot, and for a sidecar that describes another file.
     """
-    with _opened(path) as descriptor:
-        before = os.fstat(descriptor)
-        digest = _verified_digest(path, descriptor, before.st_size)
-        snapshot = _described(path, descriptor, before, digest)
-        after = os.fstat(descriptor)
+    with _opened(path, path) as given:
+        found = os.fstat(given)
+        how = packing(_read_at(given, 0, HEAD, end=found.st_size))
+        with _opened(path, plain_file(path) if how else path) as descriptor:
+            before = os.fstat(descriptor)
+            digest = _verified_digest(path, descriptor, before.st_size)
+            snapshot = _described(path, descriptor, found, digest)
+            after = os.fstat(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise InvalidInput(f"{path}: changed while being read", hint="wait until it is complete")
-    return _with_sidecar(snapshot, read_sidecar(path))
+    return _with_sidecar(replace(snapshot, packed=how), _sidecar(path, how))
+
+
+def _sidecar(path: Path, packed: str) -> Sidecar | None:
+    """Beside the file as it is named, or as it was named before it was packed."""
+    return read_sidecar(path) or (read_sidecar(path.with_suffix("")) if packed else None)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of a regular, non-empty file; every OSError becomes InvalidInput."""
+def _opened(path: Path, where: Path) -> Iterator[int]:
+    """A descriptor of `where`, a regular, non-empty file that messages call `path`; every OSError
+    becomes InvalidInput."""
     try:
         # O_NONBLOCK: opening a named pipe must not hang.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             _check_kind(path, os.fstat(descriptor))
             yield descriptor
@@ -102,8 +114,10 @@ def _opened(path: Path) -> Iterator[int]:
 
 def _check_kind(path: Path, found: os.stat_result) -> None:
     if stat.S_ISDIR(found.st_mode):
+        data = any((path / below).is_file() for below in ("member/snap/db", "snap/db", "db"))
         raise InvalidInput(
-            f"{path}: is a directory, not a snapshot file",
+            f"{path}: is {'a data directory of etcd' if data else 'a directory'}, not a snapshot "
+            "file",
             hint=f"name the file; if this is a data directory, {_TAKE}",
         )
     if not stat.S_ISREG(found.st_mode):
@@ -157,7 +171,7 @@ def _without_trailer(path: Path, descriptor: int, size: int) -> InvalidInput:
             "cannot be verified",
             hint=_TAKE,
         )
-    return _not_whole(path, fault, size)
+    return _not_whole(path, descriptor, fault, size)
 
 
 def _wrong_trailer(path: Path, descriptor: int, size: int) -> InvalidInput:
@@ -166,20 +180,21 @@ def _wrong_trailer(path: Path, descriptor: int, size: int) -> InvalidInput:
         return InvalidInput(
             f"{path}: is damaged: its content does not match the checksum at its end", hint=_ANOTHER
         )
-    return _not_whole(path, fault, size)
+    return _not_whole(path, descriptor, fault, size)
 
 
-def _not_whole(path: Path, fault: str, size: int) -> InvalidInput:
+def _not_whole(path: Path, descriptor: int, fault: str, size: int) -> InvalidInput:
     if "no valid bbolt meta" in fault:
+        refuse_known(path, _read_at(descriptor, 0, HEAD, end=size))
         return InvalidInput(
             f"{path}: not an etcd snapshot ({size} bytes, {fault})",
-            hint="use a file made by etcdctl snapshot save, uncompressed",
+            hint="use a file made by etcdctl snapshot save; drctl unpacks gzip, zstd, xz and zip",
         )
     return InvalidInput(f"{path}: is truncated at {size} bytes: {fault}", hint=_ANOTHER)
 
 
-def _described(path: Path, descriptor: int, found: os.stat_result, digest: str) -> Snapshot:
-    end = found.st_size - TRAILER
+def _described(path: Path, descriptor: int, given: os.stat_result, digest: str) -> Snapshot:
+    end = os.fstat(descriptor).st_size - TRAILER
     try:
         content = read_content(Database(partial(_read_at, descriptor, end=end), end))
     except BoltError as error:
@@ -189,9 +204,9 @@ def _described(path: Path, descriptor: int, found: os.stat_result, digest: str) 
         ) from error
     return Snapshot(
         path=str(path),
-        size=found.st_size,
+        size=end + TRAILER,
         sha256=digest,
-        taken_at=iso_utc(datetime.fromtimestamp(found.st_mtime, UTC)),
+        taken_at=iso_utc(datetime.fromtimestamp(given.st_mtime, UTC)),
         taken_at_proven=False,
         **vars(content),
     )

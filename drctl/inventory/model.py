@@ -188,6 +188,14 @@ class ServiceFile(Strict):
         None, description="shell command on the host; exits 0 once the service answers"
     )
     manager: Manager | None = Field(None, description="default: service_manager")
+    stop_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=120,
+        strict=True,
+        description="seconds that a unit gets to stop before it is killed; null: it is never "
+        "killed (default: 5 for apiserver and controllers, 10 for etcd, null for all others)",
+    )
 
 
 class CommandsFile(Strict):
@@ -199,6 +207,11 @@ class CommandsFile(Strict):
     fence: CommandLine = Field(description="keep it from starting, even after a reboot")
     unfence: CommandLine = Field(description="undo fence")
     fenced: CommandLine = Field(description="exits 0 if the unit is fenced")
+    kill: CommandLine | None = Field(
+        None,
+        description="end a unit that did not stop in time (stop_seconds); without it a stop is "
+        "waited for",
+    )
 
 
 class OptionsFile(Strict):

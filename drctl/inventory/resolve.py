@@ -21,7 +21,7 @@ from drctl.inventory.model import (
     ServiceFile,
     Strict,
 )
-from drctl.inventory.presets import PRESETS, STANDARD_SERVICES
+from drctl.inventory.presets import PRESETS, STANDARD_SERVICES, STOP_SECONDS
 from drctl.inventory.resolved import (
     Commands,
     Host,
@@ -219,6 +219,7 @@ def _service(
     names = [host for group in service.hosts or () for host in named_hosts(file, group)]
     chosen = tuple(name for name in dict.fromkeys(names) if name in hosts)
     manager = service.manager or file.service_manager
+    said = "stop_seconds" in service.model_fields_set
     return Service(
         name=name,
         hosts=chosen,
@@ -227,6 +228,7 @@ def _service(
         ports=service.ports,
         start=service.start,
         ready={host: _ready(service.ready, hosts[host]) for host in chosen},
+        stop_seconds=service.stop_seconds if said else STOP_SECONDS.get(name),
         commands=commands if manager == "command" else None,
     )
 

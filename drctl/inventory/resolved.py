@@ -111,16 +111,18 @@ class Commands(Resolved):
     fence: str
     unfence: str
     fenced: str
+    kill: str | None = None
 
     def fill(self, *, unit: str, host: str) -> dict[str, str]:
         """Every verb's command line for one unit on one host."""
-        return {verb: expand(line, unit=unit, host=host) for verb, line in self}
+        return {verb: expand(line, unit=unit, host=host) for verb, line in self if line}
 
 
 class Service(Resolved):
     """Units under one name. They start in the order of `units` and stop in reverse.
 
-    `ready` has a shell command per host, or None. A standard service that this cluster does not
+    `ready` has a shell command per host, or None. After `stop_seconds` what does not stop is killed
+    (None: never). A standard service that this cluster does not
     have is `absent`: no hosts, no units.
     """
 
@@ -131,6 +133,7 @@ class Service(Resolved):
     ports: tuple[int, ...]
     start: Literal["together", "one-by-one"]
     ready: dict[str, str | None]
+    stop_seconds: float | None
     commands: Commands | None
 
     def without(self, gone: tuple[str, ...]) -> Service:

@@ -101,11 +101,13 @@ class SnapshotFacts(TypedDict, total=False):
     term: Count
     alarms: list[_Alarm]
     auth_enabled: bool
+    root_users: Annotated[list[Words], Field(max_length=1000)]
     taken_at: Words
     taken_at_proven: bool
     cluster_id: Words
     etcd_version: Words
     host: Words
+    packed: Words
     age_seconds: Count
 
 

@@ -1,5 +1,5 @@
-"""What the inventory claims of the nodes, as plain data for the judges that hold it against what
-runs there, with the line of the file that says so."""
+"""What judges may know of the inventory, as plain data: its members, and what it claims of the
+nodes, with the line of the file that says so."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from drctl.inventory import Inventory, Member, Service
+from drctl.inventory.reach import reach
 
 # a member's field -> (key of its override, key for all members)
 _MEMBER_KEYS = {
@@ -70,3 +71,36 @@ def _lines(inventory: Inventory) -> Iterator[tuple[str, int]]:
             f"{section}.hosts",
             line(f"{section}.hosts", section, "groups.control_plane", "groups"),
         )
+
+
+def client_ports(inventory: Inventory) -> list[str]:
+    """The ports of the members' client URLs, as /proc/net/tcp writes them."""
+    ports = {url.rpartition(":")[2] for member in inventory.members for url in member.client_urls}
+    return sorted(f"{int(port):04X}" for port in ports)
+
+
+def inventory_facts(inventory: Inventory) -> dict[str, Any]:
+    """What judges may know of the inventory, as plain data."""
+    gone: dict[str, Any] = {host: {} for host in inventory.abandoned}
+    gone |= {m.host: member_facts(m) for m in inventory.abandoned_members}
+    return {
+        **({"abandoned": gone} if gone else {}),
+        "cluster": inventory.cluster,
+        "claims": claims(inventory),
+        "members": {m.host: member_facts(m) for m in inventory.members},
+        "reach": reach(inventory.members),
+        "services": {
+            s.name: {"hosts": s.hosts, "units": s.units} for s in inventory.services.values()
+        },
+    }
+
+
+def member_facts(member: Member) -> dict[str, Any]:
+    return {
+        "name": member.name,
+        "peer_urls": list(member.peer_urls),
+        "client_urls": list(member.client_urls),
+        "data_dir": member.data_dir,
+        "wal_dir": member.wal_dir,
+        "owner": member.owner,
+    }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 from drctl import __version__
@@ -21,6 +22,7 @@ from drctl.runs.judges import JUDGES
 from drctl.runs.left_on_nodes import manifest, record
 from drctl.runs.readback import refuse_unreadable
 from drctl.runs.stray_copies import swept
+from drctl.runs.unpacking import UnpackingTransport
 from drctl.transport import Transport
 from drctl.ui.console import Watch
 from drctl.ui.prompts import question
@@ -64,6 +66,8 @@ def engine_over(
     """The engine over `plan`, watched on the terminal for as long as the block runs."""
     state = fold(journal.events)
     watch = Watch(plan, quiet=controller.quiet)
+    if path := (plan.facts.get("snapshot") or {}).get("path"):
+        transport = UnpackingTransport(transport, Path(path))
     transport = HidingTransport(transport, hider(controller.secrets.given))
     journal.subscribe(watch)
     jobs = Jobs(

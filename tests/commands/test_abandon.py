@@ -109,7 +109,7 @@ def test_a_host_that_answers_is_not_given_up(down: Bench) -> None:
 def test_a_host_whose_etcd_still_answers_the_others_is_not_given_up(lost: Bench) -> None:
     alive = json.dumps([{"Endpoint": "https://127.0.0.13:2379", "Status": {}}])
     said = CommandResult(0, f"gone.m3={alive}\nstatus_json=\n")
-    lost.rig.trouble("etcd/live", said, host="m1")
+    lost.rig.trouble("etcd/living", said, host="m1")
     ended = without_it(lost)
     assert ended.exit == 4
     assert "m3: is to be abandoned, but its etcd answers m1" in ended.err

@@ -22,7 +22,9 @@ LOOKS = (
     "node/machine",
     "node/owner",
     "etcd/facts",
+    "try/report",
     "etcd/live",
+    "etcd/living",
     "etcd/state",
     "etcd/state/at",
     "etcd/restored",
@@ -31,6 +33,7 @@ LOOKS = (
     "etcd/kept",
     "kube/health",
     "kube/settings",
+    "node/reading",
     "kube/secrets",
 )
 OTHERS = ("m2", "m3")
@@ -113,7 +116,9 @@ def test_whatever_it_keeps_of_a_run(broken: Bench, kind: str) -> None:
 
 
 @pytest.mark.parametrize("status", [1, 75, 77])
-@pytest.mark.parametrize("act", ["job/claim", "job/start", "job/owned", "job/release", "etcd/live"])
+@pytest.mark.parametrize(
+    "act", ["job/claim", "job/start", "job/owned", "job/release", "etcd/living"]
+)
 def test_however_much_it_complains(bench: Bench, act: str, status: int) -> None:
     """It would stand in the journal, and on the terminal, for every attempt."""
     run = bench.rig.run

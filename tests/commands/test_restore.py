@@ -311,7 +311,7 @@ def test_a_lost_worker_is_handed_over(down: Bench) -> None:
 @pytest.mark.parametrize(
     ("command", "keys"),
     [
-        ("status", {"cluster_id", "members", "alarms"}),
+        ("status", {"cluster_id", "members", "alarms", "warnings"}),
         ("verify", {"ok", "findings", "warnings", "snapshot"}),
         ("preflight", {"ok", "findings", "warnings", "snapshot"}),
     ],

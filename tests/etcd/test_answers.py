@@ -69,12 +69,15 @@ COMMANDS = {
     "etcdctl endpoint hashkv": parse_hashkv,
     "etcdctl member list": parse_members,
     "etcdctl alarm list": parse_alarms,
+    "etcdctl member list --consistency=s": parse_members,
+    "etcdctl endpoint hashkv --rev 1": parse_hashkv,
 }
 RECORDED = [
     (version, situation, command)
     for version, situations in recorded().items()
     for situation, commands in situations.items()
     for command in commands
+    if command in COMMANDS or situation == "programs"
 ]
 
 

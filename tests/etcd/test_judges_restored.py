@@ -157,8 +157,9 @@ def test_status_document() -> None:
         "name": "etcd-127.0.71.1", "host": "etcd-1", "id": "eb512f8244638bb1",
         "endpoint": "http://127.0.71.1:2379", "healthy": True, "leader": False,
         "version": "3.5.16", "revision": 1000000044, "db_size": 135168, "hash": 698309447,
+        "learner": False, "reason": None,
     }  # fmt: skip
     assert second["leader"] is True
     assert (third["healthy"], third["id"], third["hash"]) == (False, None, None)
-    assert verdict.warnings == ("etcd-3: no answer: cut",)
+    assert verdict.warnings == ("etcd-3: no answer: cut", "the alarm NOSPACE is raised")
     assert not verdict.problems

@@ -36,7 +36,8 @@ def test_everything_the_example_offers_in_comments_is_valid(write: Write, tmp_pa
     text = (ROOT / "inventory.example.yaml").read_text()
     text = text.replace("\n  dependents: null", "")
     option = re.compile(
-        r"^( *)# (?!kubeasz:|kubeadm:|kubespray:|none:)( *(?:[a-z_]+|etcd-2):(?: |$).*)", re.MULTILINE
+        r"^( *)# (?!kubeasz:|kubeadm:|kubespray:|none:)( *(?:[a-z_]+|etcd-2):(?: |$).*)",
+        re.MULTILINE,
     )
     inventory = load_inventory(write(option.sub(r"\1\2", text)))
     assert inventory.members[1].name == "etcd2"

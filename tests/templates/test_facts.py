@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from drctl.answer import parse
+from drctl.etcd.complaints import reason
 from drctl.lab import binaries
 from drctl.lab.certs import Authority
 from drctl.plan.planner import host_context
 from drctl.render import render, render_script
 from tests.etcd.samples import recorded
-from tests.templates.node import HOST, RUN, Node
+from tests.templates.node import HOST, Node
 from tests.templates.shells import Shell, needed
 
 
@@ -186,34 +187,49 @@ def test_a_dead_member_is_asked_once_by_each_version(
     said = recorded()[version]["one member dead"]["etcdctl endpoint status"]
     node = Node(tmp_path / "n", shell)
     program = node.root / "bin/etcdctl"
+    for name in ("out", "err"):
+        (node.root / name).write_text(said[name])
     program.write_text(
-        f"#!/bin/sh\necho called >> {node.root}/calls\necho '{said['out']}'\nexit {said['exit']}\n"
+        f"#!/bin/sh\necho called >> {node.root}/calls\ncat '{node.root}/out'\n"
+        f"cat '{node.root}/err' >&2\nexit {said['exit']}\n"
     )
     program.chmod(0o755)
     task = node.plan.step("live").tasks[HOST]
     assert task.observe
     found = parse(node.run(task.observe, {}).out)
-    assert found["status_json"] == said["out"]
+    assert found["status_json"] == said["out"].strip()
     assert "members_json" not in found
+    assert "context deadline exceeded" in found["status_said"]
+    assert reason(found["status_said"]) == reason(said["err"])
     assert (node.root / "calls").read_text().splitlines() == ["called"]
 
 
-def test_etcdctl_is_not_confused_by_its_environment(dash: Shell, tmp_path: Path) -> None:
-    """etcdctl refuses to run where ETCDCTL_ENDPOINTS and --endpoints are both given."""
-    node = Node(tmp_path / "n", dash)
-    (node.root / "bin/etcdctl").write_text(
-        '#!/bin/sh\n[ -z "$ETCDCTL_ENDPOINTS$ETCDCTL_CACERT" ] || exit 1\n'
-        'echo \'[{"said": "a\\\\nb\\\\\\\\c"}]\'\n'
-    )
-    (node.root / "bin/etcdctl").chmod(0o755)
-    task = node.plan.step("identity").tasks[HOST]
+OF_A_LOGIN = (
+    "ETCDCTL_ENDPOINTS=x ETCDCTL_USER=a:b ETCDCTL_DISCOVERY_SRV=example.invalid "
+    "HTTPS_PROXY=http://x ETCDCTL_INSECURE_SKIP_TLS_VERIFY=true ETCDCTL_API=2 LC_ALL=de_DE.UTF-8 "
+    "CONTAINERD_ADDRESS=/x ETCD_NAME=x"
+)
+
+
+@pytest.mark.parametrize("step", ["live", "identity", "facts"])
+def test_tools_get_an_environment_of_our_own_making(
+    shell: Shell, tmp_path: Path, step: str
+) -> None:
+    node = Node(tmp_path / "n", shell)
+    for tool in ("etcd", "etcdctl", "etcdutl"):
+        (node.root / f"bin/{tool}").write_text(
+            f'#!/bin/sh\nenv >> {node.root}/environment\necho \'[{{"said": "a\\\\nb"}}]\'\n'
+        )
+        (node.root / f"bin/{tool}").chmod(0o755)
+    task = node.plan.step(step).tasks[HOST]
     assert task.observe
-    exported = f"export ETCDCTL_ENDPOINTS=x ETCDCTL_CACERT=y\n{task.observe.body}"
-    said = parse(dash.stdin(exported, {"DRCTL_RUN": RUN}).out)
-    plain = subprocess.run(
-        [node.root / "bin/etcdctl"], capture_output=True, text=True, check=True, env={}
-    )
-    assert said["status_json"] == plain.stdout.strip() != ""
+    found = parse(shell.stdin(f"export {OF_A_LOGIN}\n{task.observe.body}", node.env(task, {})).out)
+    had = (node.root / "environment").read_text().splitlines()
+    names = {line.partition("=")[0] for line in had} - {"PWD", "SHLVL", "_"}  # a shell's own
+    assert names == {"PATH", "HOME", "LC_ALL", "ETCDCTL_API"}
+    assert {"ETCDCTL_API=3", "LC_ALL=C"} <= {*had}
+    if step != "facts":
+        assert found["status_json"] == '[{"said": "a\\nb"}]'  # backslashes as they are
 
 
 SAID = r"""

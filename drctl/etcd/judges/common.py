@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from drctl.answer import LOOK, Answer, AnswerError, parse
@@ -16,7 +16,9 @@ from drctl.etcd.answers import (
     parse_hashkv,
     parse_members,
     parse_status,
+    version_tuple,
 )
+from drctl.etcd.complaints import reason
 from drctl.verdict import Gathered, Kind, Problem
 
 Reports = Mapping[str, Answer]
@@ -85,6 +87,24 @@ class Voice:
     members: MemberList | None = None
     alarms: tuple[Alarm, ...] | None = None
     hash: HashKV | None = None
+    local: MemberList | None = None  # by its own knowledge: proves no quorum
+    why: Mapping[str, str] = field(default_factory=dict)  # question -> why it was not answered
+
+    @property
+    def has_quorum(self) -> bool:
+        """Whether it read the list of members through a leader; before 3.5 it told its own."""
+        told = version_tuple(self.status.version) if self.status else None
+        return self.members is not None and (told is None or told >= (3, 5, 0))
+
+
+QUESTIONS = {
+    "status": "endpoint status",
+    "members": "member list",
+    "alarms": "alarm list",
+    "hashkv": "hashkv",
+    "root": "hashkv",
+}
+"""What a member is asked: the name in its answer, and what it is called for people."""
 
 
 def voices(found: Reports, kind: Kind = "missing") -> tuple[dict[str, Voice], list[Problem]]:
@@ -109,7 +129,19 @@ def voice(answer: Answer) -> Voice:
         members=_said(answer, "members_json", parse_members),
         alarms=_said(answer, "alarms_json", parse_alarms),
         hash=_only(_said(answer, "hashkv_json", parse_hashkv)),
+        local=_said(answer, "local_json", parse_members),
+        why={name: why for name in QUESTIONS if (why := reason(answer.get(f"{name}_said", "")))},
     )
+
+
+def silence(one: Voice) -> str:
+    """What of status, members, alarms and hash it did not answer, and why; "" where it did."""
+    parts = {"status": one.status, "members": one.members, "alarms": one.alarms, "hashkv": one.hash}
+    missing = [name for name, part in parts.items() if part is None]
+    if "status" in missing:
+        return "its etcd does not answer" + (f": {why}" if (why := one.why.get("status")) else "")
+    told = [QUESTIONS[n] + (f" ({why})" if (why := one.why.get(n)) else "") for n in missing]
+    return f"its etcd does not answer: {', '.join(told)}" if told else ""
 
 
 def _said(answer: Answer, name: str, parser: Callable[[str], T]) -> T | None:

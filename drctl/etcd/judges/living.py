@@ -117,7 +117,7 @@ def live_state(gathered: Gathered) -> Verdict:
     answering = {host: v.status for host, v in heard.items() if v.status is not None}
     given_up = sum(1 for gone in gathered.facts.get("abandoned", {}).values() if gone)
     most = len(answering) * 2 > max(len(expected_members(gathered)), len(heard)) + given_up
-    quorum = any(v.members is not None for v in heard.values())
+    quorum = any(v.has_quorum for v in heard.values())
     quorum = quorum or most or any(status.leader for status in answering.values())
     revision = max((status.revision for status in answering.values()), default=None)
     clusters = {host: to_hex(status.cluster_id) for host, status in answering.items()}

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from drctl.answer import Answer
 from drctl.etcd.answers import MemberInfo, MemberList
 from drctl.etcd.identity import from_hex, predict, to_hex
+from drctl.etcd.judges.access import ANOTHER, refused_by
 from drctl.etcd.judges.common import (
     Voice,
-    agreed,
     expected_members,
     forgotten,
-    members_heard,
     read,
     reports,
-    silences,
+    silence,
     spelled,
     voices,
 )
@@ -93,17 +91,12 @@ def is_the_planned_cluster(gathered: Gathered) -> Verdict:
 
 
 def _unsaid(host: str, one: Voice) -> Iterator[Problem]:
-    parts = {
-        "endpoint status": one.status,
-        "member list": one.members,
-        "alarm list": one.alarms,
-        "hashkv": one.hash,
-    }
-    missing = [name for name, part in parts.items() if part is None]
-    if len(missing) == len(parts):
-        yield _unproven("its etcd does not answer", host)
-    elif missing:
-        yield _unproven(f"its etcd does not answer: {', '.join(missing)}", host)
+    if why := refused_by(one):
+        yield _unproven(
+            f"its etcd refuses drctl ({why}): authentication is on there", host, ANOTHER
+        )
+    elif unsaid := silence(one):
+        yield _unproven(unsaid, host)
 
 
 def _cluster_ids(voices: Voices, planned: str) -> Iterator[Problem]:
@@ -221,46 +214,3 @@ def writes_and_reads(gathered: Gathered) -> Verdict:
         else:
             findings.append(f"{host}: write and read passed")
     return Verdict(problems=tuple(problems), findings=tuple(findings))
-
-
-def status(gathered: Gathered) -> Verdict:
-    """The document of `drctl status`, as values: cluster_id, members, alarms.
-
-    `healthy` means that the member has a leader and answered a linearizable read. Ids are hex;
-    what a member did not tell is None. Proves nothing and refuses nothing.
-    """
-    heard, garbled = members_heard(gathered)
-    hosts = {**expected_members(gathered), **dict.fromkeys(gathered.answers)}
-    members = [_status_row(gathered, host, heard.get(host, Voice())) for host in hosts]
-    ids = {host: to_hex(v.status.cluster_id) for host, v in heard.items() if v.status}
-    unanswered = [*silences(gathered, "missing"), *garbled]
-    warnings = [f"{problem.host}: {problem.message}" for problem in unanswered]
-    if len(set(ids.values())) > 1:
-        warnings.append(f"the members are of different clusters ({spelled(ids)})")
-    alarms = _alarm_rows(heard.values())
-    return Verdict(
-        {"cluster_id": agreed(ids) or "", "members": members, "alarms": alarms},
-        warnings=tuple(warnings),
-    )
-
-
-def _status_row(gathered: Gathered, host: str, one: Voice) -> dict[str, Any]:
-    plan = expected_members(gathered).get(host) or {}
-    told, urls = one.status, plan.get("client_urls") or ()
-    return {
-        "name": str(plan.get("name") or host),
-        "host": host,
-        "id": to_hex(told.member_id) if told else None,
-        "endpoint": urls[0] if urls else (told.endpoint if told else ""),
-        "healthy": bool(told and told.leader and one.members is not None),
-        "leader": bool(told and told.leader and told.leader == told.member_id),
-        "version": told.version if told else None,
-        "revision": told.revision if told else None,
-        "db_size": told.db_size if told else None,
-        "hash": one.hash.hash if one.hash else None,
-    }
-
-
-def _alarm_rows(voices: Iterable[Voice]) -> list[dict[str, str]]:
-    alarms = {(to_hex(a.member_id), a.kind) for one in voices for a in one.alarms or ()}
-    return [{"member_id": member, "alarm": kind} for member, kind in sorted(alarms)]
