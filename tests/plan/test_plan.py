@@ -202,7 +202,8 @@ def test_both_orders_have_the_same_steps() -> None:
     assert all(by_id[step.id] == step for step in staged if step.id not in more)
 
 
-MANAGERS = ("systemd", "command", "static-pod")
+MANAGERS = ("systemd", "command", "static-pod", "docker", "podman")
+TOOL_SOURCES = ("host", "image", "upload", "docker", "podman")
 
 
 def used_templates() -> set[str]:
@@ -217,7 +218,7 @@ def used_templates() -> set[str]:
     named |= {f"service/installed/{manager}" for manager in MANAGERS}
     named |= {f"kube/written/{manager}" for manager in MANAGERS}
     named |= {f"kube/stopped-by/{manager}" for manager in MANAGERS}
-    named |= {f"etcd/tool/{source}" for source in ("host", "image", "upload")}
+    named |= {f"etcd/tool/{source}" for source in TOOL_SOURCES}
     for name in shipped_runbooks():
         for step in load_runbook(name).steps:
             assert step.verb in VERBS

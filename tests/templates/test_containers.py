@@ -190,6 +190,19 @@ def _there_and_back(machine: Machine, daemon: Daemon, policy: str) -> None:
     assert daemon.seen("HostConfig.RestartPolicy") == f"{{{name} {count or 0}}}"
 
 
+def test_one_that_does_not_stop_is_killed(machine: Machine, daemon: Daemon) -> None:
+    """The engine itself would wait for ten minutes."""
+    text = machine.node.file.read_text()
+    assert text.count("units: [etcd]") == 1
+    machine.node.file.write_text(text.replace("units: [etcd]", "units: [etcd], stop_seconds: 1"))
+    deaf = ("run", "-d", "--name", _CONTAINER, "--network=none", "--stop-timeout=600")
+    daemon.docker(*deaf, "imitation", "/bin/busybox", "sleep", "1000")  # as PID 1 it hears no TERM
+    stopped = machine.act("stop-etcd")
+    assert stopped.status == 0, stopped
+    assert "etcd did not stop within 1.0 s: killed" in stopped.err
+    assert machine.observe("stop-etcd")["state"] == "after"
+
+
 def test_a_kill_between_keeping_the_policy_and_changing_it(
     machine: Machine, daemon: Daemon
 ) -> None:
