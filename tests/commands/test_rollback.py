@@ -99,7 +99,7 @@ def test_what_kubernetes_wrote_is_lost_where_that_is_meant(bench: Bench) -> None
     how = {event["step"]: event["how"] for event in bench.events("confirmed")}
     assert how["rb-agree"] == "--yes --lose-writes"
     kept = json.loads(bench.rig.nodes["m2"].papers[f"{run}/record.json"])
-    assert kept["reached"] == 1_000_000_112  # clients have seen that: the next bump goes above it
+    assert kept["reached"] == 1_000_000_012  # clients have seen that: the next bump goes above it
 
 
 @pytest.mark.parametrize(("typed", "exit_code"), [("sim", 10), ("lose", 10), ("lose sim", 0)])

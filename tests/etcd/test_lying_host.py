@@ -21,7 +21,7 @@ from tests.etcd.test_judges_ready import GOOD, SNAPSHOT
 
 JUDGES = ETCD | KUBE
 SHAPES = {name: TypeAdapter[Any](shape) for name, shape in VALUES.items()}
-ONLY_SHOWN = {"members", "alarms"}  # by `drctl status`, and handed on to nobody
+ONLY_SHOWN = {"members", "alarms", "differences"}  # by `drctl status`, and handed on to nobody
 MADE_HERE = {"token", "blank_token", "blank_cluster_id"}  # no host is asked
 LIAR = "etcd-2"
 RUN = "20261124-031502-0a1b2c"

@@ -626,7 +626,7 @@ def _session_of(env: Env) -> tuple[str, str]:
 def _revision(token: str) -> int:
     if token.endswith("-blank"):
         return 1
-    return 100 if token == OLD_TOKEN else 1_000_000_100
+    return 100 if token == OLD_TOKEN else 1_000_000_000
 
 
 def note_start(node: Node, env: Env) -> None:
