@@ -12,6 +12,8 @@ empty value means "looked, found none"; a missing name means "not looked".
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -142,6 +144,16 @@ class Answer(Mapping[str, str]):
         if len(found) > most or not all(map(_WORD.fullmatch, found)):
             raise self._wrong(name, f"at most {most} plain words")
         return found
+
+    def pieces(self, name: str, *, most: int = 20) -> tuple[bytes, ...]:
+        """Bytes in base64, parted by spaces, as certificates travel; none where it is missing."""
+        found = self.said.get(name, "").split()
+        try:
+            if len(found) <= most:
+                return tuple(base64.b64decode(piece, validate=True) for piece in found)
+        except (binascii.Error, ValueError):
+            pass
+        raise self._wrong(name, f"at most {most} pieces of base64")
 
 
 def parse(text: str, host: str = "") -> Answer:

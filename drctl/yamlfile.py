@@ -11,17 +11,16 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
 from drctl.errors import Fault, InvalidInput
+from drctl.textfile import read_text, unusable
 
-SIZE_LIMIT = 1024 * 1024  # bytes; an inventory of a thousand hosts has a tenth of it
 DEPTH_LIMIT = 32  # levels of nesting; deeper is no inventory and would exhaust the composer
 
 KeyPath = tuple[str | int, ...]
@@ -66,46 +65,49 @@ def read_yaml(path: str | Path) -> Document:
     return document
 
 
-def scan_yaml(path: str | Path) -> tuple[Document, list[Fault]]:
+@dataclass(frozen=True)
+class Sealed:
+    """A value that is not read: under a tag that the caller lets stand."""
+
+    tag: str
+
+
+def scan_yaml(path: str | Path, *, sealed: Collection[str] = ()) -> tuple[Document, list[Fault]]:
     """Like `read_yaml`, but hands back the mistakes that leave something to go on with.
 
     For callers that report these together with what they find themselves. Of two equal keys the
-    first one counts. Raises InvalidInput where nothing can be read at all.
+    first one counts. A scalar under a tag in `sealed` becomes `Sealed`. Raises InvalidInput where
+    nothing can be read at all.
     """
     path = Path(path)
-    text = _text(path)
+    return _scan(read_text(path, "YAML"), path, sealed)
+
+
+def parse_yaml(text: str, name: str) -> dict[str, Any]:
+    """The same of a text that is at hand, called `name`. Raises InvalidInput for any error."""
+    document, faults = _scan(text, Path(name))
+    if faults:
+        raise InvalidInput(f"{name}: invalid YAML", faults=tuple(faults))
+    return document.data
+
+
+def _scan(text: str, path: Path, sealed: Collection[str] = ()) -> tuple[Document, list[Fault]]:
     try:
-        _refuse_unsupported(text, path)
+        _refuse_unsupported(text, path, sealed)
         node = yaml.compose(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise _syntax_error(error, text, path) from None
     if not isinstance(node, yaml.MappingNode):
         what = "is empty" if node is None else "must be a mapping at the top level"
         raise _unusable(path, 1, f"the file {what}")
-    builder = _Builder(str(path))
+    builder = _Builder(str(path), sealed)
     data = builder.mapping(node, ())
     builder.lines[()] = node.start_mark.line + 1
     return Document(data, path, builder.lines), builder.faults
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(SIZE_LIMIT + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InvalidInput(f"cannot read {path}: {reason.lower()}") from None
-    if len(raw) > SIZE_LIMIT:
-        raise InvalidInput(f"{path} is larger than {SIZE_LIMIT} bytes: is it the right file?")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise _unusable(path, line, "not UTF-8 text: is it the right file?") from None
-
-
 def _unusable(path: Path, line: int, message: str) -> InvalidInput:
-    return InvalidInput(f"{path}: invalid YAML", faults=(Fault(message, str(path), line),))
+    return unusable(path, line, message, "YAML")
 
 
 def _syntax_error(error: Exception, text: str, path: Path) -> InvalidInput:
@@ -134,13 +136,15 @@ for _tag, (_pattern, _first, _) in _SCALARS.items():
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern), [*_first, ""])
 
 
-def _refuse_unsupported(text: str, path: Path) -> None:
+def _refuse_unsupported(text: str, path: Path, sealed: Collection[str]) -> None:
     """Refuse what would expand, recurse or construct, before anything is composed."""
     documents = depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         documents += isinstance(event, yaml.DocumentStartEvent)
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.ScalarEvent) and event.tag in sealed:
+            continue
         message = _unsupported(event, documents, depth)
         if message:
             raise _unusable(path, event.start_mark.line + 1 if event.start_mark else 1, message)
@@ -160,8 +164,9 @@ def _unsupported(event: yaml.Event, documents: int, depth: int) -> str | None:
 class _Builder:
     """Turns composed nodes into plain Python, noting lines and errors on the way."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, sealed: Collection[str]) -> None:
         self.file = file
+        self.sealed = sealed
         self.lines: dict[KeyPath, int] = {}
         self.faults: list[Fault] = []
 
@@ -194,6 +199,8 @@ class _Builder:
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._item(child, (*path, n)) for n, child in enumerate(node.value)]
+        if node.tag in self.sealed:
+            return Sealed(node.tag)
         text = self._clean(node, path)
         return _SCALARS[node.tag][2](text) if node.tag in _SCALARS else text
 
@@ -214,97 +221,6 @@ class _Builder:
         self.faults.append(Fault(message, self.file, node.start_mark.line + 1, dotted(path)))
 
 
-def faults_from_validation(
-    exc: ValidationError, document: Document, model: type[BaseModel] | None = None
-) -> tuple[Fault, ...]:
-    """Each error pydantic found, in plain words with file, line and dotted path.
-
-    `model` is what was validated: with it, an unknown key is answered with the nearest known one.
-    Branches of a union that all failed at one place become one fault.
-    """
-    found: dict[KeyPath, list[str]] = {}
-    for error in exc.errors(include_url=False):
-        path = error_path(error, document.data)
-        messages = found.setdefault(path, [])
-        message = _plain(error, path, model)
-        if message not in messages:
-            messages.append(message)
-    faults = (document.fault(path, ", or ".join(words)) for path, words in found.items())
-    return tuple(sorted(faults, key=lambda fault: fault.line))
-
-
-def error_path(error: Mapping[str, Any], data: Any) -> KeyPath:
-    """Where in `data` pydantic's error stands: its `loc` without the names of union branches."""
-    loc = tuple(error["loc"])
-    if error["type"] != "missing":
-        return max(_walks(loc, data), key=lambda walk: (walk[-1:] == loc[-1:], len(walk)))
-    parents = _walks(loc[:-1], data)
-    return (*max(parents, key=lambda walk: (isinstance(_at(data, walk), dict), len(walk))), loc[-1])
-
-
-def _at(data: Any, path: KeyPath) -> Any:
-    return _at(data[path[0]], path[1:]) if path else data
-
-
-def _walks(loc: KeyPath, data: Any) -> Iterator[KeyPath]:
-    """Every way to read `loc` as a path into `data`, leaving parts out that lead nowhere."""
-    if not loc:
-        yield ()
-        return
-    head, rest = loc[0], loc[1:]
-    if _holds(data, head):
-        yield from ((head, *walk) for walk in _walks(rest, data[head]))
-        if not rest:
-            return
-    yield from _walks(rest, data)
-
-
-def _holds(data: Any, part: str | int) -> bool:
-    if isinstance(data, list):
-        return isinstance(part, int) and part < len(data)
-    return isinstance(data, dict) and part in data
-
-
-def _plain(error: Mapping[str, Any], path: KeyPath, model: type[BaseModel] | None) -> str:
-    kind = error["type"].removesuffix("_type").removesuffix("_parsing")
-    context = error.get("ctx", {})
-    if kind == "extra_forbidden":
-        known = _known_keys(model, path[:-1]) if model else ()
-        key = str(error["loc"][-1])
-        return f"unknown key {key!r}{suggestion(key, known)}"
-    if kind == "missing":
-        return f"the key {error['loc'][-1]!r} is missing"
-    if kind == "value_error":
-        return str(context["error"])
-    if kind in {"literal_error", "enum"}:
-        near = suggestion(str(error["input"]), re.findall(r"'([^']*)'", context["expected"]))
-        return f"must be {context['expected']}, not {shown(error['input'])}{near}"
-    if kind in _WANTED:
-        quote = kind == "string" and isinstance(error["input"], bool | int | float)
-        wanted = f"must be {_WANTED[kind].format(**context)}, not {shown(error['input'])}"
-        return f"{wanted}: put it in quotes" if quote else wanted
-    return str(error["msg"][:1].lower() + error["msg"][1:])
-
-
-_WANTED = {
-    "string": "text",
-    "int": "a whole number",
-    "int_from_float": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "list": "a list",
-    "tuple": "a list",
-    "dict": "a mapping",
-    "model": "a mapping",
-    "model_attributes": "a mapping",
-    "none_required": "empty",
-    "greater_than_equal": "at least {ge:g}",
-    "greater_than": "more than {gt:g}",
-    "less_than_equal": "at most {le:g}",
-    "less_than": "less than {lt:g}",
-}
-
-
 def shown(value: Any) -> str:
     """A value as a message may quote it: short, and collections by their kind only."""
     if isinstance(value, dict):
@@ -315,35 +231,3 @@ def shown(value: Any) -> str:
         return "nothing"
     text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _known_keys(model: type[BaseModel], path: KeyPath) -> set[str]:
-    """The keys that `model` knows at `path`, over all branches of its unions."""
-    kinds: set[Any] = set(_flat(model))
-    for part in path:
-        kinds = {inner for kind in kinds for inner in _inside(kind, part)}
-    return {name for kind in kinds if _is_model(kind) for name in _fields(kind)}
-
-
-def _fields(model: type[BaseModel]) -> dict[str, Any]:
-    return {info.alias or name: info.annotation for name, info in model.model_fields.items()}
-
-
-def _inside(kind: Any, part: str | int) -> Iterator[Any]:
-    if _is_model(kind):
-        yield from _flat(_fields(kind).get(str(part)))
-    elif get_args(kind):
-        yield from _flat(get_args(kind)[-1 if get_args(kind)[-1] is not ... else 0])
-
-
-def _flat(kind: Any) -> Iterator[Any]:
-    """The plain types in an annotation: through unions and Annotated, not into containers."""
-    if _is_model(kind) or get_origin(kind) in {dict, list, tuple}:
-        yield kind
-        return
-    for inner in get_args(kind):
-        yield from _flat(inner)
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -17,6 +17,7 @@ from drctl.errors import Aborted, UsageError
 from drctl.journal.store import Store
 from drctl.plan.secrets import Secrets
 from drctl.printable import printable
+from drctl.reading import ACCEPT
 from drctl.runs.controller import Ask, Controller
 from drctl.ui.console import tell
 
@@ -172,3 +173,21 @@ def tidy_on_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
+
+
+accept_node_option = click.option(
+    "--accept-drift",
+    multiple=True,
+    metavar="node.HOST.FIELD",
+    help="Accept that the node differs from the inventory in this.",
+)
+
+
+def refuse_unknown(accept_drift: tuple[str, ...]) -> None:
+    """Raises UsageError for what only a run that began may accept."""
+    if other := [name for name in accept_drift if not name.startswith(ACCEPT)]:
+        raise UsageError(
+            f"nothing like {', '.join(other)} can be accepted here",
+            hint="what a node differs in has a name in brackets, node.HOST.FIELD; what changed "
+            "since a run began is accepted with --resume",
+        )

@@ -12,17 +12,21 @@ from drctl.cli.common import (
     FILE,
     FOLDER,
     Options,
+    accept_node_option,
     inventory_option,
     output_option,
+    refuse_unknown,
+    stop_on_signals,
     tidy_on_signals,
     yes_option,
 )
+from drctl.cli.discover import reach_options, way_to
 from drctl.commands.backup import backup
-from drctl.commands.preflight import preflight
+from drctl.commands.preflight import preflight, preflight_with_tries
 from drctl.commands.status import status
 from drctl.commands.trust import trust
 from drctl.commands.verify import verify
-from drctl.errors import NotProven
+from drctl.errors import NotProven, UsageError
 from drctl.inventory import load_inventory
 from drctl.ssh import ScannedKey
 from drctl.ui.console import print_json, print_table, print_text, tell
@@ -32,11 +36,31 @@ from drctl.ui.documents import human_bytes
 @click.command("preflight")
 @inventory_option
 @click.option("--snapshot", type=FILE, help="Also check this snapshot against the hosts.")
+@click.option(
+    "--try",
+    "tries",
+    is_flag=True,
+    help="Also try what a restore does to files, services and the wire, with things of no worth; "
+    "they are removed again.",
+)
+@accept_node_option
 @output_option
 @click.pass_obj
-def preflight_command(options: Options, inventory: Path, snapshot: Path | None) -> None:
-    """Check everything that can be checked before a restore. Changes nothing."""
-    document = preflight(options.controller(), load_inventory(inventory), snapshot)
+def preflight_command(
+    options: Options,
+    inventory: Path,
+    snapshot: Path | None,
+    tries: bool,
+    accept_drift: tuple[str, ...],
+) -> None:
+    """Check everything that can be checked before a restore.
+
+    Changes nothing. With --try the nodes are locked for some seconds, and no service is touched."""
+    refuse_unknown(accept_drift)
+    if tries:
+        stop_on_signals(options.stop)
+    check = preflight_with_tries if tries else preflight
+    document = check(options.controller(), load_inventory(inventory), snapshot, accept_drift)
     if options.json:
         print_json(document)
 
@@ -114,17 +138,24 @@ def backup_command(options: Options, inventory: Path, folder: Path) -> None:
 
 
 @click.command("trust")
-@inventory_option
+@click.option("--inventory", "-i", type=FILE, help="The cluster's inventory (YAML).")
+@reach_options
 @yes_option
 @output_option
 @click.pass_obj
-def trust_command(options: Options, inventory: Path, yes: bool) -> None:
+def trust_command(
+    options: Options, /, inventory: Path | None, hosts: tuple[str, ...], yes: bool, **reach: Any
+) -> None:
     """Show the hosts' key fingerprints and record them.
 
-    Run it before a disaster. Nothing is recorded until you confirm."""
+    Of an inventory's hosts, or of --host where there is none yet. Run it before a disaster.
+    Nothing is recorded until you confirm."""
     controller = options.controller(yes=yes)
     show = (lambda _: None) if options.json else _show_keys
-    done = trust(controller, load_inventory(inventory), show=show)
+    if (inventory is None) == (not hosts):
+        raise UsageError("which hosts?", hint="give --inventory FILE, or --host ADDRESS")
+    where = load_inventory(inventory) if inventory else way_to(hosts, reach)
+    done = trust(controller, where, show=show)
     if options.json:
         print_json([{**vars(key), "recorded": key in done.recorded} for key in done.keys])
     elif done.recorded:

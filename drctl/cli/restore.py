@@ -14,6 +14,7 @@ from drctl.cli.common import (
     can_ask,
     inventory_option,
     output_option,
+    refuse_unknown,
     state_dir_option,
     stop_on_signals,
     yes_option,
@@ -57,7 +58,8 @@ accept_drift_option = click.option(
     "--accept-drift",
     multiple=True,
     metavar="FIELD",
-    help="With --resume: accept that this changed.",
+    help="Accept that the node differs from the inventory in this (node.HOST.FIELD); with "
+    "--resume: that this changed.",
 )
 
 
@@ -111,7 +113,11 @@ def restore_command(
     if unfinished is None and snapshot is None:
         raise UsageError("which snapshot?", hint="add --snapshot FILE")
     chosen = runbook or ("restore-staged" if staged else "restore")
-    asked: dict[str, Any] = {"replace_healthy": replace_healthy, "vars": parse_vars(variables)}
+    asked: dict[str, Any] = {
+        "replace_healthy": replace_healthy,
+        "vars": parse_vars(variables),
+        "accept_drift": [*accept_drift],
+    }
     if abandon and unfinished is not None:
         raise UsageError("--abandon is for a new run", hint="a resume leaves out the same hosts")
     if abandon:
@@ -155,7 +161,7 @@ def run_command(
     yes: bool,
 ) -> None:
     """Run your own runbook (a file) or a shipped one (by name)."""
-    asked: dict[str, Any] = {"vars": parse_vars(variables)}
+    asked: dict[str, Any] = {"vars": parse_vars(variables), "accept_drift": [*accept_drift]}
     _refuse_mixed(dry_only, unfinished, accept_drift)
     controller = options.controller(yes=yes, secrets=read_secrets(secret, tuple(asked["vars"])))
     if dry_only:
@@ -172,8 +178,8 @@ def run_command(
 
 def _refuse_mixed(dry_only: bool, unfinished: str | None, accept_drift: tuple[str, ...]) -> None:
     """Raises UsageError for options of a new run beside those of a resume."""
-    if accept_drift and unfinished is None:
-        raise UsageError("--accept-drift needs --resume", hint="add --resume")
+    if unfinished is None:
+        refuse_unknown(accept_drift)
     if dry_only and unfinished is not None:
         raise UsageError("--dry-run is for a new run", hint="see what is left: drctl runs show")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from drctl.errors import UsageError
 from drctl.inventory import Inventory
@@ -12,6 +13,7 @@ from drctl.journal.runstate import RunState, fold
 from drctl.nodes.catch_up import learn
 from drctl.nodes.comparison import refuse_if_followed
 from drctl.plan.model import Plan
+from drctl.reading import ACCEPT
 from drctl.runs.basis import Basis
 from drctl.runs.controller import Controller
 from drctl.runs.drift import journal_accepted, plan_again
@@ -75,6 +77,12 @@ def _latest_unfinished(controller: Controller, cluster: str) -> str:
     return latest.run
 
 
+def _accepted(options: Mapping[str, Any], more: Collection[str]) -> list[str]:
+    """What the nodes may differ in stays accepted; what changed since is accepted each time."""
+    before = [name for name in options.get("accept_drift", ()) if name.startswith(ACCEPT)]
+    return list(dict.fromkeys([*before, *more]))
+
+
 def _basis(
     controller: Controller,
     inventory: Inventory,
@@ -88,6 +96,6 @@ def _basis(
     return replace(
         recorded,
         snapshot=snapshot_again(state, snapshot),
-        options={**options, "accept_drift": [*accept_drift]},
+        options={**options, "accept_drift": _accepted(options, accept_drift)},
         prepare=prepare_facts_again(inventory, recorded.runbook, state),
     )

@@ -24,9 +24,15 @@ PASSING = "after-"
 """How the names of those begin that are made after a restore, and deleted again."""
 # They come and go by themselves: nobody restores them, nobody misses them. The endpoint slice
 # controller of 1.20 races with its own cache, makes a Service two slices and takes one away later
-# (kubernetes/kubernetes#92928): that slices follow the pods is a proof of its own.
-_FLEETING = {"events", "endpointslices"}
-_AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
+# (kubernetes/kubernetes#92928): that slices follow the pods is a proof of its own. What a server
+# says of itself goes with it: the storage versions of an apiserver, the candidacy of a controller.
+_FLEETING = {"events", "endpointslices", "storageversions", "leasecandidates"}
+# Labels on what an apiserver makes of its own accord, and makes anew when it starts: APIServices,
+# and since 1.26 the Lease by which the others know it.
+_ITS_OWN = {
+    "kube-aggregator.kubernetes.io/automanaged",
+    "apiserver.kubernetes.io/identity",
+}
 
 ObjectKey = tuple[str, str, str]  # resource with its group, namespace, name
 
@@ -156,12 +162,12 @@ def new_name() -> str:
 
 
 def _made_anew(item: Object) -> bool:
-    """An apiserver makes its own APIServices, and makes them again while it starts; a kubelet makes
-    the mirrors of its static pods again when their manifests change, as by a restore they do; and
+    """What the control plane itself recreates: an apiserver its own objects while it starts; a
+    kubelet the mirrors of its static pods when their manifests change, as by a restore they do; and
     what an earlier drill made to see whether controllers act may still be on its way out."""
     about = item["metadata"]
     return (
-        _AUTOMANAGED in about.get("labels", {})
+        not _ITS_OWN.isdisjoint(about.get("labels", {}))
         or _MIRROR in about.get("annotations", {})
         or about["name"].startswith(PASSING)
     )

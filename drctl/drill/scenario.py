@@ -12,7 +12,8 @@ from drctl.drill.breaks import KINDS
 from drctl.drill.proofs import BUNDLES, PROOFS
 from drctl.errors import Fault, InvalidInput, UsageError
 from drctl.lab.site import Flavour, SiteNode
-from drctl.yamlfile import Document, faults_from_validation, read_yaml, suggestion
+from drctl.yamlfaults import faults_from_validation
+from drctl.yamlfile import Document, read_yaml, suggestion
 
 DEFAULT = "majority-data-lost"
 FOLDER = Path(__file__).parent / "scenarios"

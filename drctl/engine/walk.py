@@ -52,10 +52,23 @@ class Engine:
             self._end("aborted", error)
             raise
         except DrctlError as error:
+            self._end_tries()
             final = self._as_seen_by_the_operator(error)
             self._end("failed", final)
             raise final from error
         return self._session.state
+
+    def _end_tries(self) -> None:
+        """Where nothing but things of no worth was made, they are removed and the nodes released:
+        the run was refused before its first change. Where that fails, it keeps them."""
+        state = self._session.state
+        if state.direction != "forward" or state.attempted or not state.tried:
+            return
+        with suppress(DrctlError):
+            for step in self._session.plan.steps:
+                if step.role == "untry":
+                    self._acting.act_on_all(step)
+            self._claims.release("not begun")
 
     def _end(self, state: str, error: DrctlError) -> None:
         record = {"code": error.code, "message": error.message, "host": error.host}

@@ -6,6 +6,9 @@ from drctl.verdict import Judge
 JUDGES: dict[str, Judge] = {
     "etcd.can_prepare": judges.can_prepare,
     "etcd.can_restore": judges.can_restore,
+    "etcd.can_reach": judges.can_reach,
+    "etcd.can_rely": judges.can_rely,
+    "etcd.can_write": judges.can_write,
     "etcd.is_prepared": judges.is_prepared,
     "etcd.is_the_blank_cluster": judges.is_the_blank_cluster,
     "etcd.nobody_else": judges.nobody_else,

@@ -237,14 +237,15 @@ def _check_url_template(url: str) -> str:
 
 
 def _check_name_template(name: str) -> str:
-    check_member_name(expand(name, host="h", address="a"))
+    check_member_name(expand(name, host="h", address="a", number="1"))
     return name
 
 
 _URL_PATTERN = r"https?://[^\s/@]+:[0-9]{1,5}"
-_MEMBER_NAME = rf"(?:[A-Za-z0-9._:-]|{_HOLE})+"
+_MEMBER_NAME = rf"(?:[A-Za-z0-9._:-]|{_HOLE}|\{{number\}})+"
+_NAMES = _knowing("host", "address", "number")
 Url = Annotated[str, Rule((_BOTH, _check_url_template), _pattern(_URL_PATTERN))]
-MemberName = Annotated[str, Rule((_BOTH, _check_name_template), _pattern(_MEMBER_NAME))]
+MemberName = Annotated[str, Rule((_NAMES, _check_name_template), _pattern(_MEMBER_NAME))]
 
 # --- etcd's flags -------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from drctl.inventory.model import InventoryFile
 from drctl.inventory.resolve import resolve
 from drctl.inventory.resolved import Inventory
 from drctl.inventory.subject import Complaint, Subject
-from drctl.yamlfile import Document, KeyPath, error_path, faults_from_validation, scan_yaml
+from drctl.yamlfaults import error_path, faults_from_validation
+from drctl.yamlfile import Document, KeyPath, dotted, scan_yaml
 
 # for keys that the rest cannot be looked at without; kubeasz asks least of an inventory
 _STAND_INS: dict[str, Any] = {"cluster": "unnamed", "layout": "kubeasz"}
@@ -40,7 +41,22 @@ def load_inventory(path: str | Path) -> Inventory:
     if faults:
         raise _invalid(document, faults)
     warnings = _as_faults(find_warnings(subject), document)
-    return subject.inventory.model_copy(update={"warnings": tuple(map(str, warnings))})
+    lines = {dotted(path): line for path, line in document.lines.items()}
+    told = {"warnings": tuple(map(str, warnings)), "lines": lines}
+    return subject.inventory.model_copy(update=told)
+
+
+def inventory_of(hosts: Mapping[str, Any], known_hosts: Path | None) -> Inventory:
+    """An inventory that has nothing but hosts, written as in a file: the way to machines of which
+    nothing else is known yet. Relative paths start where we are. Raises InvalidInput."""
+    data = {"cluster": "unnamed", "hosts": dict(hosts), "groups": {"all-of-them": tuple(hosts)}}
+    try:
+        file = InventoryFile.model_validate(data)
+    except ValidationError as error:
+        document = Document(data, Path("the command line"), {})
+        raise _invalid(document, [*faults_from_validation(error, document)]) from None
+    inventory = resolve(file, Path.cwd() / "inventory.yaml")
+    return inventory.model_copy(update={"known_hosts": known_hosts})
 
 
 def inventory_schema() -> dict[str, Any]:

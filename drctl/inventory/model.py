@@ -32,7 +32,7 @@ from drctl.inventory.fields import (
     UserGroup,
 )
 
-Layout = Literal["kubeasz", "kubeadm", "none"]
+Layout = Literal["kubeasz", "kubeadm", "kubespray", "none"]
 Manager = Literal["systemd", "static-pod", "command"]
 ToolSource = Literal["host", "image"]
 Become = Literal["none", "sudo"]
@@ -123,7 +123,10 @@ class EtcdFile(Strict):
     )
     peer_url: Url = Field("https://{address}:2380", description="advertised peer URL")
     client_url: Url = Field("https://{address}:2379", description="advertised client URL")
-    member_name: MemberName = Field("{host}", description="etcd's --name")
+    member_name: MemberName = Field(
+        "{host}",
+        description="etcd's --name; {number} is the member's place in the group etcd, from 1",
+    )
     tls: TlsFile | None = Field(None, description="client certificates; needed for https")
     members: dict[Name, Annotated[MemberFile, OrEmpty()]] = Field(
         default_factory=dict, description="overrides for single hosts, by host name"
@@ -183,6 +186,14 @@ class ServiceFile(Strict):
         None, description="shell command on the host; exits 0 once the service answers"
     )
     manager: Manager | None = Field(None, description="default: service_manager")
+    stop_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=120,
+        strict=True,
+        description="seconds that a unit gets to stop before it is killed; null: it is never "
+        "killed (default: 5 for apiserver and controllers, 10 for etcd, null for all others)",
+    )
 
 
 class CommandsFile(Strict):
@@ -194,6 +205,11 @@ class CommandsFile(Strict):
     fence: CommandLine = Field(description="keep it from starting, even after a reboot")
     unfence: CommandLine = Field(description="undo fence")
     fenced: CommandLine = Field(description="exits 0 if the unit is fenced")
+    kill: CommandLine | None = Field(
+        None,
+        description="end a unit that did not stop in time (stop_seconds); without it a stop is "
+        "waited for",
+    )
 
 
 class OptionsFile(Strict):

@@ -1,5 +1,10 @@
-"""What each layout supplies by default. Sources: the documented procedure, kubeasz's roles, and the
-manifests that kubeadm writes."""
+"""What each layout supplies by default. Sources: the documented procedure, kubeasz's roles, the
+manifests that kubeadm writes, and of kubernetes-sigs/kubespray its own files, FILE@commit:
+roles/kubespray_defaults/defaults/main/main.yml@73b3e9b5 (bin_dir, etcd_data_dir, etcd_cert_dir,
+etcd_member_name, kube_cert_dir, kube_manifest_dir, etcd_deployment_type: host),
+roles/etcd/templates/etcd-host.service.j2@cfc60204 (etcd.service, run by the user etcd, with all
+settings in /etc/etcd.env), roles/etcd/files/make-ssl-etcd.sh@67356867 (admin-, member- and
+node-HOST.pem) and roles/etcdctl_etcdutl/tasks/main.yml@183fa4a6 (both tools are in bin_dir)."""
 
 from __future__ import annotations
 
@@ -12,6 +17,12 @@ STANDARD_SERVICES = ("etcd", "apiserver", "controllers", "kubelet", "dependents"
 """Names that the shipped runbooks use. An inventory always has them; some may have no host."""
 
 KUBERNETES_SERVICES = STANDARD_SERVICES[1:4]
+
+STOP_SECONDS = {"apiserver": 5.0, "controllers": 5.0, "etcd": 10.0}
+"""What a fenced service gets to stop by itself before it is killed; what is not here is never
+killed. An apiserver and the controllers hold no state, but an apiserver may serve its watches for a
+minute longer. etcd acknowledges nothing that is not in its log; a leader that waits for a member
+that stopped before it takes up to 7 s (measured, etcd 3.5.16)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,38 @@ _ADMIN = KubernetesFile(
     cert=f"{_PKI}/apiserver-kubelet-client.crt",
     key=f"{_PKI}/apiserver-kubelet-client.key",
 )
-_KUBEADM_READY = f"curl -fsk --max-time 5 --cert {_ADMIN.cert} --key {_ADMIN.key} https://{{address}}:6443/readyz"
+
+
+def _pods(admin: KubernetesFile) -> dict[str, ServiceFile]:
+    """The control plane as kubeadm lays it out, and the kubelets that run it."""
+    return {
+        "apiserver": ServiceFile(
+            hosts=("control_plane",),
+            units=("kube-apiserver",),
+            ports=(6443,),
+            start="one-by-one",
+            ready=f"curl -fsk --max-time 5 --cert {admin.cert} --key {admin.key} "
+            "https://{address}:6443/readyz",
+            manager="static-pod",
+        ),
+        "controllers": ServiceFile(
+            hosts=("control_plane",),
+            units=("kube-controller-manager", "kube-scheduler"),
+            manager="static-pod",
+        ),
+        "kubelet": ServiceFile(
+            hosts=("control_plane", "workers"), units=("kubelet",), manager="systemd"
+        ),
+    }
+
+
+# kubespray has kubeadm keep its certificates in another folder, and etcd's elsewhere.
+_KUBESPRAY_ADMIN = KubernetesFile(
+    ca=f"{_SSL}/ca.crt",
+    cert=f"{_SSL}/apiserver-kubelet-client.crt",
+    key=f"{_SSL}/apiserver-kubelet-client.key",
+)
+_ETCD_SSL = "/etc/ssl/etcd/ssl"
 
 PRESETS: Mapping[str, Preset] = {
     "kubeadm": Preset(
@@ -56,24 +98,27 @@ PRESETS: Mapping[str, Preset] = {
         ),
         services={
             "etcd": _ETCD.model_copy(update={"manager": "static-pod"}),
-            "apiserver": ServiceFile(
-                hosts=("control_plane",),
-                units=("kube-apiserver",),
-                ports=(6443,),
-                start="one-by-one",
-                ready=_KUBEADM_READY,
-                manager="static-pod",
-            ),
-            "controllers": ServiceFile(
-                hosts=("control_plane",),
-                units=("kube-controller-manager", "kube-scheduler"),
-                manager="static-pod",
-            ),
-            "kubelet": ServiceFile(
-                hosts=("control_plane", "workers"), units=("kubelet",), manager="systemd"
-            ),
+            **_pods(_ADMIN),
         },
         kubernetes=_ADMIN,
+        groups=("control_plane",),
+    ),
+    "kubespray": Preset(
+        etcd=EtcdFile(
+            bin_dir="/usr/local/bin",
+            data_dir="/var/lib/etcd",
+            member_name="etcd{number}",
+            tls=TlsFile(
+                ca=f"{_ETCD_SSL}/ca.pem",
+                cert=f"{_ETCD_SSL}/admin-{{host}}.pem",
+                key=f"{_ETCD_SSL}/admin-{{host}}-key.pem",
+            ),
+        ),
+        services={
+            "etcd": _ETCD.model_copy(update={"manager": "systemd"}),
+            **_pods(_KUBESPRAY_ADMIN),
+        },
+        kubernetes=_KUBESPRAY_ADMIN,
         groups=("control_plane",),
     ),
     "none": Preset(

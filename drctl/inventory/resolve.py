@@ -20,7 +20,7 @@ from drctl.inventory.model import (
     ServiceFile,
     Strict,
 )
-from drctl.inventory.presets import PRESETS, STANDARD_SERVICES
+from drctl.inventory.presets import PRESETS, STANDARD_SERVICES, STOP_SECONDS
 from drctl.inventory.resolved import (
     Commands,
     Host,
@@ -124,7 +124,7 @@ def _tools(etcd: EtcdFile, inventory: Path) -> Tools:
     )
 
 
-def _member(host: Host, etcd: EtcdFile, inventory: Path) -> Member:
+def _member(host: Host, number: int, etcd: EtcdFile, inventory: Path) -> Member:
     own = etcd.members.get(host.name, MemberFile())
     values = {"host": host.name, "address": host.cluster_address}
     client_urls = _urls(own.client_urls or (etcd.client_url,), host)
@@ -132,7 +132,7 @@ def _member(host: Host, etcd: EtcdFile, inventory: Path) -> Member:
     wal_dir = own.wal_dir if "wal_dir" in own.model_fields_set else etcd.wal_dir
     return Member(
         host=host.name,
-        name=expand(own.name or etcd.member_name, **values),
+        name=expand(own.name or etcd.member_name, number=str(number), **values),
         peer_urls=_urls(own.peer_urls or (etcd.peer_url,), host),
         client_urls=client_urls,
         data_dir=expand(own.data_dir or etcd.data_dir, **values),
@@ -150,7 +150,11 @@ def _members(
     file: InventoryFile, hosts: dict[str, Host], etcd: EtcdFile, inventory: Path
 ) -> tuple[Member, ...]:
     names = dict.fromkeys(file.groups.get("etcd", ()))
-    return tuple(_member(hosts[name], etcd, inventory) for name in names if name in hosts)
+    return tuple(
+        _member(hosts[name], number, etcd, inventory)
+        for number, name in enumerate(names, start=1)
+        if name in hosts
+    )
 
 
 def _prepare(
@@ -210,6 +214,7 @@ def _service(
     names = [host for group in service.hosts or () for host in named_hosts(file, group)]
     chosen = tuple(name for name in dict.fromkeys(names) if name in hosts)
     manager = service.manager or file.service_manager
+    said = "stop_seconds" in service.model_fields_set
     return Service(
         name=name,
         hosts=chosen,
@@ -218,6 +223,7 @@ def _service(
         ports=service.ports,
         start=service.start,
         ready={host: _ready(service.ready, hosts[host]) for host in chosen},
+        stop_seconds=service.stop_seconds if said else STOP_SECONDS.get(name),
         commands=commands if manager == "command" else None,
     )
 

@@ -110,16 +110,18 @@ class Commands(Resolved):
     fence: str
     unfence: str
     fenced: str
+    kill: str | None = None
 
     def fill(self, *, unit: str, host: str) -> dict[str, str]:
         """Every verb's command line for one unit on one host."""
-        return {verb: expand(line, unit=unit, host=host) for verb, line in self}
+        return {verb: expand(line, unit=unit, host=host) for verb, line in self if line}
 
 
 class Service(Resolved):
     """Units under one name. They start in the order of `units` and stop in reverse.
 
-    `ready` has a shell command per host, or None. A standard service that this cluster does not
+    `ready` has a shell command per host, or None. After `stop_seconds` what does not stop is killed
+    (None: never). A standard service that this cluster does not
     have is `absent`: no hosts, no units.
     """
 
@@ -130,6 +132,7 @@ class Service(Resolved):
     ports: tuple[int, ...]
     start: Literal["together", "one-by-one"]
     ready: dict[str, str | None]
+    stop_seconds: float | None
     commands: Commands | None
 
     def without(self, gone: tuple[str, ...]) -> Service:
@@ -160,6 +163,7 @@ class Inventory(Resolved):
     services: dict[str, Service]
     settle_seconds: float
     warnings: tuple[str, ...]
+    lines: dict[str, int] = {}  # dotted key -> the line of the file on which it stands
     abandoned: tuple[str, ...] = ()  # hosts that a run continues without; never written in a file
     abandoned_members: tuple[Member, ...] = ()
 

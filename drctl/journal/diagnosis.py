@@ -110,10 +110,12 @@ def _word(state: RunState, steps: list[_Step]) -> str:
         return "cleaning" if state.direction == "clean" else "cleaned"
     if state.followers:
         return "followed"
+    if state.state == "done" and not state.attempted and state.tried:
+        return "tried"
     # A rollback that has not undone anything yet leaves the run as it was.
     if "done" in (state.state, state.before_undo[0] if state.direction == "undo" else ""):
         return "done" if _proven(state) else "own-runbook-done"
-    if not any(known.attempts for known in state.hosts.values()):
+    if not state.attempted:
         return "untouched"
     exchange = _exchange(steps)
     if not exchange:
@@ -293,7 +295,8 @@ def _again(state: RunState) -> str:
     """The command that began the run, as far as the journal knows it."""
     snapshot = state.plan.get("facts", {}).get("snapshot")
     options = state.plan.get("options", {})
-    verb = {"restore": "restore", "restore-staged": "restore --staged"}.get(state.runbook)
+    verbs = {"restore": "restore", "restore-staged": "restore --staged", "try": "preflight --try"}
+    verb = verbs.get(state.runbook)
     words = [f"drctl {verb or f'run {state.runbook}'}"]
     words += [f"--snapshot {quote(snapshot['path'])}"] if snapshot else []
     words += [f"--inventory {state.inventory}"]

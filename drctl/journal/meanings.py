@@ -20,6 +20,10 @@ SITUATIONS: Mapping[str, Meaning] = {
         "nothing was changed: services and data are as they were before this run",
         "fix the cause; waiting is safe",
     ),
+    "tried": Meaning(
+        "what a restore needs was tried, and removed again: services and data are as they were",
+        "nothing needs doing",
+    ),
     "beside": Meaning(
         "no service was stopped and no data touched; there are only new files beside the data",
         "waiting does no harm; a rollback removes those files",
@@ -46,12 +50,13 @@ SITUATIONS: Mapping[str, Meaning] = {
         f"{WAIT}; do not start single members by hand",
     ),
     "not-verified": Meaning(
-        "etcd was started on the restored data and is NOT verified; Kubernetes is still stopped",
+        "etcd was started on the restored data and is NOT verified; this run has not started "
+        "Kubernetes",
         "keep Kubernetes stopped until etcd is verified: a rollback loses nothing until Kubernetes "
         "writes",
     ),
     "verified": Meaning(
-        "etcd serves the restored data, verified; Kubernetes is still stopped",
+        "etcd serves the restored data, verified; this run has not started Kubernetes",
         f"{WAIT}; a rollback loses nothing until Kubernetes writes",
     ),
     "starting-kubernetes": Meaning(

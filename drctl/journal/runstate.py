@@ -115,9 +115,22 @@ class RunState:
         return any(step in undoing and known.attempts for (step, _), known in self.hosts.items())
 
     @property
+    def tries(self) -> frozenset[str]:
+        """The steps that make and remove things of no worth: they change nothing."""
+        steps = self.plan.get("steps", ())
+        return frozenset(s["id"] for s in steps if s["role"] in ("try", "untry"))
+
+    @property
+    def tried(self) -> bool:
+        """Whether any try on any node was intended."""
+        tries = self.tries
+        return any(step in tries and known.attempts for (step, _), known in self.hosts.items())
+
+    @property
     def attempted(self) -> bool:
-        """Whether any act on any node was intended."""
-        return any(host.attempts for host in self.hosts.values())
+        """Whether any change on any node was intended."""
+        tries = self.tries
+        return any(known.attempts and step not in tries for (step, _), known in self.hosts.items())
 
     @property
     def changed(self) -> bool:
@@ -241,6 +254,8 @@ def _given_back(state: RunState, event: Event) -> None:
 
 def _released(state: RunState, _event: Event) -> None:
     state.claimed = False
+    if not state.attempted:
+        state.steps_done -= state.tries  # what was tried is gone, and tried again the next time
 
 
 def _finished(state: RunState, event: Event) -> None:

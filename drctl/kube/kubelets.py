@@ -1,10 +1,10 @@
-"""Can the kubelets end what they run?"""
+"""Can the kubelets end what they run, and is there one of each?"""
 
 from __future__ import annotations
 
 from drctl.answer import Answer
 from drctl.etcd.judges.common import read, readable
-from drctl.verdict import Gathered, Verdict
+from drctl.verdict import Gathered, Problem, Verdict
 
 _OLDEST = 10**9  # seconds
 
@@ -27,6 +27,22 @@ def kubelets_end_pods(gathered: Gathered) -> Verdict:
         "stopped pods"
     )
     return Verdict(problems=tuple(problems), warnings=(warning,))
+
+
+def one_manifest_each(gathered: Gathered) -> Verdict:
+    """Proves that no static pod has two manifests: a kubelet runs every file in its folder, a
+    copy named etcd.yaml.bak too, and of two for one pod nobody knows which it takes."""
+    found, problems = readable(gathered, "missing")
+    for host, report in found.items():
+        if twice := report.text("manifests_twice", most=600):
+            problems.append(
+                Problem(
+                    f"several manifests of one pod, and the kubelet runs every file there: {twice}",
+                    host,
+                    "move all but the right one out of that folder, and not into one below it",
+                )
+            )
+    return Verdict(problems=tuple(problems))
 
 
 def _checked(_: str, report: Answer) -> tuple[int | None, str]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from drctl.errors import StepFailed
+from drctl.lab.again import patiently
 from drctl.lab.site import Access
 
 Object = dict[str, Any]
@@ -29,14 +31,25 @@ class KubeError(StepFailed):
         self.status = status
 
 
-class KubeApi:
-    """One connection to one apiserver. Not for use by several threads."""
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    retry_after: str | None
+    body: bytes
 
-    def __init__(self, url: str, access: Access, *, timeout: float = 15.0) -> None:
+
+class KubeApi:
+    """One connection to one apiserver. Not for use by several threads. A request that is answered
+    with "again, soon" is repeated for up to `patience` seconds."""
+
+    def __init__(
+        self, url: str, access: Access, *, timeout: float = 15.0, patience: float = 30.0
+    ) -> None:
         parts = urlsplit(url)
         context = ssl.create_default_context(cafile=access.ca)
         context.load_cert_chain(access.cert, access.key)
         self.url = url
+        self._patience = patience
         self._connection = http.client.HTTPSConnection(
             str(parts.hostname), parts.port, context=context, timeout=timeout
         )
@@ -90,29 +103,36 @@ class KubeApi:
 
     def text(self, path: str) -> str:
         """The body of a 200 answer that is no JSON, as /readyz gives it."""
-        status, body = self._exchange("GET", path, None)
-        if status != 200:
-            raise KubeError(f"{self.url}{path} answered {status}: {body[:300]!r}", status)
-        return body.decode(errors="replace")
+        answer = self._exchange("GET", path, None)
+        if answer.status != 200:
+            said = f"{self.url}{path} answered {answer.status}: {answer.body[:300]!r}"
+            raise KubeError(said, answer.status)
+        return answer.body.decode(errors="replace")
 
     def _call(self, method: str, path: str, body: Object | None = None) -> Object:
-        status, raw = self._exchange(method, path, body)
+        answer = self._exchange(method, path, body)
         try:
-            answer = json.loads(raw)
+            found = json.loads(answer.body)
         except ValueError:
-            answer = {"message": raw[:300].decode(errors="replace")}
-        if not 200 <= status < 300 or not isinstance(answer, dict):
-            said = answer.get("message") if isinstance(answer, dict) else answer
-            raise KubeError(f"{method} {self.url}{path} answered {status}: {said}", status)
-        return answer
+            found = {"message": answer.body[:300].decode(errors="replace")}
+        if not 200 <= answer.status < 300 or not isinstance(found, dict):
+            said = found.get("message") if isinstance(found, dict) else found
+            raise KubeError(
+                f"{method} {self.url}{path} answered {answer.status}: {said}", answer.status
+            )
+        return found
 
-    def _exchange(self, method: str, path: str, body: Object | None) -> tuple[int, bytes]:
+    def _exchange(self, method: str, path: str, body: Object | None) -> _Answer:
+        return patiently(lambda: self._once(method, path, body), self._patience)
+
+    def _once(self, method: str, path: str, body: Object | None) -> _Answer:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         try:
             content = json.dumps(body) if body is not None else None
             self._connection.request(method, path, content, headers)
             response = self._connection.getresponse()
-            return response.status, response.read()
+            told = response.getheader("Retry-After")
+            return _Answer(response.status, told, response.read())
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise KubeError(f"{method} {self.url}{path} was not answered: {error}") from error

@@ -10,8 +10,20 @@ from __future__ import annotations
 import argparse
 import ssl
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from drctl.lab.again import SOON, patiently
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    retry_after: str | None
+    body: bytes
+    refused: urllib.error.HTTPError | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +60,8 @@ def fetch(
     method: str = "GET",
     body: bytes | None = None,
 ) -> bytes:
-    """The body of a 200 answer; OSError (urllib's errors are some) for everything else."""
+    """The body of a 200 answer; OSError (urllib's errors are some) for everything else. Both the
+    answer and the patience with "again, soon" end after `timeout` seconds."""
     context = ssl.create_default_context(cafile=cacert)
     if cert:
         context.load_cert_chain(cert, key)
@@ -57,9 +70,21 @@ def fetch(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
     )
     request = urllib.request.Request(url, data=body, method=method)
-    with opener.open(request, timeout=timeout) as response:
-        content: bytes = response.read()
-    return content
+
+    def ask() -> _Answer:
+        try:
+            with opener.open(request, timeout=timeout) as response:
+                return _Answer(response.status, None, response.read())
+        except urllib.error.HTTPError as error:
+            if error.code not in SOON:
+                raise
+            error.close()
+            return _Answer(error.code, error.headers.get("Retry-After"), b"", error)
+
+    answer = patiently(ask, timeout)
+    if answer.refused:
+        raise answer.refused
+    return answer.body
 
 
 if __name__ == "__main__":

@@ -221,7 +221,9 @@ def _furthest(plan: Plan, direction: str, nodes: Mapping[str, NodeRecord]) -> di
     first = min((order[s.id] for s in plan.steps if s.kind == "act"), default=0)
     furthest = dict.fromkeys(claimed, first)
     for host, job in _jobs(nodes, direction):
-        if job.step in order and host in plan.step(job.step).tasks:
+        if job.step not in order or plan.step(job.step).role == "untry":
+            continue  # which also follows a refusal, past the steps before it
+        if host in plan.step(job.step).tasks:
             furthest[host] = max(furthest.get(host, 0), order[job.step])
     return furthest
 

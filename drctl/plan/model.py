@@ -18,10 +18,11 @@ from drctl.transport import Script
 
 Verb = Literal["gather", "service", "upload", "run", "confirm"]
 StepKind = Literal["gather", "act", "confirm"]
-Role = Literal["", "store", "client", "exchange", "install"]
+Role = Literal["", "store", "client", "exchange", "install", "try", "untry"]
 """What a step is about, for the cluster: the service that holds its data (`store`) or one that
-writes to it (`client`), other data put in the place of the store's (`exchange`), or programs put on
-blank hosts (`install`). How a run has left the cluster is derived from these, not from names."""
+writes to it (`client`), other data put in the place of the store's (`exchange`), programs put on
+blank hosts (`install`), or things of no worth made on hosts and removed again (`try`, `untry`). How
+a run has left the cluster is derived from these, not from names."""
 TEMPLATE = "template."
 """So begins the name of the part of a plan's meaning that is a template's text."""
 ALWAYS = ("DRCTL_RUN", "DRCTL_WORK", "DRCTL_HOST")

@@ -12,16 +12,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drctl.errors import Fault, InvalidInput
-from drctl.inventory import Inventory, Member, Service
+from drctl.inventory import Inventory, Service
+from drctl.inventory.reach import reach
+from drctl.plan.claims import client_ports, inventory_facts
 from drctl.plan.model import TEMPLATE, Plan, PlannedStep, Role, Task
 from drctl.plan.runbook import Phase, Runbook, Step
+from drctl.plan.sample import sample
 from drctl.plan.secrets import KIND
 from drctl.render import has_template, render_script, template_digest
 from drctl.transport import Script
 
 # what `upload:` sends -> the action that receives it
-UPLOADS = {"snapshot": "stage/snapshot", "installation": "prepare/install"}
-ROLES: Mapping[str, Role] = {"etcd/swap": "exchange", "prepare/install": "install"}
+UPLOADS = {"snapshot": "stage/snapshot", "installation": "prepare/install", "sample": "try"}
+ROLES: Mapping[str, Role] = {
+    "etcd/swap": "exchange",
+    "prepare/install": "install",
+    "try": "try",
+    "try/undo": "untry",
+}
 """What the shipped actions are for the cluster; a runbook says it of an action of its own."""
 
 
@@ -231,6 +239,8 @@ class Planner:
         if upload == "installation":
             files = facts["prepare"]["hosts"][host]["files"]
             return {f"seen target_{file['name']}": file["source"] for file in files}
+        if upload == "sample":
+            return {"seen target": sample()["path"]}
         return {"seen target": self.source} if self.source else {}
 
     def _context(
@@ -241,6 +251,7 @@ class Planner:
             "service": service,
             "units": service.units if service else (),
             "snapshot": facts.get("snapshot", {}),
+            "sample": sample(),
             "proven_revision": facts.get("proven_revision"),
             **installed(facts, host),
         }
@@ -295,10 +306,12 @@ def host_context(inventory: Inventory, host: str) -> dict[str, Any]:
         "kubernetes": inventory.kubernetes[host],
         "member": members.get(host),
         "members": inventory.members,
+        "reach": reach(inventory.members),
         "abandoned_members": inventory.abandoned_members,
         "services": [s for s in inventory.services.values() if host in s.hosts],
         "etcd_unit": inventory.services["etcd"].units[0],
         "settle": inventory.settle_seconds,
+        "client_ports": client_ports(inventory),
     }
 
 
@@ -310,28 +323,3 @@ def _meaning_of_files(facts: Mapping[str, Any]) -> dict[str, str]:
         for file in what["files"]:
             meaning[f"prepare.{host}.{file['path']}"] = file["sha256"]
     return meaning
-
-
-def inventory_facts(inventory: Inventory) -> dict[str, Any]:
-    """What judges may know of the inventory, as plain data."""
-    gone: dict[str, Any] = {host: {} for host in inventory.abandoned}
-    gone |= {m.host: member_facts(m) for m in inventory.abandoned_members}
-    return {
-        **({"abandoned": gone} if gone else {}),
-        "cluster": inventory.cluster,
-        "members": {m.host: member_facts(m) for m in inventory.members},
-        "services": {
-            s.name: {"hosts": s.hosts, "units": s.units} for s in inventory.services.values()
-        },
-    }
-
-
-def member_facts(member: Member) -> dict[str, Any]:
-    return {
-        "name": member.name,
-        "peer_urls": list(member.peer_urls),
-        "client_urls": list(member.client_urls),
-        "data_dir": member.data_dir,
-        "wal_dir": member.wal_dir,
-        "owner": member.owner,
-    }

@@ -15,11 +15,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from drctl.errors import InvalidInput
+from drctl.etcd import certificates
+from drctl.etcd.certificates import Material
 from drctl.inventory import Inventory, Member, Prepare
 from drctl.inventory.fields import is_address
 from drctl.inventory.subject import Complaint
-from drctl.plan import certificates
-from drctl.plan.certificates import Material
 from drctl.yamlfile import KeyPath, scan_yaml
 
 UNITS = "/etc/systemd/system"

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from drctl.errors import Fault, InvalidInput
 from drctl.plan.model import Verb
 from drctl.render import data_folder
-from drctl.yamlfile import Document, faults_from_validation, read_yaml
+from drctl.yamlfaults import faults_from_validation
+from drctl.yamlfile import Document, read_yaml
 
 VERBS = get_args(Verb)
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=150)]
@@ -45,8 +46,10 @@ class Step(_Model):
     want: Literal["fenced", "running", "restarted", "blank"] | None = Field(
         None, description="wanted state of `service`; blank: new and empty"
     )
-    upload: Literal["snapshot", "installation"] | None = Field(
-        None, description="what to send to each host: the snapshot, or what `prepare` installs"
+    upload: Literal["snapshot", "installation", "sample"] | None = Field(
+        None,
+        description="what to send to each host: the snapshot, what `prepare` installs, or a "
+        "sample with which everything is tried",
     )
     run: TemplateName | None = Field(None, description="template directory with observe and act")
     confirm: str | None = Field(

@@ -13,6 +13,7 @@ from drctl.journal.chain import Journal
 from drctl.journal.runstate import RunState
 from drctl.nodes.comparison import ABOUT_A_HOST
 from drctl.plan.model import TEMPLATE, Plan, drift
+from drctl.reading import ACCEPT
 from drctl.runs.basis import Basis
 from drctl.runs.undo import begun_steps
 
@@ -82,7 +83,9 @@ def journal_accepted(
     changed = drift(state.plan["meaning"], plan.meaning)
     fields = {name: list(pair) for name, pair in changed.items() if accepts(accepted, name)}
     for name in accepted:
-        if name.startswith(ABOUT_A_HOST) or any(accepts([name], field) for field in fields):
+        if name.startswith((*ABOUT_A_HOST, ACCEPT)) or any(
+            accepts([name], field) for field in fields
+        ):
             continue
         raise UsageError(
             f"nothing to accept: {name} did not change",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drctl import etcd, kube
+from drctl import etcd, kube, reading
 from drctl.verdict import Judge
 
-JUDGES: dict[str, Judge] = {**etcd.JUDGES, **kube.JUDGES}
+JUDGES: dict[str, Judge] = {**etcd.JUDGES, **kube.JUDGES, **reading.JUDGES}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,17 @@ def look(
 
 
 def findings(
-    controller: Controller, inventory: Inventory, runbook: str, snapshot: Path | None
+    controller: Controller,
+    inventory: Inventory,
+    runbook: str,
+    snapshot: Path | None,
+    accept_drift: Collection[str] = (),
 ) -> dict[str, Any]:
     """What a shipped runbook of checks found, as plain JSON data: `findings` and `warnings` as
-    sentences, and the snapshot's facts. Raises InvalidInput for an invalid local file, and what
+    sentences, and the snapshot's facts. `accept_drift` names what may differ from the inventory
+    (`drctl.reading.ACCEPT`). Raises InvalidInput for an invalid local file, and what
     the judges refuse."""
-    basis = Basis.new(inventory, runbook, snapshot)
+    basis = Basis.new(inventory, runbook, snapshot, {"accept_drift": [*accept_drift]})
     if basis.snapshot and not controller.quiet:
         tell("\n".join(snapshot_lines(basis.snapshot)))
     state = look(controller, inventory, basis.plan(inventory))

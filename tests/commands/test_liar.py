@@ -22,6 +22,7 @@ LOOKS = (
     "node/machine",
     "node/owner",
     "etcd/facts",
+    "try/report",
     "etcd/live",
     "etcd/living",
     "etcd/state",
@@ -32,6 +33,7 @@ LOOKS = (
     "etcd/kept",
     "kube/health",
     "kube/settings",
+    "node/reading",
     "kube/secrets",
 )
 OTHERS = ("m2", "m3")

@@ -65,6 +65,14 @@ def test_good_hosts_pass_and_yield_what_later_steps_need() -> None:
         ({"cert_not_after": "soon"}, "cannot read when its certificate expires"),
         ({"etcdutl_version": "3.4.9", "etcd_version": "3.4.9"}, "older than 3.5"),
         ({"etcdutl_version": "3.6.1"}, "different minor versions"),
+        (
+            {
+                "image_missing": "containerd does not answer",
+                "etcd_version": "",
+                "etcdutl_version": "",
+            },
+            "cannot run etcd's programs from its image: containerd does not answer",
+        ),
         ({"data_kind": "other"}, "is not a directory"),
         ({"wal_kind": "other"}, "its wal directory"),
         ({"data_free": "72599999"}, "too little space for its data directory"),

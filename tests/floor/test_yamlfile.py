@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from drctl.errors import InvalidInput
-from drctl.yamlfile import SIZE_LIMIT, Document, faults_from_validation, read_yaml, scan_yaml
+from drctl.textfile import SIZE_LIMIT
+from drctl.yamlfaults import faults_from_validation
+from drctl.yamlfile import Document, read_yaml, scan_yaml
 
 NESTED = "a:\n  b:\n  - x\n  - c: 1\n    d: 2\n"
 

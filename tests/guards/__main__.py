@@ -29,7 +29,7 @@ from tests.house import ROOT
 from tests.house.files import committed
 
 FAST = (
-    *("floor", "etcd", "kube", "inventory", "plan", "journal", "nodes", "engine", "ui"),
+    *("floor", "etcd", "kube", "reading", "inventory", "plan", "journal", "nodes", "engine", "ui"),
     *("runs", "evidence", "commands", "cli", "model", "ssh", "templates"),
 )
 GOLDEN = "tests/plan/test_golden.py"

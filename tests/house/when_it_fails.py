@@ -23,11 +23,15 @@ ELSEWHERE = (
     "drill/",
     "cli/",
     "inventory/",
+    "discovery/",
     "commands/backup.py",
+    "commands/discover.py",
     "commands/status.py",
     "commands/trust.py",
     "runs/stray_copies.py",
     "ssh/trust.py",
+    "textfile.py",
+    "yamlfaults.py",
     "yamlfile.py",
 )
 """Not printed during a restore: practice, the command line itself (which says it at once), errors
@@ -46,7 +50,7 @@ WITHOUT_HINT = {
 ADVICE = {
     "a process still uses …": "find it (`fuser -v` on that file), stop it, resume: an etcd runs "
     "there that the service manager does not know",
-    "not gone after 2 minutes": "find what holds the unit or the port (`systemctl status`, "
+    "not gone in time": "find what holds the unit or the port (`systemctl status`, "
     "`ss -ltnp`), stop it, resume",
     "not up after 2 minutes": "read that unit's log on that node, fix it, resume",
     "refusing to move": "restore the mounts as they were, resume: the stage and the data are on "

@@ -26,8 +26,9 @@ CHANGED = [
     ("cluster: prod", "clustr: prod",
      ["1: cluster: the key 'cluster' is missing",
       "1: clustr: unknown key 'clustr', did you mean 'cluster'?"]),
-    ("layout: kubeasz", "layout: kubespray",
-     ["2: layout: must be 'kubeasz', 'kubeadm' or 'none', not 'kubespray'"]),
+    ("layout: kubeasz", "layout: kubesprey",
+     ["2: layout: must be 'kubeasz', 'kubeadm', 'kubespray' or 'none', not 'kubesprey', did you "
+      "mean 'kubespray'?"]),
     ("layout: kubeasz", "layout: none",
      ["1: etcd.tls: certificate paths are missing: https needs tls: {ca, cert, key}, "
       "absolute paths on the nodes"]),

@@ -36,7 +36,8 @@ def test_everything_the_example_offers_in_comments_is_valid(write: Write, tmp_pa
     text = (ROOT / "inventory.example.yaml").read_text()
     text = text.replace("\n  dependents: null", "")
     option = re.compile(
-        r"^( *)# (?!kubeasz:|kubeadm:|none:)( *(?:[a-z_]+|etcd-2):(?: |$).*)", re.MULTILINE
+        r"^( *)# (?!kubeasz:|kubeadm:|kubespray:|none:)( *(?:[a-z_]+|etcd-2):(?: |$).*)",
+        re.MULTILINE,
     )
     inventory = load_inventory(write(option.sub(r"\1\2", text)))
     assert inventory.members[1].name == "etcd2"
@@ -61,6 +62,42 @@ def test_a_short_kubeasz_inventory_says_everything(write: Write) -> None:
     )
     assert (member.bin_dir, member.tools.source) == ("/usr/local/bin", "host")
     assert inventory.warnings == ()
+
+
+def test_a_short_kubespray_inventory_says_everything(write: Write) -> None:
+    text = GOOD.replace("kubeasz", "kubespray") + "service_manager: systemd\n"
+    inventory = load_inventory(write(text))
+    member, services = inventory.members[1], inventory.services
+    assert [one.name for one in inventory.members] == ["etcd1", "etcd2", "etcd3"]
+    assert (member.bin_dir, member.data_dir) == ("/usr/local/bin", "/var/lib/etcd")
+    assert (member.ca, member.cert, member.key) == (
+        "/etc/ssl/etcd/ssl/ca.pem",
+        "/etc/ssl/etcd/ssl/admin-m2.pem",
+        "/etc/ssl/etcd/ssl/admin-m2-key.pem",
+    )
+    assert member.tools.source == "host"
+    kubernetes = inventory.kubernetes["m2"]
+    assert kubernetes.manifests == "/etc/kubernetes/manifests"
+    assert (kubernetes.ca, kubernetes.cert) == (
+        "/etc/kubernetes/ssl/ca.crt",
+        "/etc/kubernetes/ssl/apiserver-kubelet-client.crt",
+    )
+    assert {name: service.manager for name, service in services.items()} == {
+        "etcd": "systemd",
+        "apiserver": "static-pod",
+        "controllers": "static-pod",
+        "kubelet": "systemd",
+        "dependents": "systemd",
+    }
+    assert services["etcd"].units == ("etcd",)
+    ready = str(services["apiserver"].ready["m2"])
+    assert "--cert /etc/kubernetes/ssl/apiserver-kubelet-client.crt" in ready
+
+
+def test_a_members_name_may_be_its_place_in_the_group(write: Write) -> None:
+    names = "etcd: {member_name: 'infra{number}', members: {m2: {name: 'two-{number}'}}}\n"
+    inventory = load_inventory(write(GOOD + names))
+    assert [one.name for one in inventory.members] == ["infra1", "two-2", "infra3"]
 
 
 def test_the_kubeasz_services(write: Write) -> None:

@@ -1,5 +1,5 @@
 """kube.serves: every service of every host says ok, or it is unproven. kube.kubelets_end_pods:
-what may become of static pods where no apiserver answers."""
+what may become of static pods where no apiserver answers. kube.one_manifest_each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 
 from drctl.kube import JUDGES
 from drctl.verdict import Gathered, Verdict
+from tests.etcd.samples import HOSTS, gathered
 
 
 def serves(answers: dict[str, str], **silent: str) -> Verdict:
@@ -93,3 +94,13 @@ def test_a_host_that_says_something_else_is_named_and_bars_no_other(lie: str) ->
     assert problem.host == "m2"
     (warning,) = verdict.warnings
     assert "(m1: up for 95 s)" in warning
+
+
+def test_two_manifests_of_one_pod_are_refused() -> None:
+    judge = JUDGES["kube.one_manifest_each"]
+    good = {host: {"manifests_twice": ""} for host in HOSTS}
+    assert not judge(gathered(good)).problems
+    twice = "etcd: /etc/kubernetes/manifests/etcd.yaml /etc/kubernetes/manifests/etcd.yaml.bak; "
+    (problem,) = judge(gathered({**good, HOSTS[1]: {"manifests_twice": twice}})).problems
+    assert problem.host == HOSTS[1] and problem.kind == "refused"
+    assert "etcd.yaml.bak" in problem.message and problem.hint and "move" in problem.hint

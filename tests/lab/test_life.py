@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -55,6 +56,26 @@ def test_two_labs_break_apart_and_leave_nothing(place: Path) -> None:
         assert not lab.directory.exists()
         assert processes.belonging(lab.processes, lab.id) == set()
     assert not Path(str(labs[1].sockets)).exists()
+
+
+def test_a_lab_takes_an_etcd_that_lost_a_flag(place: Path, etcd_dir: Path) -> None:
+    """etcd 3.6 deprecates --snapshot-count. This etcd, which does not know it any more, is an
+    imitation: a real one behind a script that refuses what the script's --help does not list."""
+    folder = place / "etcd-without-a-flag"
+    folder.mkdir()
+    for tool in ("etcdctl", "etcdutl"):
+        (folder / tool).symlink_to(etcd_dir / tool)
+    real = shlex.quote(str(etcd_dir / "etcd"))
+    (folder / "etcd").write_text(
+        "#!/bin/sh\n"
+        f"case $* in *--help*) {real} --help | grep -v snapshot-count; exit ;; esac\n"
+        "case $* in *--snapshot-count*) echo 'flag provided but not defined' >&2; exit 2 ;; esac\n"
+        f'exec {real} "$@"\n'
+    )
+    (folder / "etcd").chmod(0o755)
+    driver.up(place / "lab", members=1, etcd=folder, keys=10, say=quiet)
+    with data.gateway(layout.require(place / "lab").hosts[0]) as gateway:
+        assert len(gateway.read_all(data.PREFIX)) == 11
 
 
 def test_a_lab_whose_up_was_killed_is_cleaned_by_the_next(place: Path) -> None:

@@ -19,6 +19,7 @@ from drctl.nodes.history import LINES, line_hash, read_history
 from drctl.transport import CommandResult, Script
 from tests.model.installation import NAMES
 from tests.support.fake_transport import FakeTransport
+from tests.support.readings import as_claimed
 
 Env = Mapping[str, str]
 OLD_TOKEN = "the-old-cluster"
@@ -46,6 +47,9 @@ class Node:
     blank: bool = False  # this run began a blank member here
     aside: str | None = None  # a blank member's data after it was taken back
     pids: Counter[str] = field(default_factory=Counter)
+    sample: bool = False  # a file that was sent to try the way
+    tried: bool = False  # to the end
+    fails: str = ""  # what a try finds out
     owner: dict[str, str] = field(default_factory=dict)
     claims: dict[str, dict[str, str]] = field(default_factory=dict)  # the last one of each run
     history: list[str] = field(default_factory=list)  # what runs did here, a line each
@@ -64,6 +68,7 @@ class Node:
             "staging": (self.part, self.file, self.new is not None, sorted(self.sent)),
             "installed": self.installed,
             "blank": self.blank,
+            "tried": (self.sample, self.tried),
             "owner": dict(self.owner),
         }
 
@@ -86,6 +91,7 @@ class SimulatedCluster(FakeTransport):
             "node/records": self._records,
             "node/runs": self._runs,
             "etcd/facts": self._facts,
+            "try/report": self._tried,
             "etcd/kept": self._kept,
             "etcd/live": self._live,
             "etcd/living": self._live,
@@ -96,6 +102,9 @@ class SimulatedCluster(FakeTransport):
             "etcd/probe": lambda h, _s, _e: f"probe={'ok' if self._serves(h) else 'no answer'}",
             "kube/health": self._health,
             "kube/settings": self._settings,
+            "node/reading": lambda h, _s, _e: as_claimed(
+                self.inventory, h, runs=self.nodes[h].services.get("etcd", False)
+            ),
             "kube/secrets": lambda _h, _s, _e: "secrets_status=not asked\n",
             "backup/sweep": lambda _h, _s, _e: "",
             "job/claim": self._claim,
@@ -117,6 +126,8 @@ class SimulatedCluster(FakeTransport):
             ("etcd/blank/undo", self._is_no_blank, self._end_blank),
             ("prepare/install", self._is_installed, self._install),
             ("prepare/install/undo", self._is_taken_away, self._take_away),
+            ("try", self._is_tried, self._try),
+            ("try/undo", self._is_untried, self._untry),
             ("stage/snapshot", self._is_staged, self._accept),
             ("stage/snapshot/undo", self._is_clean, self._clean),
             ("stage/clean", self._is_clean, self._clean),
@@ -507,11 +518,37 @@ class SimulatedCluster(FakeTransport):
     def _upload(self, host: str, source: Path, target: str) -> None:
         if target.endswith("/snapshot.db.part"):
             self.nodes[host].part = True
+        elif target.endswith("/try/sample"):
+            assert source.name == "sample"
+            self.nodes[host].sample = True
         else:
             folder, _, name = target.rpartition("/")
             assert folder == f"/var/lib/drctl/{self.nodes[host].owner['run']}/files"
             assert source.is_file() and name in NAMES
             self.nodes[host].sent.add(name)
+
+    def _is_tried(self, node: Node, _script: Script, env: Env) -> str:
+        target = f"target={env.get('DRCTL_STAGE')}/{env['DRCTL_RUN']}/try/sample\n"
+        return (
+            f"{target if 'DRCTL_STAGE' in env else ''}state={'after' if node.tried else 'before'}\n"
+        )
+
+    def _try(self, node: Node, _script: Script, env: Env) -> None:
+        assert node.sample == ("DRCTL_STAGE" in env), "sent to none but a member"
+        node.tried = True
+
+    def _tried(self, host: str, _script: Script, _env: Env) -> str:
+        node = self.nodes[host]
+        if not node.tried:
+            return ""
+        sent = "sent=ok\nfsync.data=3\n" if node.sample else ""
+        return f"files.data={node.fails or 'ok'}\n{sent}tried=yes\n"
+
+    def _is_untried(self, node: Node, _script: Script, _env: Env) -> str:
+        return f"state={'before' if node.tried or node.sample else 'after'}\n"
+
+    def _untry(self, node: Node, _script: Script, _env: Env) -> None:
+        node.tried = node.sample = False
 
     def _is_staged(self, node: Node, script: Script, env: Env) -> str:
         target = f"{env['DRCTL_STAGE']}/{env['DRCTL_RUN']}/snapshot.db.part"

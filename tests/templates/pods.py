@@ -99,7 +99,7 @@ def run(identity, program, seconds):
     )
     os.makedirs(proc + "/" + str(made.pid), exist_ok=True)
     with open(proc + "/" + str(made.pid) + "/cgroup", "w") as file:
-        scope = "/kubepods.slice/kubepods-pod" + identity + ".slice/cri-1.scope"
+        scope = "/kubepods.slice/kubepods-pod" + identity + ".slice/cri-%s.scope" % made.pid
         file.write("0::" + scope + "\\n")
     return made
 def start(name, text, identity):
@@ -226,6 +226,7 @@ class PodNode(Node):
             ("cd /proc ", f"cd {self.root}/proc "),
             ("else echo 10;", f"else echo {self.patience};"),
             ("-ge 8 ]", "-ge 1 ]"),
+            ("-lt 300 ]", "-lt 0 ]"),
         ):
             body = body.replace(old, new)
         return body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_what_cannot_be_stopped_is_an_error(node: Node) -> None:
     ctl = node.root / "ctl"
     ctl.write_text(ctl.read_text().replace('rm -f "up/$2" && echo', "echo"))
     ran = node.act("stop-apiserver", tries=3)
-    assert ran.status == 1 and "not gone after 2 minutes: one:active," in ran.err
+    assert ran.status == 1 and "not gone in time: one:active," in ran.err
     assert fenced(node) == {"one", "two"}
 
 
@@ -88,6 +89,51 @@ def test_a_listener_is_not_gone(shell: Shell, tmp_path: Path, address: str, coun
         if counts:
             assert node.act("stop-apiserver", tries=2).status == 1
     assert node.state("stop-apiserver") == "after"
+
+
+@pytest.mark.parametrize("kills", [True, False])
+def test_what_does_not_stop_is_killed_after_its_grace(node: Node, kills: bool) -> None:
+    text = node.file.read_text().replace(
+        "units: [one, two],", "units: [one, two], stop_seconds: 0.5,"
+    )
+    if kills:
+        text = text.replace(
+            "  fence: ",
+            f'  kill: "rm -f {node.root}/svc/up/{{unit}}; kill %s"\n  fence: ' % "$(cat pid)",
+        )
+        text = text.replace("$(cat pid)", f"$(cat {node.root}/svc/pid)")
+    node.file.write_text(text)
+    changed(
+        node,
+        'rm -f "up/$2" && echo "stop $2" >> log',
+        'echo $$ > pid; echo "stop $2" >> log; for n in 1 2 3 4; do sleep 1; done; rm -f "up/$2"',
+    )
+    up(node, "one")
+    ran = node.act("stop-apiserver")
+    assert ran.status in (0, 143), ran
+    assert ("one did not stop within 0.5 s: killed" in ran.err) is kills
+    assert node.state("stop-apiserver") == "after"
+
+
+def test_nobody_is_killed_without_a_grace(node: Node) -> None:
+    """Dependents, and whatever is not said to be without state."""
+    services = node.inventory.services
+    assert services["dependents"].stop_seconds is None and services["kubelet"].stop_seconds is None
+    assert services["apiserver"].stop_seconds == 5 and services["etcd"].stop_seconds == 10
+
+
+def test_who_listens_is_named(shell: Shell, tmp_path: Path) -> None:
+    with socket.create_server((ADDRESS, 0)) as server:
+        port = server.getsockname()[1]
+        node = Node(tmp_path / "n", shell, address=ADDRESS, port=port)
+        for unit in ("one", "two"):
+            (node.root / "svc/fence" / unit).touch()
+        words = f"port {port} is in use by "
+        me = f"(pid {os.getpid()}) in /"
+        why = node.observe("stop-apiserver")["why"]
+        assert words in why and me in why and f"(pid {os.getppid()})" in why
+        ran = node.act("stop-apiserver", tries=2)
+        assert ran.status == 1 and words in ran.err and me in ran.err
 
 
 def test_the_undo_brings_back_exactly_what_ran(node: Node) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -263,8 +267,8 @@ def test_only_what_belongs_to_the_pod_is_ended(quick: PodNode) -> None:
     cgroup.parent.mkdir()
     cgroup.write_text(f"0::/kubepods.slice/kubepods-pod{'f' * 32}.slice/cri-2.scope\n")
     try:
-        ran = node.act("stop-etcd", tries=12)
-        assert ran.status == 1 and f"not gone after 2 minutes: {node.etcd}:active" in ran.err
+        assert node.act("stop-etcd").status == 0
+        assert node.state("stop-etcd") == "after"
         assert other.poll() is None and node.pids(node.etcd) == [str(other.pid)]
     finally:
         other.kill()
@@ -317,7 +321,8 @@ def test_a_kubelet_that_the_inventory_does_not_name_is_left_to_its_own_pace(quic
     text = node.file.read_text()
     line = "  kubelet: {hosts: control_plane, units: [kubelet], manager: command}\n"
     assert line in text
-    node.file.write_text(text.replace(line, "  kubelet: null\n"))
+    text = text.replace(line, "  kubelet: null\n")
+    node.file.write_text(text.replace(f"[{node.etcd}]", f"[{node.etcd}], stop_seconds: null"))
     node.deafen()
     ran = node.act("stop-etcd", tries=12)
     assert ran.status == 1 and f"{node.etcd}:active" in ran.err
@@ -455,16 +460,86 @@ def test_what_is_not_written_in_blocks_stays_as_it_is(shell: Shell, tmp_path: Pa
     assert shell.stdin(script, {}).out == file.read_text()
 
 
-@pytest.mark.parametrize(
-    ("lines", "program"),
-    [
-        ("  - command:\n    - /usr/bin/p\n    - --x\n", "p"),
-        ('    command: ["/bin/p", "--x"]\n', "p"),
-        ("    command: [p]\n", "p"),
-        ("    args: [x]\n", "u"),
-    ],
-)
-def test_the_program_of_a_pod(still: PodNode, lines: str, program: str) -> None:
-    text = f"metadata:\n  name: u\nspec:\n{lines}    image: i\n"
+PODS = [
+    ("  - command:\n    - /bin/p\n    name: c\n", "c"),
+    ('  - name: "c"  # x\n    command: [p]\n  - name: d\n', "c\nd"),
+    (
+        "    - livenessProbe:\n        exec:\n          command:\n          - name: no\n"
+        "      name: c\n",
+        "c",
+    ),
+    (
+        "  - env:\n    - name: NO\n    args: [x]\n    name: c\n"
+        "  hostNetwork: true\n  volumes:\n  - name: no\n",
+        "c",
+    ),
+]
+
+
+@pytest.mark.parametrize(("lines", "names"), PODS, ids=["command", "two", "probe", "env"])
+def test_the_containers_of_a_pod(still: PodNode, lines: str, names: str) -> None:
+    text = f"metadata:\n  name: u\nspec:\n  initContainers:\n  - name: no\n  containers:\n{lines}"
     (still.manifests / "some-name.yaml").write_text(text)
-    assert manager(still, "program u").out == f"{program}\n"
+    assert manager(still, "names_of u").out == f"{names}\n"
+
+
+def test_a_program_is_told_by_its_pod(quick: PodNode) -> None:
+    """A shell that runs it, a probe's command before it: no name of a program tells."""
+    node = quick
+    wrapped = node.etcd.replace("etcd", "sh")
+    (node.root / "bin" / wrapped).symlink_to(shutil.which("sleep") or "")
+    text = manifest(node, node.etcd).read_text()
+    manifest(node, node.etcd).write_text(text.replace(f"    - {node.etcd}\n", f"    - {wrapped}\n"))
+    node.wait_for(lambda: node.pids(wrapped))
+    assert node.observe("stop-etcd")["was"] == f"{node.etcd}:active,"
+    assert node.act("stop-etcd").status == 0
+    assert node.state("stop-etcd") == "after" and not node.pids(wrapped)
+    assert node.act("start-etcd").status == 0
+    assert node.state("start-etcd") == "after" and node.pids(wrapped)
+    for pid in node.pids(wrapped):
+        os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_process_of_that_name_in_no_pod_is_not_gone(quick: PodNode) -> None:
+    node = quick
+    other = subprocess.Popen([node.etcd, "1000"], executable=node.root / "bin" / node.etcd)
+    try:
+        ran = node.act("stop-etcd", tries=6)
+        assert ran.status == 1 and f"not gone in time: {node.etcd}:active" in ran.err
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.slow
+def test_what_does_not_stop_in_time_is_killed(quick: PodNode) -> None:
+    """By a kubelet that would give it half a minute."""
+    node = quick
+    node.file.write_text(
+        node.file.read_text().replace(
+            f"units: [{node.etcd}]", f"units: [{node.etcd}], stop_seconds: 1"
+        )
+    )
+    (node.root / "stubborn").touch()
+    assert manager(node, f"mgr_restart {node.etcd}").status == 0
+    node.wait_for(lambda: (node.root / "kubelet.log").read_text().count(f"start {node.etcd}") == 2)
+    ran = node.act("stop-etcd")
+    assert ran.status == 0 and f"{node.etcd} did not stop within 1.0 s: killed" in ran.err
+    assert node.state("stop-etcd") == "after" and not node.pids(node.etcd)
+    assert len(node.kubelets) == 1
+
+
+def test_a_machine_that_is_coming_up_is_waited_for(still: PodNode) -> None:
+    """Its kubelet is not there yet."""
+    node = still
+    task = node.task("stop-etcd")
+    assert task.observe
+    text = task.observe.body.replace("-lt 0 ]", "-lt 1000000000 ]")
+    assert text != task.observe.body
+    asked = node.shell.start(text, node.env(task, {}))
+    time.sleep(1)
+    assert asked.poll() is None
+    node.kubelet()
+    out, _ = asked.communicate(timeout=30)
+    assert "state=before" in out

@@ -27,6 +27,8 @@ echo >> '{root}/told'
 case "$*" in
   *" run "*) while [ "${{1#nobody.local/}}" = "$1" ]; do shift; done; shift 2; tool=$1; shift
     exec '{tools}/'"$tool" "$@" ;;
+  *"images ls"*) [ ! -e '{root}/stopped' ] || exit 1
+    [ -e '{root}/absent' ] || echo "${{5#name==}}" ;;
   *"containers ls"*) cat '{root}/left' 2>/dev/null ;;
 esac
 """
@@ -100,6 +102,26 @@ def test_out_of_the_image_that_the_manifest_names(image: ToolNode, etcd_dir: Pat
     assert image.observe("facts")["etcdutl_version"] == version
 
 
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("stopped", "containerd does not answer"),
+        ("absent", "the image nobody.local/etcd:9 is not on this host"),
+        ("no manifest", "no manifest of etcd in "),
+    ],
+)
+def test_why_nothing_runs_from_the_image(image: ToolNode, how: str, words: str) -> None:
+    """Each by its name, and asked once."""
+    (image.root / how).touch()
+    if how == "no manifest":
+        (image.root / "manifests/etcd.yaml").unlink()
+    found = image.observe("facts")
+    assert words in found["image_missing"] and not found["etcd_version"]
+    assert not [call for call in image.told() if "run" in call]
+    assert len([call for call in image.told() if "images" in call]) == (how != "no manifest")
+    assert words in image.act("rebuild").err
+
+
 def test_a_member_rebuilt_out_of_the_image(image: ToolNode) -> None:
     assert image.act("rebuild").status == 0
     assert image.state("rebuild") == "after"
@@ -115,7 +137,7 @@ def test_a_member_rebuilt_out_of_the_image(image: ToolNode) -> None:
 def test_what_was_killed_is_ended_before_a_new_try(image: ToolNode) -> None:
     (image.root / "left").write_text("drctl-1\n")
     assert image.act("rebuild").status == 0
-    asked, ended, removed, run = image.told()
+    asked, ended, removed, run = [call for call in image.told() if "images" not in call]
     assert asked[-1] == f'labels."drctl.run"=="{RUN}"'
     assert (ended[2:], removed[2:]) == (
         ["tasks", "rm", "-f", "drctl-1"],
@@ -129,7 +151,7 @@ def test_no_image_is_no_tool(image: ToolNode) -> None:
     found = image.observe("facts")
     assert [found[f"{tool}_version"] for tool in FILES] == ["", "", ""]
     ran = image.act("rebuild")
-    assert ran.status == 1 and "no manifest of etcd in " in ran.err and "names an image" in ran.err
+    assert ran.status and "no manifest of etcd in " in ran.err and "names an image" in ran.err
 
 
 def test_the_member_is_asked_with_its_certificates(
@@ -141,7 +163,7 @@ def test_the_member_is_asked_with_its_certificates(
         text.replace("  bin_dir", "  tls: {ca: /p/ca, cert: /p/c, key: /q/k}\n  bin_dir")
     )
     node.observe("identity")
-    call = node.told()[0]
+    call = next(call for call in node.told() if "run" in call)
     mounts = [call[n + 1] for n, word in enumerate(call) if word == "--mount"]
     assert mounts == [f"type=bind,src={d},dst={d},options=rbind:ro" for d in ("/q", "/p")]
     assert "nobody.local/e:1" in call

@@ -22,6 +22,8 @@ from drctl.etcd.judges.living import (
     same_old_cluster,
 )
 from drctl.etcd.judges.losses import what_would_be_lost
+from drctl.etcd.judges.places import can_write
+from drctl.etcd.judges.reach import can_reach
 from drctl.etcd.judges.ready import can_restore, is_prepared
 from drctl.etcd.judges.restored import (
     is_planned_identity,
@@ -29,10 +31,14 @@ from drctl.etcd.judges.restored import (
     writes_and_reads,
 )
 from drctl.etcd.judges.status import status
+from drctl.etcd.judges.tried import can_rely
 
 __all__ = [
     "can_prepare",
+    "can_reach",
+    "can_rely",
     "can_restore",
+    "can_write",
     "choose_bump",
     "common_revision",
     "is_out_of_reach",

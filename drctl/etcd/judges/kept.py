@@ -14,6 +14,9 @@ from drctl.etcd.judges.common import (
 )
 from drctl.verdict import Gathered, Problem, Verdict
 
+PROBES = 3
+"""Rounds of probes that are taken for drctl's own: one is the rule."""
+
 
 def same_machine(gathered: Gathered) -> Verdict:
     """Proves that each address is still the machine on which the run began (reliability.md I8).
@@ -74,8 +77,10 @@ def _kept(gathered: Gathered, host: str, report: Answer) -> dict[str, int]:
 
 
 def proven_revision(gathered: Gathered) -> Verdict:
-    """Records the revision of the verified cluster before anything else writes to it, so that a
-    rollback can tell whether anyone did. Yields proven_revision."""
+    """Records the revision up to which nobody but drctl wrote, so that a rollback can tell what
+    others did. Yields proven_revision: what the members have, or less where more was written than
+    the snapshot, the bump and drctl's own probes account for, which is said: an apiserver that came
+    back while etcd was being checked, say."""
     heard, garbled = members_heard(gathered, "unproven")
     problems = silences(gathered, "unproven") + garbled
     revisions = {host: v.status.revision for host, v in heard.items() if v.status is not None}
@@ -85,9 +90,25 @@ def proven_revision(gathered: Gathered) -> Verdict:
     if problems:
         return Verdict(problems=tuple(problems))
     revision = max(revisions.values())
-    return Verdict(
-        {"proven_revision": revision}, findings=((f"revision {revision} on every member"),)
+    finding = f"revision {revision} on every member"
+    ours = _our_revision(gathered, len(heard))
+    if ours is None or revision <= ours:
+        return Verdict({"proven_revision": revision}, findings=(finding,))
+    warning = (
+        f"{revision - ours} writes to the restored etcd are not drctl's: something else is using "
+        "it already (an apiserver that was started again?); a rollback would lose them and counts "
+        "them"
     )
+    return Verdict({"proven_revision": ours}, warnings=(warning,), findings=(finding,))
+
+
+def _our_revision(gathered: Gathered, members: int) -> int | None:
+    """The highest revision that this run accounts for; None where it is not known. A probe puts a
+    key and deletes it, and is asked for until it passes: each round of it is allowed for."""
+    snapshot = gathered.facts.get("snapshot") or {}
+    if not isinstance(snapshot.get("revision"), int):
+        return None
+    return int(snapshot["revision"]) + int(gathered.values.get("bump") or 0) + 2 * members * PROBES
 
 
 def common_revision(gathered: Gathered) -> Verdict:

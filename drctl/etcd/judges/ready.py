@@ -21,6 +21,7 @@ from drctl.etcd.judges.common import (
     spelled,
 )
 from drctl.etcd.judges.paths import unsafe_paths
+from drctl.etcd.judges.places import noexec
 from drctl.verdict import Gathered, Problem, Verdict
 
 WAL_BYTES = 64_000_000  # preallocated by each restored member (measured, etcd 3.5.16)
@@ -96,6 +97,11 @@ def _host_problems(snapshot: Mapping[str, Any] | None, host: str, report: Answer
 
 def _blank(host: str, report: Answer) -> Iterator[Problem]:
     excused = {*report.words(EXCUSED), *(t for t in _TOOLS if report.get(f"unsafe.{t}"))}
+    if image_missing := report.text("image_missing"):
+        hint = "fix that there, or use programs on the hosts (etcd.tools: host, etcd.etcdutl: FILE)"
+        yield Problem(f"cannot run etcd's programs from its image: {image_missing}", host, hint)
+        excused |= {*_TOOLS}
+    excused |= {*_TOOLS} if noexec(report) else set()  # they may be there: `places` says why
     missing = [t for t in _TOOLS if not report.get(f"{t}_version") and t not in excused]
     missing += [f"unit {unit}" for unit in report.words("units_missing")]
     if missing:

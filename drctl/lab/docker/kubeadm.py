@@ -8,12 +8,16 @@ import base64
 import io
 import re
 import secrets
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
+from drctl.errors import InvalidInput
+from drctl.lab import flags
 from drctl.lab.certs import Pair
 from drctl.lab.docker import pki, podimages
 from drctl.lab.docker.kubernetes import Release
@@ -27,6 +31,7 @@ _TEMPLATES = "lab/docker/static-pod"
 _PKI = "/etc/kubernetes/pki"
 _CONFIG = "/root/kubeadm.yaml"
 _PATCHES = "/root/patches"
+_ETCD_PHASE = ("init", "phase", "etcd", "local")
 _ENCRYPTION = "/etc/kubernetes/encryption.yaml"
 # The authorities and the keys of service accounts, the same on every control plane.
 _SHARED = [
@@ -36,6 +41,32 @@ _SHARED = [
         *("etcd/ca.crt", "etcd/ca.key"),
     )
 ]
+
+
+@dataclass(frozen=True)
+class Api:
+    """The format of kubeadm's configuration, as the given one writes it itself."""
+
+    version: str  # kubeadm.k8s.io/v1beta4
+    socket_scheme: str  # what a container runtime's socket begins with: "unix://", or nothing
+
+    @classmethod
+    def of(cls, kubeadm: Path) -> Api:
+        """Ask it for its defaults; InvalidInput where it has none to show."""
+        command = [str(kubeadm), "config", "print", "init-defaults"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+        found = re.search(r"^apiVersion: (kubeadm\.k8s\.io/\S+)$", told.stdout, re.MULTILINE)
+        if not found:
+            raise InvalidInput(f"{kubeadm} shows no defaults: {told.stderr.strip()[:200]}")
+        sockets = re.search(r"^ *criSocket: unix://", told.stdout, re.MULTILINE)
+        return cls(found[1], "unix://" if sockets else "")
+
+    def arguments(self, given: Mapping[str, str | None]) -> object:
+        """Extra arguments in its form: since v1beta4 one may be given twice, so they are a list."""
+        pairs = {name: value for name, value in given.items() if value}
+        if self.version.rpartition("/")[2] in ("v1beta2", "v1beta3"):
+            return pairs
+        return [{"name": name, "value": value} for name, value in pairs.items()]
 
 
 @dataclass(frozen=True)
@@ -60,9 +91,13 @@ class Kubeadm:
         self._give_files()
         self._give_images(say)
         self._share()
-        values = {"config": _CONFIG, "version": self.kubernetes.version}
-        patches = _PATCHES if self.lab.wal_dir else None
-        script = render(f"{_TEMPLATES}/install.sh", patches=patches, **values)
+        known = flags.known(self._program("kubeadm"), *_ETCD_PHASE)
+        script = render(
+            f"{_TEMPLATES}/install.sh",
+            config=_CONFIG,
+            patches=_PATCHES if self.lab.wal_dir else None,
+            patches_flag="patches" if "patches" in known else "experimental-patches",
+        )
         _each(self.control_plane, lambda machine: machine.sh(script, seconds=_SECONDS))
         self._keep_access()
         start = "systemctl daemon-reload && systemctl enable --quiet --now --no-block kubelet"
@@ -81,10 +116,14 @@ class Kubeadm:
         encryption = render("lab/docker/encryption.yaml", secret=secret)
         pods = iter(range(1, 255))
         for machine in [*self.control_plane, *self.workers]:
+            kubelet = self._program("kubelet")
+            unit = flags.fitted(self._text("kubelet.service", machine), kubelet)
             files = {
                 _CONFIG: self._config(machine.node),
-                "/etc/systemd/system/kubelet.service": self._rendered("kubelet.service", machine),
-                "/var/lib/kubelet/config.yaml": self._rendered("kubelet.yaml", machine),
+                "/etc/systemd/system/kubelet.service": File(unit.encode()),
+                "/var/lib/kubelet/config.yaml": self._rendered(
+                    "kubelet.yaml", machine, flags=flags.known(kubelet)
+                ),
                 "/etc/cni/net.d/10-lab.conflist": self._rendered(
                     "cni.json", machine, pods=f"10.244.{next(pods)}.0/24"
                 ),
@@ -101,7 +140,7 @@ class Kubeadm:
         members = self.lab.having("etcd")
         text = render(
             f"{_TEMPLATES}/kubeadm.yaml",
-            version=self.kubernetes.version,
+            api=self._api,
             release=self.kubernetes.text,
             name=node.name,
             address=node.address,
@@ -118,14 +157,18 @@ class Kubeadm:
         )
         return File(text.encode())
 
-    def _rendered(self, template: str, machine: Machine, **values: str) -> File:
-        text = render(
-            f"{_TEMPLATES}/{template}",
-            version=self.kubernetes.version,
-            name=machine.name,
-            **values,
-        )
-        return File(text.encode())
+    def _rendered(self, template: str, machine: Machine, **values: object) -> File:
+        return File(self._text(template, machine, **values).encode())
+
+    def _text(self, template: str, machine: Machine, **values: object) -> str:
+        return render(f"{_TEMPLATES}/{template}", name=machine.name, **values)
+
+    @cached_property
+    def _api(self) -> Api:
+        return Api.of(self._program("kubeadm"))
+
+    def _program(self, name: str) -> Path:
+        return self.kubernetes.directory / name
 
     def _give_images(self, say: Say) -> None:
         for_control_plane, for_workers = podimages.make(self.control_plane[0], self.kubernetes, say)

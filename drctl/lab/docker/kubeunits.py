@@ -7,9 +7,9 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from drctl.lab import certs
+from drctl.lab import certs, flags
 from drctl.lab.certs import Authority, Pair
-from drctl.lab.docker import kubernetes, pki
+from drctl.lab.docker import pki
 from drctl.lab.docker.layout import APISERVER_PORT, CLIENT_PORT, SSL, DockerLab, Node
 from drctl.lab.docker.machine import File
 from drctl.render import render
@@ -46,12 +46,13 @@ def control_plane_files(lab: DockerLab, node: Node) -> dict[str, File]:
             f"https://{member.address}:{CLIENT_PORT}" for member in lab.having("etcd")
         ),
     }
+    programs = _programs(lab)
     files = {ENCRYPTION: File(_kept_encryption(lab).read_bytes(), 0o600)}
     for name in ("ca", "service-account", "admin", *CONTROLLERS):
         files |= pair_files(name, pki.pair(lab, name))
     for name in ("kube-apiserver", *CONTROLLERS):
         text = render(f"lab/docker/systemd/{name}.service", **values)
-        files[f"{UNITS}/{name}.service"] = File(text.encode())
+        files[f"{UNITS}/{name}.service"] = File(flags.fitted(text, programs / name).encode())
     for name in CONTROLLERS:
         files[f"/etc/kubernetes/{name}.kubeconfig"] = _kubeconfig(node.address, name)
     return files
@@ -59,15 +60,16 @@ def control_plane_files(lab: DockerLab, node: Node) -> dict[str, File]:
 
 def worker_files(lab: DockerLab, node: Node, authority: Authority) -> dict[str, File]:
     """What the kubelet of that machine reads; its certificate is its own."""
-    assert lab.shape.kubernetes is not None
-    found = kubernetes.given(Path(lab.shape.kubernetes), PROGRAMS)
+    kubelet = _programs(lab) / "kubelet"
     who = authority.issue(
         f"system:node:{node.name}",
         organization="system:nodes",
         addresses=[node.address],
         names=[node.name],
     )
-    values = {"name": node.name, "address": node.address, "ssl": SSL, "version": found.version}
+    values: dict[str, Any] = {"name": node.name, "address": node.address, "ssl": SSL}
+    unit = flags.fitted(render("lab/docker/systemd/kubelet.service", **values), kubelet)
+    values |= {"flags": flags.known(kubelet)}
     pods = f"10.244.{node.address.rpartition('.')[2]}.0/24"
     return {
         f"{SSL}/ca.pem": File(authority.pair.cert),
@@ -79,9 +81,7 @@ def worker_files(lab: DockerLab, node: Node, authority: Authority) -> dict[str, 
         "/etc/kubernetes/kubelet.yaml": File(
             render("lab/docker/systemd/kubelet.yaml", **values).encode()
         ),
-        f"{UNITS}/kubelet.service": File(
-            render("lab/docker/systemd/kubelet.service", **values).encode()
-        ),
+        f"{UNITS}/kubelet.service": File(unit.encode()),
     }
 
 
@@ -91,6 +91,11 @@ def pair_files(name: str, pair: Pair) -> dict[str, File]:
         f"{SSL}/{name}.pem": File(pair.cert),
         f"{SSL}/{name}-key.pem": File(pair.key, 0o600),
     }
+
+
+def _programs(lab: DockerLab) -> Path:
+    assert lab.shape.kubernetes is not None
+    return Path(lab.shape.kubernetes)
 
 
 def _kubeconfig(server: str, user: str) -> File:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from drctl.lab import binaries, certs
+from drctl.lab import binaries, certs, flags
 from drctl.lab.layout import (
     APISERVER_PORT,
     CLIENT_PORT,
@@ -132,4 +132,5 @@ def _host_values(lab: Lab, host: LabHost) -> dict[str, Any]:
         "host_key": host.etc / "ssh_host_ed25519_key",
         "authorized_keys": host.etc / "authorized_keys",
         "environment": environment(lab, host),
+        "etcd_flags": flags.known((host.bin_dir / "etcd").resolve()),
     }

@@ -1,9 +1,9 @@
-# What holds a pod's namespaces: any program that sleeps.
+# What holds a pod's namespaces: any program that sleeps, under the name that it has everywhere.
 ARG BASE
 FROM ${BASE} AS gathered
-RUN mkdir -p /image && for file in $(ldd /bin/sleep | grep -o '/[^ ]*') /bin/sleep; do \
+RUN mkdir -p /image && for file in $(ldd /bin/sleep | grep -o '/[^ ]*'); do \
       cp -L --parents "$file" /image/; \
-    done
+    done && cp -L /bin/sleep /image/pause
 FROM scratch
 COPY --from=gathered /image/ /
-CMD ["/bin/sleep", "infinity"]
+CMD ["/pause", "infinity"]

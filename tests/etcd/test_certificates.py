@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from drctl.plan.certificates import Material, faults, warnings
+from drctl.etcd.certificates import Material, faults, warnings
 from tests.support.handed import CLIENT, NOW, SERVER, Signed, new_key, sign
 
 HOSTS = ("10.0.0.1", "fd00::1", "etcd-1.example.org")

@@ -1,6 +1,6 @@
-"""Certificates that an operator hands over, read before anything is installed or asked.
+"""Certificates that an operator hands over or a node has, read before anything depends on them.
 
-Pure: PEM bytes in, faults in words out. What etcd would refuse at its start, or its peers at their
+Pure: bytes in, faults in words out. What etcd would refuse at its start, or its peers at their
 first connection, is said here.
 """
 
@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
+    load_der_public_key,
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -50,6 +51,46 @@ def faults(material: Material, hosts: Collection[str], now: datetime) -> list[Pe
     if cas and chain:
         found += (("cert", text) for text in _signature_faults(chain, cas, now))
     return found
+
+
+def chain_of(ders: Sequence[bytes]) -> list[x509.Certificate]:
+    """The certificates that a node sent, in their order. Raises ValueError where one is none."""
+    return [x509.load_der_x509_certificate(der) for der in ders]
+
+
+def public_fault(cert: x509.Certificate, public: bytes) -> str:
+    """Why `public` (DER), a key's public half, is not that of `cert`; "" where it is."""
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if load_der_public_key(public).public_bytes(*form) != cert.public_key().public_bytes(*form):
+        return "is not the key of the certificate"
+    return ""
+
+
+def uncovered(cert: x509.Certificate, hosts: Collection[str]) -> str:
+    """Which of `hosts` (addresses and DNS names) a certificate does not name, and whom it does;
+    "" where it names all."""
+    addresses, names = _named(cert)
+    missing = [host for host in hosts if not _covers(host, addresses, names)]
+    if not missing:
+        return ""
+    said = ", ".join([*names, *map(str, addresses)]) or "nobody"
+    return f"does not name {', '.join(missing)}, only {said}"
+
+
+def outdated(cert: x509.Certificate, now: datetime) -> str:
+    """Why a certificate does not hold at `now`; "" where it does."""
+    if cert.not_valid_after_utc <= now:
+        return f"expired at {_said(cert.not_valid_after_utc)}"
+    if cert.not_valid_before_utc > now:
+        return f"is not valid before {_said(cert.not_valid_before_utc)}"
+    return ""
+
+
+def unsigned(
+    chain: Sequence[x509.Certificate], cas: Sequence[x509.Certificate], now: datetime
+) -> str:
+    """Why no way of signatures leads from the first of `chain` to one of `cas`; "" if one does."""
+    return next(_signature_faults(chain, cas, now), "")
 
 
 def warnings(material: Material, now: datetime) -> list[PemComplaint]:
@@ -90,15 +131,10 @@ def _is_ca(certificate: x509.Certificate) -> bool:
 
 
 def _cert_faults(cert: x509.Certificate, hosts: Collection[str], now: datetime) -> Iterator[str]:
-    if cert.not_valid_after_utc <= now:
-        yield f"expired at {_said(cert.not_valid_after_utc)}"
-    if cert.not_valid_before_utc > now:
-        yield f"is not valid before {_said(cert.not_valid_before_utc)}"
-    addresses, names = _named(cert)
-    missing = [host for host in hosts if not _covers(host, addresses, names)]
-    if missing:
-        said = ", ".join([*names, *map(str, addresses)]) or "nobody"
-        yield f"does not name {', '.join(missing)}, only {said}"
+    if text := outdated(cert, now):
+        yield text
+    if text := uncovered(cert, hosts):
+        yield text
     for usage, word in _unusable(cert):
         yield f"is not valid as a {word} certificate ({usage} is not among its extended key usages)"
 

@@ -1,0 +1,1 @@
+"""Tests: what runs on a host, and the inventory held against it."""

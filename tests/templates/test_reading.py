@@ -1,0 +1,119 @@
+"""node/reading on a machine: real processes, real files, and nothing secret in the answer."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drctl.answer import parse
+from drctl.inventory import load_inventory
+from drctl.plan.planner import host_context
+from drctl.reading import Reading, read_evidence, read_host
+from drctl.render import render
+from tests.templates.shells import Shell
+
+INVENTORY = """
+cluster: t
+layout: none
+defaults: {{user: u, become: none, work_dir: {root}/work}}
+hosts: {{m1: {{address: {address}}}}}
+groups: {{etcd: [m1]}}
+etcd: {{data_dir: {root}/link, peer_url: "http://{{address}}:2380", client_url: "http://{{address}}:2379"}}
+kubernetes: {{manifests: {root}/manifests}}
+"""
+SECRET = "hunter2"
+MANIFEST = f"""\
+apiVersion: v1
+kind: Pod
+metadata: {{name: etcd}}
+spec:
+  containers:
+  - name: etcd
+    command: [etcd, --name=a, --data-dir=/inside]
+    env:
+    - name: PASSWORD
+      value: {SECRET}
+    - {{name: TOKEN, value: {SECRET}}}
+    - name: BLOCK
+      value: |
+        {SECRET}
+    - name: ETCD_QUOTA_BACKEND_BYTES
+      value: "4711"
+    volumeMounts:
+    - {{mountPath: /inside, name: d}}
+  volumes:
+  - {{name: d, hostPath: {{path: /outside}}}}
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for folder in ("work", "manifests", "data/member/snap"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "link").symlink_to("data")
+    return tmp_path
+
+
+@pytest.fixture
+def running(root: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that the kernel calls etcd, with etcd's database open: a shell under that name."""
+    (root / "data/member/snap/db").write_text("")
+    program = root / "etcd"
+    shutil.copy("/bin/bash", program)
+    script = f"exec 7<{root}/data/member/snap/db; read line"
+    env = {"ETCD_NAME": "a", "PASSWORD": SECRET, "ETCDISH": SECRET}
+    with subprocess.Popen([program, "-c", script], env=env, stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def look(shell: Shell, root: Path, address: str = "10.231.7.9") -> tuple[str, Reading]:
+    file = root / "inventory.yaml"
+    file.write_text(INVENTORY.format(root=root, address=address))
+    script = render("node/reading.sh", **host_context(load_inventory(file), "m1"))
+    ran = shell.stdin(script, {"DRCTL_RUN": "r", "DRCTL_WORK": f"{root}/work", "DRCTL_HOST": "m1"})
+    assert ran.status == 0, ran
+    return ran.out, read_host(read_evidence(parse(ran.out, "m1")))
+
+
+def test_a_process_is_known_by_what_it_has_open(
+    shell: Shell, root: Path, running: subprocess.Popen[bytes]
+) -> None:
+    said, reading = look(shell, root)
+    (etcd,) = [p for p in reading.running if p.process and p.process.pid == running.pid]
+    assert etcd.data_dir.value == f"{root}/data"
+    assert etcd.data_dir.where == f"open in process {running.pid}"
+    assert etcd.said("name").value == "a"
+    assert reading.evidence.real["data_dir"] == f"{root}/data", "the inventory names a symlink"
+    assert etcd.process and dict(etcd.process.environment) == {"ETCD_NAME": "a"}
+    _nothing_secret(said)
+
+
+def test_hosts_that_share_a_machine_see_their_own(
+    shell: Shell, root: Path, running: subprocess.Popen[bytes]
+) -> None:
+    """A lab's hosts have loopback addresses; this process listens at none of them."""
+    _, reading = look(shell, root, address="127.9.9.9")
+    assert running.pid not in {p.process.pid for p in reading.running if p.process}
+
+
+def test_a_manifest_leaves_without_its_secrets(shell: Shell, root: Path) -> None:
+    (root / "manifests/etcd.yaml").write_text(MANIFEST)
+    (root / "manifests/.hidden.yaml").write_text(MANIFEST)
+    said, reading = look(shell, root)
+    (etcd,) = [p for p in reading.written if p.starter.name == f"{root}/manifests/etcd.yaml"]
+    assert etcd.data_dir.value == "/outside"
+    assert etcd.said("quota-backend-bytes").value == "4711"
+    assert len(reading.evidence.manifests) == 1
+    _nothing_secret(said)
+
+
+def _nothing_secret(said: str) -> None:
+    answer = parse(said, "m1")
+    evidence = read_evidence(answer)
+    shown = (said, repr(evidence.processes), repr(evidence.manifests), evidence.units)
+    assert not any(SECRET in text for text in shown)
