@@ -14,11 +14,11 @@ from drctl.discovery.known import (
     ROLES,
     Known,
     cluster_address,
-    common,
     names_of,
     path_of,
     roles,
-    sources,
+    shared,
+    sources_of,
 )
 from drctl.discovery.looked import ETCD, Looked, Named, urls
 from drctl.discovery.patterns import Called, pattern
@@ -76,7 +76,7 @@ class Composer:
             else:
                 what = "no etcd, kube-apiserver or kubelet was seen there, left out"
                 self.draft.ask(("hosts", self.name(each)), what)
-        common = common(machines)
+        common = shared(machines)
         if self.known.unseen and common.get("port", Told(0, "")).source != "--port":
             common.pop("port", None)  # it is of those that were looked at
         for key, told in common.items():
@@ -212,7 +212,7 @@ class Composer:
         values = {host: setting.value for host, setting in found.items()}
         first = [default] if default is not None else []
         common = pattern(values, self.called, *first) if len(found) == len(self.members) else None
-        source = sources(found)
+        source = sources_of(found)
         if common is not None and common == default and not show:
             self.draft.note(("etcd", key), common, f"the layout's; {source}")
         elif common is not None:
@@ -247,9 +247,9 @@ class Composer:
         values = {host: setting.value for host, setting in found.items()}
         common = pattern(values, self.called, default)
         if common == default:
-            self.draft.note(("etcd", key), common, f"the layout's; {sources(found)}")
+            self.draft.note(("etcd", key), common, f"the layout's; {sources_of(found)}")
         elif common is not None:
-            self.draft.put(("etcd", key), common, sources(found))
+            self.draft.put(("etcd", key), common, sources_of(found))
         else:
             for host, setting in found.items():
                 self.draft.put(("etcd", "members", host, own), [setting.value], setting.where)
@@ -314,22 +314,19 @@ class Composer:
             question = f"etcd's programs are in several directories: {text}"
             self.draft.ask(("etcd", "bin_dir"), question, blocking=True)
         elif common == self.preset.etcd.bin_dir:
-            self.draft.note(("etcd", "bin_dir"), common, f"the layout's; {sources(found)}")
+            self.draft.note(("etcd", "bin_dir"), common, f"the layout's; {sources_of(found)}")
         else:
-            self.draft.put(("etcd", "bin_dir"), common, sources(found))
+            self.draft.put(("etcd", "bin_dir"), common, sources_of(found))
 
     def _edited(self) -> None:
         """What runs and what would start may differ: a restore restarts."""
         for each in self.members:
-            if not each.etcd or not each.next or each.next.unread:
-                continue
-            data, planned = each.etcd.data_dir.value, each.next.data_dir.value
-            if planned and data and planned != data:
-                self.draft.ask(
-                    ("etcd", "members", self.name(each)),
-                    f"its etcd runs with {data}, and would be started with {planned} "
-                    f"({each.next.data_dir.where}): restart it, or put that back",
-                )
+            data = each.etcd.data_dir.value if each.etcd else ""
+            planned = each.next.data_dir if each.next and not each.next.unread else None
+            if planned and planned.value and data and planned.value != data:
+                what = f"its etcd runs with {data}, and would be started with {planned.value} "
+                what += f"({planned.where}): restart it, or put that back"
+                self.draft.ask(("etcd", "members", self.name(each)), what)
 
 
 def _found(

@@ -37,7 +37,7 @@ def path_of(program: Program, path: str) -> str:
     return outside(path, program.mounts) if program.mounts else path
 
 
-def sources(found: Mapping[str, Setting]) -> str:
+def sources_of(found: Mapping[str, Setting]) -> str:
     """Where one value of several hosts was read: of the first, and how many there are."""
     host, setting = next(iter(found.items()))
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
@@ -63,7 +63,7 @@ def cluster_address(looked: Looked) -> str:
     return looked.machine.cluster_address.value if looked.machine.cluster_address else ""
 
 
-def common(machines: Sequence[Machine]) -> dict[str, Told[Any]]:
+def shared(machines: Sequence[Machine]) -> dict[str, Told[Any]]:
     """What holds for all hosts: `defaults`."""
     common: dict[str, Told[Any]] = {}
     for key in ("user", "port", "key", "jump", "become"):

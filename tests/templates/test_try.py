@@ -28,9 +28,11 @@ def send(node: Node, content: bytes | None = None) -> None:
 
 
 def told(node: Node) -> dict[str, str]:
+    task = node.plan.step("tried").tasks["m1"]
+    assert task.observe
     ran = node.shell.stdin(
-        str(node.plan.step("tried").tasks["m1"].observe.body),  # type: ignore[union-attr]
-        node.env(node.plan.step("tried").tasks["m1"], {}),
+        task.observe.body,
+        node.env(task, {}),
     )
     return dict(parse(ran.out))
 
