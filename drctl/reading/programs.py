@@ -120,10 +120,11 @@ def _running(
     pods: list[Pod],
     containers: Mapping[str, _Container],
 ) -> Program | None:
-    """None for what is not this host's own: a program in a pod's network of its own, a name that
-    another program's child has."""
+    """None for what is not this host's own: a program with a network of its own, in a pod or in a
+    machine made of a container, but for etcd's own container; a name that another program's child
+    has."""
     name = _program_of(process)
-    if not name or (process.in_pod and not process.our_network):
+    if not name or not (process.our_network or process.container in containers):
         return None
     where = f"arguments of process {process.pid}"
     environment = {

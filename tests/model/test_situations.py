@@ -129,6 +129,7 @@ def test_every_situation_is_met_by_a_test() -> None:
     others = {"preparing", "cleaning", "cleaned", "own-runbook", "own-runbook-done"}
     others |= {"partly-taken-back"}  # by tests/commands/test_liar.py
     others |= {"followed"}  # by tests/commands/test_remembered.py
+    others |= {"tried"}  # by tests/commands/test_tries.py
     assert {*STORY["restore-staged"], *others} == set(SITUATIONS)
 
 
