@@ -20,6 +20,7 @@ from drctl.plan.runbook import load_runbook, shipped_runbooks
 from drctl.render import render
 from drctl.runs.undo import clean_plan, rollback_plan
 from drctl.transport import Script
+from tests.house import ROOT
 from tests.model.harness import BLANK, INVENTORY
 from tests.plan.test_plan import planner
 
@@ -70,7 +71,8 @@ def details(step: PlannedStep) -> Iterator[str]:
     how = [flag for flag in flags if getattr(step, flag)]
     yield f"deadline {step.deadline:g} patience {step.patience:g} {' '.join(how)}".rstrip()
     for task in list(step.tasks.values())[:1]:
-        yield from (f"uploads {source} to {name}" for name, source in task.sources.items())
+        for name, source in task.sources.items():
+            yield f"uploads {source.removeprefix(f'{ROOT}/')} to {name}"
         yield from (f"{variable} = {source}" for variable, source in task.env.items())
         if task.undo:
             yield "can be taken back"
