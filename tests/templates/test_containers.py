@@ -245,6 +245,10 @@ def test_a_container_made_anew_is_named_and_fenced_itself(machine: Machine, daem
     daemon.make("always")
     assert machine.act("stop-etcd").status == 0
     daemon.docker("rm", _CONTAINER)
+    daemon.make("no")
+    daemon.docker("stop", _CONTAINER)
+    assert machine.observe("stop-etcd")["state"] == "before"  # what undoes it is not kept
+    daemon.docker("rm", _CONTAINER)
     daemon.make("on-failure:3")
     seen = machine.observe("stop-etcd")
     assert seen["state"] == "before"
