@@ -65,10 +65,13 @@ def sha256(text: object) -> str:
 def hex_address(address: str) -> str:
     """A loopback IPv4 address as /proc/net/tcp writes it, else "" (any address).
 
-    Only hosts that share one kernel, as in a lab on loopback, are told apart by address.
+    Only hosts that share one kernel, as in a lab on loopback, are told apart by address; 127.0.0.1
+    is every machine's own, and that of one behind a forwarded port.
     """
     parts = address.split(".")
     if parts[0] != "127" or len(parts) != 4 or not all(part.isdigit() for part in parts):
+        return ""
+    if address == "127.0.0.1":
         return ""
     return "".join(f"{int(part):02X}" for part in reversed(parts))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -65,7 +66,11 @@ def running(root: Path) -> Iterator[subprocess.Popen[bytes]]:
     program = root / "etcd"
     shutil.copy("/bin/bash", program)
     script = f"exec 7<{root}/data/member/snap/db; read line"
+    (root / "config.yml").write_text(
+        f"root:{SECRET}:19000:\nname: b  # mine\npassword: {SECRET}\n  data-dir: /x\n"
+    )
     env = {"ETCD_NAME": "a", "PASSWORD": SECRET, "ETCDISH": SECRET}
+    env["ETCD_CONFIG_FILE"] = f"{root}/config.yml"
     with subprocess.Popen([program, "-c", script], env=env, stdin=subprocess.PIPE) as process:
         yield process
         process.kill()
@@ -87,10 +92,30 @@ def test_a_process_is_known_by_what_it_has_open(
     (etcd,) = [p for p in reading.running if p.process and p.process.pid == running.pid]
     assert etcd.data_dir.value == f"{root}/data"
     assert etcd.data_dir.where == f"open in process {running.pid}"
-    assert etcd.said("name").value == "a"
+    assert etcd.process and etcd.process.config == "name: b  # mine\n  data-dir: /x\n"
     assert reading.evidence.real["data_dir"] == f"{root}/data", "the inventory names a symlink"
-    assert etcd.process and dict(etcd.process.environment) == {"ETCD_NAME": "a"}
+    assert set(etcd.process.environment) == {"ETCD_NAME", "ETCD_CONFIG_FILE"}
     _nothing_secret(said)
+
+
+def test_nobody_elses_kubelet_names_a_folder(shell: Shell, root: Path) -> None:
+    """Anybody may call a program so; what lies in the folder that it names stays there."""
+    if os.geteuid():
+        pytest.skip("needs root: a process of another user")
+    program = root / "kubelet"
+    shutil.copy("/bin/bash", program)
+    folder = root / "theirs"
+    folder.mkdir()
+    (folder / "x.yaml").write_text(MANIFEST)
+    for path in (root, program, *root.parents[:-2]):
+        path.chmod(0o755)
+    argv = [str(program), "-c", "read line", f"--pod-manifest-path={folder}"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, user=65534, env={}) as process:
+        try:
+            _, reading = look(shell, root)
+        finally:
+            process.kill()
+    assert not [path for path in reading.evidence.manifests if path.startswith(str(folder))]
 
 
 def test_hosts_that_share_a_machine_see_their_own(
