@@ -9,6 +9,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from drctl.answer import shown
 from drctl.errors import InvalidInput
 
 _FLAG = re.compile(r"^\s+(?:-\w, )?--([a-z0-9][a-z0-9-]*)", re.MULTILINE)
@@ -28,8 +29,9 @@ def known(program: Path, *verbs: str) -> frozenset[str]:
         raise InvalidInput(f"{program} --help does not run on this machine: {error}") from error
     found = frozenset(_FLAG.findall(told.stdout + told.stderr))
     if not found:
+        said = shown(told.stdout + told.stderr) or "nothing"
         raise InvalidInput(
-            f"{' '.join((str(program), *verbs))} --help names no flags",
+            f"{' '.join((str(program), *verbs))} --help names no flags: it says {said}",
             hint="use the directory of a release's own programs",
         )
     return found

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from drctl.lab.docker.kubeadm import Api
 from drctl.render import render
 
 MANIFEST = """\
@@ -66,18 +67,16 @@ def test_stopping_and_starting_twice_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "api", "socket"),
+    ("api", "socket"),
     [
-        ((1, 20, 2), "v1beta2", "/run/containerd/containerd.sock"),
-        ((1, 24, 1), "v1beta3", "unix:///run/containerd/containerd.sock"),
+        ("v1beta2", "/run/containerd/containerd.sock"),
+        ("v1beta3", "unix:///run/containerd/containerd.sock"),
     ],
 )
-def test_kubeadm_is_told_in_the_format_of_its_version(
-    version: tuple[int, int, int], api: str, socket: str
-) -> None:
+def test_kubeadm_is_told_in_the_format_that_it_writes(api: str, socket: str) -> None:
     text = render(
         "lab/docker/static-pod/kubeadm.yaml",
-        version=version,
+        api=Api(f"kubeadm.k8s.io/{api}", socket.partition("/run")[0]),
         release="v1.2.3",
         name="node-1",
         address="10.0.0.1",

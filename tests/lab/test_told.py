@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from drctl.inventory import load_inventory
 from drctl.lab import certs, data, layout
+from drctl.lab.gateway import GatewayError
 from drctl.lab.layout import Lab
 from drctl.lab.local import driver
 from tests.lab.test_restore import footprint, write_later
@@ -113,7 +115,15 @@ def test_who_is_in_the_cluster_and_not_in_the_inventory(lab: Lab, tmp_path: Path
     snapshot = operator.backup(tmp_path / "backup")
     with data.gateway(lab.hosts[0]) as gateway:
         new = {"peerURLs": ["https://127.0.64.9:2380"], "isLearner": True}
-        gateway.call("/v3/cluster/member/add", new)
+        # etcd takes a member only when all others have been heard for some seconds.
+        for attempt in Retrying(
+            retry=retry_if_exception_type(GatewayError),
+            stop=stop_after_delay(30),
+            wait=wait_fixed(0.5),
+            reraise=True,
+        ):
+            with attempt:
+                gateway.call("/v3/cluster/member/add", new)
     before = footprint(lab)
     looked = operator.types("status", *operator.on, "--output", "json")
     assert looked.returncode == 9, looked.stderr
