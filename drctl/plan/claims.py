@@ -34,6 +34,7 @@ def claims(inventory: Inventory) -> dict[str, Any]:
         },
         "members": {member.host: _member(member) for member in inventory.members},
         "services": {service.name: _service(service) for service in inventory.services.values()},
+        "prepare": list(inventory.prepare.hosts) if inventory.prepare else [],
     }
 
 

@@ -32,6 +32,10 @@ class Claims:
     def runs_on(self, name: str, host: str) -> bool:
         return host in self.service(name).get("hosts", ())
 
+    def installs(self, service: str, host: str) -> bool:
+        """Whether the restore itself puts this service's unit there."""
+        return service == "etcd" and host in self.rest["prepare"]
+
     def addresses(self, host: str) -> Sequence[str]:
         found: Sequence[str] = self.rest["hosts"].get(host, {}).get("addresses", ())
         return found

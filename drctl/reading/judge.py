@@ -165,12 +165,12 @@ def _uncompared(reading: Reading, claims: Claims) -> Iterator[str]:
     if reading.host not in claims.members:
         return
     etcds, others = etcds_of(_of_this_host(reading, claims), claims)
-    if not etcds:
+    if not etcds and not claims.installs("etcd", reading.host):
         yield (
             f"{reading.host}: no etcd runs, and nothing was found that would start one: its "
             "directories, name and URLs could not be compared with the inventory"
         )
-    elif not any(program.process for program in etcds):
+    elif etcds and not any(program.process for program in etcds):
         yield f"{reading.host}: no etcd runs: compared with {etcds[0].where}"
     for program in others:
         if program.process:

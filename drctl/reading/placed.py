@@ -67,7 +67,7 @@ def starters(reading: Reading, claims: Claims, etcds: Sequence[Program]) -> Iter
     for name, service in claims.rest["services"].items():
         if reading.host not in service["hosts"]:
             continue
-        if service["manager"] == "systemd":
+        if service["manager"] == "systemd" and not claims.installs(name, reading.host):
             yield from _missing_units(reading, claims, name, service)
         for program in (*reading.running, *reading.written):
             if SERVICE_OF.get(program.name) != name or not program.process:

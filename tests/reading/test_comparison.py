@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drctl.inventory import Inventory, load_inventory
+from drctl.inventory import Inventory, Prepare, load_inventory
 from drctl.inventory.corrected import corrected
 from drctl.verdict import Verdict
 from tests.reading.conftest import TEXT, inventory_of, judge
@@ -206,6 +206,14 @@ def test_as_claimed_nothing_is_said(prod: Inventory) -> None:
 def test_a_name_that_differs_in_nothing_is_told(prod: Inventory) -> None:
     verdict = judge(prod, {}, options={"accept_drift": ["node.m1.name", "machine_id.m1"]})
     assert verdict.warnings == ("nothing to accept: node.m1.name does not differ",)
+
+
+def test_what_the_restore_installs_need_not_be_there(prod: Inventory) -> None:
+    bare = answer({"data_here": "no"}, units=_units())
+    assert any("[node.m1.unit.etcd]" in p.message for p in judge(prod, {"m1": bare}).problems)
+    made = Prepare(hosts=("m1",), binaries=prod.path, certificates={}, flags={})
+    verdict = judge(prod.model_copy(update={"prepare": made}), {"m1": bare})
+    assert not verdict.problems and not verdict.warnings
 
 
 def test_an_apiserver_that_nobody_listed(prod: Inventory) -> None:
