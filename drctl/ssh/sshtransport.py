@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -72,15 +72,15 @@ class SshTransport:
     ) -> CommandResult:
         """See `drctl.transport.Transport.run`."""
         began, become = time.monotonic(), self._become(host)
-        marker = session.new_marker()
-        stdin = session.wrapped(script, env or {}, marker)
+        marks = session.new_marks()
+        stdin = session.wrapped(script, env or {}, marks)
 
         def work(channel: paramiko.Channel, countdown: Countdown, dog: Watchdog) -> CommandResult:
             del dog
-            output = session.execute(channel, session.argv(become, "sh", "-s"), stdin, countdown)
-            status = session.status_of(channel)
-            outcome = session.Outcome(script, become, marker, status, output)
-            return outcome.result(time.monotonic() - began)
+            result = session.execute(
+                session.Call(channel, become, countdown), script.name, stdin, marks
+            )
+            return replace(result, seconds=time.monotonic() - began)
 
         window = session.RUN_WINDOW
         return self._call(host, Countdown(deadline), work, script.name, window=window)

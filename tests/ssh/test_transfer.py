@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from drctl.errors import AuthRefused, ConnectionLost, InvalidInput, Refused, StepFailed
 from drctl.ssh import SshTransport
-from drctl.ssh.transfer import Upload
 from drctl.transport import Script
 from tests.ssh.conftest import Site
 from tests.ssh.nodes import HAVE_SSHD, SshdNode
@@ -211,14 +208,23 @@ def test_sudo_that_refuses_a_transfer(site: Site, source: Path, tmp_path: Path) 
     assert not (tmp_path / "target").exists()
 
 
-@pytest.mark.parametrize("said", [b"", b"Welcome!\n"])
-def test_an_upload_that_the_node_did_not_confirm_is_none(tmp_path: Path, said: bytes) -> None:
-    """A login shell that runs nothing and ends with 0."""
-    ended = SimpleNamespace(status_event=threading.Event(), exit_status=0)
-    ended.status_event.set()
-    output = SimpleNamespace(out=bytearray(said), err=bytearray())
-    upload = Upload(tmp_path / "f", "/x", "none", None)
-    with pytest.raises(AuthRefused, match="did not run the script"):
-        upload._judge(ended, output, "drctl-done-1")  # type: ignore[arg-type]  # stand-ins
-    output.out += b"drctl-done-1"
-    upload._judge(ended, output, "drctl-done-1")  # type: ignore[arg-type]  # only what is read of it
+def test_a_node_that_did_not_get_every_byte_is_not_believed(
+    site: Site, one: SshTransport, source: Path, tmp_path: Path
+) -> None:
+    """Its `cat` ends well all the same: what counts is how many bytes lie there."""
+    cat = site.sudo / "cat"
+    cat.write_text("#!/bin/sh\n[ ! -c /dev/stdout ] || exec /bin/cat\n/bin/cat | tail -c +2\n")
+    cat.chmod(0o755)
+    with pytest.raises(StepFailed, match=f"{SIZE} bytes were sent, and it has {SIZE - 1}"):
+        one.upload("n1", source, f"{tmp_path}/target", deadline=60)
+
+
+def test_what_prints_into_a_download_is_noticed(
+    site: Site, one: SshTransport, source: Path, tmp_path: Path
+) -> None:
+    cat = site.sudo / "cat"
+    cat.write_text('#!/bin/sh\n[ $# = 0 ] || echo "you have mail"\nexec /bin/cat "$@"\n')
+    cat.chmod(0o755)
+    with pytest.raises(StepFailed, match=f"has {SIZE} bytes, but {SIZE + 14} arrived"):
+        one.download("n1", str(source), tmp_path / "target", deadline=60)
+    assert not (tmp_path / "target").exists()
