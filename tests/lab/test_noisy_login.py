@@ -1,5 +1,5 @@
 """On the embedded lab with OpenSSH: every login prints on both streams, before each command and
-behind it, and loses the command's status, as a session recorder does. One host allows one session."""
+behind it, and loses the status, as a session recorder does; one host allows one session."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def _recorded(lab: Lab, name: str) -> bool:
 def lab(tmp_path_factory: pytest.TempPathFactory, etcd_dir: Path) -> Iterator[Lab]:
     directory = tmp_path_factory.mktemp("noisy") / "lab"
     try:
-        driver.up(directory, etcd=etcd_dir, keys=100, value_size=64, say=quiet, ssh_server="openssh")
+        driver.up(
+            directory, etcd=etcd_dir, keys=100, value_size=64, say=quiet, ssh_server="openssh"
+        )
     except StepFailed as error:
         if "no OpenSSH server" not in str(error):
             raise
