@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,11 @@ import pytest
 
 from drctl.errors import Unreachable
 from drctl.ssh import SshTransport, link, sshtransport
+from drctl.ssh.limits import Countdown
 from drctl.ssh.link import make_transport
 from drctl.ssh.offers import SUGGESTED
 from drctl.ssh.trust import scan_host_keys
+from drctl.ssh.turns import Gate
 from drctl.transport import Script
 from tests.ssh.conftest import Site
 from tests.ssh.nodes import HAVE_SSHD, SSHD, Host, SshdNode, running
@@ -190,6 +193,27 @@ def test_logins_to_one_server_do_not_crowd_it(site: Site, listening: int) -> Non
     with ThreadPoolExecutor(20) as pool:
         ran = list(pool.map(lambda n: transport.run(n, HELLO, deadline=120).stdout, names))
     assert ran == ["hello\n"] * 20
+
+
+def test_a_gate_lets_one_in_and_shares_what_it_found() -> None:
+    """Who waits for a login that finds nobody does not wait for the same once more."""
+    gate, inside, tries = Gate(), threading.Semaphore(1), []
+
+    def log_in(_: int) -> str:
+        try:
+            with gate.turn(Countdown(30)):
+                tries.append(inside.acquire(blocking=False))
+                time.sleep(1)
+                inside.release()
+                raise Unreachable("it is down", hint="start it")
+        except Unreachable as e:
+            return e.message
+
+    with ThreadPoolExecutor(5) as pool:
+        assert list(pool.map(log_in, range(5))) == ["it is down"] * 5
+    assert tries == [True]
+    assert log_in(0) == "it is down"
+    assert tries == [True, True]
 
 
 def test_a_login_that_is_dropped_is_tried_again(site: Site, listening: int) -> None:
