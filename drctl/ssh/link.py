@@ -51,10 +51,6 @@ class Socket(Protocol):
     def close(self) -> None: ...
 
 
-class Dropped(Unreachable):
-    """The connection was closed before the server had said what it is: MaxStartups, a firewall."""
-
-
 class Tunnel:
     """A channel through the jump host, as a socket. Closing it never raises: paramiko closes it
     from a thread of its own, where an error of a jump host that is gone would reach stderr."""
@@ -80,6 +76,7 @@ class Link:
         self.route = route
         self.users = 0  # calls under way; owned by the pool
         self.turns = Turns()
+        self.dropped = False  # whether the last try was cut off before the server said what it is
         self._lock = threading.Lock()
         self._aborted = False
         self._sockets: list[Any] = []  # from the first hop on
@@ -163,13 +160,13 @@ def _hop(
     """Log in to `end`, again and again for a while where that is dropped before it begins."""
     again, (pause, longest) = Countdown(countdown.left(AGAIN)), PAUSES
     while True:
-        held, limit = link.held, countdown.left(timeout)
+        held, limit, link.dropped = link.held, countdown.left(timeout), False
         try:
             return bounded(partial(_try, link, end, via, timeout), limit, link.abort)
         except AbandonedError:
             raise Unreachable(f"no connection within {limit:.3g} s") from None
-        except Dropped:
-            if again.left() <= pause:
+        except Unreachable:
+            if not link.dropped or again.left() <= pause:
                 raise
         link.let_go(held)
         time.sleep(pause)
@@ -326,7 +323,8 @@ def explained(end: Endpoint, link: Link, timeout: float) -> Iterator[None]:
         why = getattr(e, "strerror", None) or str(e) or "it closed the connection"
         # A server that said nothing until the time was up is another case.
         if met and met.offered is None and time.monotonic() - began < 0.9 * timeout:
-            raise Dropped(
+            link.dropped = True
+            raise Unreachable(
                 f"{end} closes connections before SSH begins ({why})",
                 hint="too many logins at once? raise MaxStartups in its sshd_config; or look at "
                 "its firewall, fail2ban and hosts.deny",
