@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def record(lab: Lab) -> None:
             text = text.replace("MaxSessions 100", "MaxSessions 1")
         config.write_text(text + more)
         os.kill(int((host.run_dir / "sshd.pid").read_text()), signal.SIGHUP)
-        until(lambda name=host.name: _recorded(lab, name), 30, f"{host.name}: its recorder")
+        until(partial(_recorded, lab, host.name), 30, f"{host.name}: its recorder")
 
 
 def _recorded(lab: Lab, name: str) -> bool:
