@@ -58,7 +58,7 @@ def preflight_command(
     Changes nothing. With --try the nodes are locked for some seconds, and no service is touched."""
     refuse_unknown(accept_drift)
     if tries:
-        stop_on_signals(options.stop)
+        stop_on_signals(options)
     check = preflight_with_tries if tries else preflight
     document = check(options.controller(), load_inventory(inventory), snapshot, accept_drift)
     if options.json:

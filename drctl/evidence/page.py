@@ -11,6 +11,7 @@ from typing import Any
 
 from drctl.evidence import draw
 from drctl.evidence.checks import FAILED, HELD
+from drctl.journal.abandoned import back_again_lines
 from drctl.render import render_html
 from drctl.ui.documents import human_bytes, human_seconds
 
@@ -59,6 +60,7 @@ def run_text(doc: Mapping[str, Any]) -> str:
             view["loss"],
             "not tested:",
             *(f"  {line}" for line in doc["not_tested"]),
+            *back_again_lines(doc["bring_back"]),
         ]
     )
 

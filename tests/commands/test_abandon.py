@@ -12,7 +12,7 @@ from tests.model.simulation import OLD_TOKEN
 from tests.support.bench import Bench, Ended
 from tests.support.rig import READ_ONLY
 
-WIPE = "ABANDONED: m3: wipe it (remove /var/lib/etcd) before it is powered on again"
+WIPE = "ABANDONED: m3: wipe it (empty /var/lib/etcd) before it is powered on again"
 
 
 @pytest.fixture
