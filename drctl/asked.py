@@ -8,7 +8,7 @@ from collections.abc import Sequence
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for JSON, even one that cannot be read to its end."""
     said = ""
-    for word, after in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, after in zip(arguments, [*arguments[1:], ""], strict=False):
         if word == "--":
             break
         if word == "--output":

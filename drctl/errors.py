@@ -14,7 +14,7 @@
     │   └── ConnectionLost              sent, no answer: the result is UNKNOWN, never "failed"
     ├── NotProven                   9   verification failed after the start
     ├── Aborted                    10   stopped by the operator
-    └── NotWritten                 11   done, but a result could not be written
+    └── NotWritten                 11   a result could not be written on this machine
 
 A message says what happened and where, in lower case and without a full stop; the hint says what
 to type next. Only `drctl.cli` turns an error into an exit status.
@@ -186,9 +186,9 @@ class Aborted(DrctlError):
 
 
 class NotWritten(DrctlError):
-    """What was to be done is done, but its result could not be written on this machine, to standard
-    output or to a file: the disk is full, for example. Where something else went wrong as well, the
-    exit code is that one's. Write it elsewhere; what a run did stands in `drctl runs show`."""
+    """A result (a document, a file, a backup) could not be written on this machine: its disk is
+    full, for example. Make room or write it elsewhere, then run the command again; what a run did
+    stands in `drctl runs show`. If something else went wrong too, the exit code is that one's."""
 
     exit_code = 11
     code = "not-written"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from drctl.errors import Aborted, UsageError
+from drctl.errors import Aborted, NotWritten, UsageError
 from drctl.journal.store import Store
 from drctl.plan.secrets import Secrets
 from drctl.printable import printable
@@ -108,13 +109,21 @@ def yes_option(command: F) -> F:
 
 def write_page(path: Path, page: str) -> None:
     """Write a page for people, with the operator's usual permissions."""
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {path}: {error.strerror}", hint="give another path: --html FILE"
-        ) from error
+    write_new(path, page, option="--html")
     tell(f"written: {path}")
+
+
+def write_new(path: Path, text: str, option: str = "--write") -> None:
+    """Write what was made to the operator's own file. Raises UsageError where there can be none,
+    NotWritten where its disk is full."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+        kind = NotWritten if full else UsageError
+        raise kind(
+            f"cannot write {path}: {error.strerror}", hint=f"give another path: {option} FILE"
+        ) from error
 
 
 def agree(how: str) -> Ask:

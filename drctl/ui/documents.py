@@ -130,12 +130,14 @@ def snapshot_lines(snapshot: Mapping[str, Any]) -> list[str]:
     """What is known of a snapshot; a cluster's id only where its sidecar tells it."""
     proven = "" if snapshot.get("taken_at_proven") else " (the file's own timestamp: not verified)"
     members = ", ".join(m["name"] for m in snapshot.get("members", ())) or "unknown"
+    ago = f"{human_seconds(snapshot['age_seconds'])} ago"
+    if ahead := snapshot.get("ahead_seconds"):
+        ago = f"{human_seconds(ahead)} in the FUTURE by this machine's clock: its age is not known"
     return [
         f"snapshot   {snapshot['path']}",
         f"           {human_bytes(snapshot['size'])}, sha256 {snapshot['sha256'][:16]}…, "
         f"every byte verified; revision {snapshot['revision']}",
-        f"           taken {snapshot['taken_at']}{proven}, "
-        f"{human_seconds(snapshot['age_seconds'])} ago",
+        f"           taken {snapshot['taken_at']}{proven}, {ago}",
         f"           members {members}; cluster {snapshot.get('cluster_id') or 'unknown'}",
     ]
 

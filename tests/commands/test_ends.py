@@ -15,6 +15,7 @@ from drctl.asked import wants_json
 from drctl.cli import cli
 from drctl.cli.common import Options
 from drctl.errors import DrctlError
+from drctl.transport import CommandResult
 from tests.house.when_it_fails import classes
 from tests.support.bench import Bench, Ended
 
@@ -134,6 +135,8 @@ PATHS = [
 def test_a_path_that_cannot_be_used(
     words: tuple[str, ...], name: str, odd: str, bench: Bench
 ) -> None:
+    bench.rig.silent = {"h1"}
+    bench.rig.handlers["backup/save"] = lambda *_: CommandResult(1, "", "no space left")
     noise = bench.folder / "noise"
     noise.write_bytes(bytes(range(256)) * 8)
     paths = {
@@ -186,5 +189,3 @@ def test_a_document_is_not_followed_by_another(bench: Bench) -> None:
 )
 def test_what_a_command_line_asks_for(line: str, wanted: bool) -> None:
     assert wants_json(line.split()) is wanted
-
-

@@ -1,4 +1,4 @@
-"""Streams that cannot break: real pipes whose reader goes away, a full disk, a terminal that is gone."""
+"""Streams that cannot break: pipes whose reader goes away, a full disk, a terminal that is gone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 import sys
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
@@ -20,26 +21,30 @@ from drctl.ui.streams import Unbroken, is_heard, unbroken
 def broken_pipe() -> io.TextIOWrapper:
     reader, writer = os.pipe()
     os.close(reader)
-    return open(writer, "w")
+    return os.fdopen(writer, "w")
 
 
 def hung_up() -> io.TextIOWrapper:
     """A terminal whose other side is closed: it answers EIO."""
     master, slave = pty.openpty()
-    file = open(slave, "w")
+    file = os.fdopen(slave, "w")
     assert file.isatty()
-    return file if os.close(master) is None else file
+    os.close(master)
+    return file
+
+
+def full_disk() -> io.TextIOWrapper:
+    return os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
 
 
 @pytest.mark.parametrize(
     ("make", "number", "missed"),
-    [
-        (broken_pipe, errno.EPIPE, False),
-        (lambda: open("/dev/full", "w"), errno.ENOSPC, True),
-    ],
+    [(broken_pipe, errno.EPIPE, False), (full_disk, errno.ENOSPC, True)],
 )
-def test_what_cannot_be_written_is_dropped(make: object, number: int, missed: bool) -> None:
-    with make() as file:  # type: ignore[operator]  # one of those above
+def test_what_cannot_be_written_is_dropped(
+    make: Callable[[], io.TextIOWrapper], number: int, missed: bool
+) -> None:
+    with make() as file:
         stream = Unbroken(file)
         assert stream.lost is None
         for _ in range(3):
