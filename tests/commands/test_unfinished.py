@@ -71,7 +71,7 @@ def test_anyway_marks_the_backup_and_whoever_restores_it_is_told(half: Bench) ->
 
 
 def test_a_run_of_this_machine_is_known_by_its_journal(bench: Bench, half: Bench) -> None:
-    bench.rig.trouble("stage/snapshot", FAILED)
+    bench.rig.trouble("job/start", FAILED, step="stop-etcd")
     assert bench.restore("--replace-healthy").exit == 5
     run = bench.state().run
     for node in bench.rig.nodes.values():
