@@ -76,7 +76,8 @@ def test_nobody_types_a_secret_that_nobody_asked_for(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", None)
-    with unbroken(), pytest.raises(Aborted):
+    monkeypatch.setattr(click, "prompt", lambda *_, **__: "typed")
+    with unbroken(), pytest.raises(Aborted, match="nobody sees"):
         hidden_answer("secret")
 
 

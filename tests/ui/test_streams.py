@@ -82,7 +82,7 @@ def test_a_character_that_it_has_not() -> None:
 
 def test_bytes_are_refused_as_by_any_text_stream() -> None:
     for stream in (Unbroken(None), Unbroken(io.StringIO())):
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="must be str"):
             stream.write(b"")  # type: ignore[arg-type]
 
 
