@@ -83,7 +83,7 @@ def test_a_character_that_it_has_not() -> None:
 def test_bytes_are_refused_as_by_any_text_stream() -> None:
     for stream in (Unbroken(None), Unbroken(io.StringIO())):
         with pytest.raises(TypeError, match="must be str"):
-            stream.write(b"")  # type: ignore[arg-type]
+            stream.write(b"")  # type: ignore[arg-type]  # what a text stream refuses
 
 
 def test_the_live_terminal_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
