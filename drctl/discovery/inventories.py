@@ -10,13 +10,14 @@ from pydantic import ValidationError
 
 from drctl.answer import shown
 from drctl.discovery.composed import Composer
-from drctl.discovery.draft import UNKNOWN, Draft
+from drctl.discovery.draft import Draft
 from drctl.discovery.known import Known
 from drctl.discovery.services import Services, layouts
 from drctl.errors import InvalidInput
 from drctl.inventory import load_inventory
 from drctl.inventory.model import InventoryFile
 from drctl.inventory.presets import PRESETS
+from drctl.inventory.questions import UNKNOWN
 from drctl.yamlfaults import error_path
 
 HEAD = (
@@ -46,7 +47,7 @@ def discovered(known: Known) -> Discovered:
     if asked:
         head.append(f"Questions that are open: {len(asked)} (look for QUESTION).")
     text = draft.text(head)
-    return Discovered(text, tuple(asked), _faults(text, known), layout)
+    return Discovered(text, tuple(asked), _faults(text), layout)
 
 
 def _draft(known: Known, layout: str) -> Draft:
@@ -87,9 +88,8 @@ def _hold(draft: Draft) -> None:
                 return
 
 
-def _faults(text: str, known: Known) -> tuple[str, ...]:
+def _faults(text: str) -> tuple[str, ...]:
     """What `drctl inventory validate` will say of it."""
-    del known
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "inventory.yaml"
         path.write_text(text, encoding="utf-8")

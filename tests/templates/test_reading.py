@@ -126,6 +126,18 @@ def test_hosts_that_share_a_machine_see_their_own(
     assert running.pid not in {p.process.pid for p in reading.running if p.process}
 
 
+def test_a_kubelet_of_another_host_spoils_nothing(shell: Shell, root: Path) -> None:
+    """One that listens at no address of this host, as `kubelet --version` does for a moment."""
+    program = root / "kubelet"
+    shutil.copy("/bin/bash", program)
+    with subprocess.Popen([program, "-c", "read line"], stdin=subprocess.PIPE, env={}) as process:
+        try:
+            said, reading = look(shell, root, address="127.9.9.9")
+        finally:
+            process.kill()
+    assert f"p.{process.pid}." not in said and not reading.running
+
+
 def test_a_manifest_leaves_without_its_secrets(shell: Shell, root: Path) -> None:
     (root / "manifests/etcd.yaml").write_text(MANIFEST)
     (root / "manifests/.hidden.yaml").write_text(MANIFEST)
