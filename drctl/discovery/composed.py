@@ -128,7 +128,7 @@ class Composer:
             for role in machine.roles:
                 of[role][self.names[machine.name]] = f"{machine.source}, not looked at"
         for one in self.known.unseen:
-            if one.member:
+            if one.url:
                 of["etcd"][self.names[one.address]] = one.source
         for each in self.known.looked:
             for role in each.machine.roles:
@@ -177,11 +177,14 @@ class Composer:
         self._urls("client_url", "client_urls", "advertise-client-urls", preset.client_url)
         self._certificates()
         self._tools()
-        self._edited()
         for one in self.known.unseen:
-            if one.member:
+            if one.url:
                 path = ("etcd", "members", self.names[one.address])
-                self.draft.put((*path, "name"), one.member, one.source)
+                if one.member:
+                    self.draft.put((*path, "name"), one.member, one.source)
+                else:
+                    question = f"{one.source}: start it, or etcdctl member remove"
+                    self.draft.ask((*path, "name"), question, blocking=True)
                 self.draft.put((*path, "peer_urls"), [one.url], one.source)
                 question = "which is its --data-dir? It was not looked at"
                 self.draft.ask((*path, "data_dir"), question, blocking=True)
@@ -317,16 +320,6 @@ class Composer:
             self.draft.note(("etcd", "bin_dir"), common, f"the layout's; {sources_of(found)}")
         else:
             self.draft.put(("etcd", "bin_dir"), common, sources_of(found))
-
-    def _edited(self) -> None:
-        """What runs and what would start may differ: a restore restarts."""
-        for each in self.members:
-            data = each.etcd.data_dir.value if each.etcd else ""
-            planned = each.next.data_dir if each.next and not each.next.unread else None
-            if planned and planned.value and data and planned.value != data:
-                what = f"its etcd runs with {data}, and would be started with {planned.value} "
-                what += f"({planned.where}): restart it, or put that back"
-                self.draft.ask(("etcd", "members", self.name(each)), what)
 
 
 def _found(

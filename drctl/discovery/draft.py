@@ -19,6 +19,7 @@ _PLAIN = re.compile(
 )
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"}
 
+
 @dataclass
 class Draft:
     """`data` is an inventory as it is written. By path: `sources` are the comments behind values,

@@ -76,8 +76,9 @@ class Services:
                 return
             what = " or ".join(_PROGRAMS[name])
             if default.hosts or self.composer.layout == "none":
+                more = " (workers are named by nobody: --host, --from)" if name == "kubelet" else ""
                 self.draft.ask(
-                    path, f"no {what} was seen on these hosts; null says that there is none"
+                    path, f"no {what} was seen on these hosts{more}; null says that there is none"
                 )
             if default.hosts:
                 self.draft.put(path, None, "none was seen")
