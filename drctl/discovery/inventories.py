@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from drctl.answer import shown
+from drctl.discovery.absent import absent_members
 from drctl.discovery.composed import Composer
 from drctl.discovery.doubts import doubts
 from drctl.discovery.draft import Draft
@@ -62,6 +63,7 @@ def _draft(known: Known, layout: str) -> Draft:
     composer.hosts()
     composer.groups()
     composer.etcd()
+    absent_members(composer)
     Services(composer).compose()
     doubts(composer)
     return composer.draft

@@ -122,7 +122,7 @@ def is_loopback(address: str) -> bool:
 
 @dataclass(frozen=True)
 class Named:
-    """A host that another names: a suggestion, nothing more. `member` and `url` are of members only;
+    """A host that another names: a suggestion, no more. `member` and `url` are of members only;
     `why` it was not looked at, "" where nobody tried; `reached` where SSH answers there."""
 
     address: str
@@ -140,7 +140,7 @@ def named(looked: Sequence[Looked]) -> list[Named]:
     gone = {one.url for one in former(looked)}
     found: dict[str, Named] = {}
     for each in looked:
-        for one in (*_listed_by(each, known), *_named_by(each)):
+        for one in (*_named_by(each), *_listed_by(each, known)):
             loopback = is_loopback(one.address) and not any(map(is_loopback, each.addresses))
             if one.url in gone or not one.address or one.address in known or loopback:
                 continue
