@@ -57,10 +57,15 @@ Flags = Mapping[str, str]
 
 
 def flags_of(machine: Machine) -> Flags:
-    """The arguments of the etcd that runs there."""
-    said = machine.sh("tr '\\0' '\\n' < /proc/$(pidof -s etcd)/cmdline").output
-    words = [word.lstrip("-").partition("=") for word in said.splitlines() if word[:1] == "-"]
-    return {name: value if equals else "true" for name, equals, value in words}
+    """What the etcd that runs there was told by its arguments and its environment."""
+    of = "/proc/$(pidof -s etcd)"
+    told = machine.sh(f"cat {of}/environ {of}/cmdline | tr '\\0' '\\n'").output.splitlines()
+    words = [word.removeprefix("--").partition("=") for word in told if word.startswith("--")]
+    variables = [word.removeprefix("ETCD_").partition("=") for word in told if word[:5] == "ETCD_"]
+    return {
+        **{name.lower().replace("_", "-"): value for name, _, value in variables},
+        **{name: value if equals else "true" for name, equals, value in words},
+    }
 
 
 def write(machine: Machine, path: str, text: str, mode: int = 0o644) -> None:

@@ -29,6 +29,7 @@ another: etcd itself has to be asked for them."""
 
 def change(cluster: Cluster, way: str) -> None:
     """All members at once: a quorum is lost for a moment, and nothing else."""
+    print(f"-- {way}")  # a member that does not come up says nothing of it
     with ThreadPoolExecutor(len(cluster.nodes)) as pool:
         list(pool.map(WAYS[way], cluster.nodes, range(1, len(cluster.nodes) + 1)))
     cluster.wait_healthy()
