@@ -63,5 +63,5 @@ def test_one_host_names_the_others_and_what_no_node_tells_is_asked(
     lines = {fault.split(": ")[1]: int(fault.partition(":")[0]) for fault in faults}
     # Its hosts have directories of their own, and no node knows by which name it is in there.
     assert [*lines] == ["etcd.tls", "etcd.bin_dir", "services.etcd.units"]
-    for path, line in lines.items():
-        assert text.splitlines()[line - 1].strip() == f'{path.rpartition(".")[2]}: "?"'
+    for at, line in lines.items():
+        assert text.splitlines()[line - 1].strip() == f'{at.rpartition(".")[2]}: "?"'
