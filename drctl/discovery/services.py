@@ -78,7 +78,7 @@ class Services:
             if default.hosts or self.composer.layout == "none":
                 more = " (workers are named by nobody: --host, --from)" if name == "kubelet" else ""
                 # Nothing would stop controllers that are only hidden: no answer is no "none".
-                blocking = name == "controllers" and bool(default.hosts)
+                blocking = name == "controllers" and bool(self._programs("apiserver"))
                 question = f"no {what} was seen on these hosts{more}; null says that there is none"
                 self.draft.ask(path, question, blocking=blocking)
             if default.hosts and name != "controllers":

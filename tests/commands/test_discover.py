@@ -39,6 +39,7 @@ class Site:
     garbled: frozenset[str] = frozenset()
     peer_of: Mapping[str, str] = field(default_factory=dict)
     unstarted: str = ""
+    apiserver: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def discover(self, *hosts: str, agree: bool = True) -> Discovered:
@@ -71,8 +72,16 @@ class Site:
             f"--advertise-client-urls={url(host, 2379)}",
             f"--initial-cluster={cluster}",
         ]
+        apiserver = [
+            "/usr/local/bin/kube-apiserver",
+            f"--etcd-servers={','.join(url(at, 2379) for at in ADDRESSES)}",
+            "--kubelet-client-certificate=/srv/pki/client.pem",
+            "--kubelet-client-key=/srv/pki/client-key.pem",
+        ]
+        cgroup = "0::/system.slice/kube-apiserver.service"
         return answer(
             process(812, argv, db="/var/lib/etcd/member/snap/db"),
+            process(900, apiserver, cgroup=cgroup) if self.apiserver else {},
             {"hostname": f"node-{host[-1]}"},
             units=[unit("etcd.service", " ".join(argv))],
         )
@@ -199,3 +208,17 @@ def test_one_that_answers_nonsense_is_reached_and_asked_about(tmp_path: Path) ->
     assert "address: 10.0.0.2  # SSH answers there" in found.text
     (fault,) = [each for each in refused(found, tmp_path) if "data_dir" in each]
     assert "which is its --data-dir?" in fault
+
+
+def test_controllers_that_are_not_seen_beside_an_apiserver_are_a_question(tmp_path: Path) -> None:
+    """They may be stopped just now, or parked by a run: nothing would stop them in a restore."""
+    site = Site(apiserver=True)
+    found = site.discover(*ADDRESSES)
+    (fault,) = refused(found, tmp_path)
+    assert "services.controllers: open question: no kube-controller-manager or" in fault
+
+
+def test_the_apiservers_certificate_is_the_one_that_it_has() -> None:
+    """Not the one that the layout supposes."""
+    found = Site(apiserver=True).discover(*ADDRESSES)
+    assert "--cert /srv/pki/client.pem --key /srv/pki/client-key.pem https://" in found.text

@@ -24,7 +24,11 @@ layout: none
 defaults: {{user: u, become: none, work_dir: {root}/work}}
 hosts: {{m1: {{address: {address}}}}}
 groups: {{etcd: [m1]}}
-etcd: {{data_dir: {root}/link, peer_url: "http://{{address}}:2380", client_url: "http://{{address}}:{port}", bin_dir: {root}}}
+etcd:
+  data_dir: {root}/link
+  bin_dir: {root}
+  peer_url: "http://{{address}}:2380"
+  client_url: "http://{{address}}:{port}"
 kubernetes: {{manifests: {root}/manifests}}
 """
 SECRET = "hunter2"
