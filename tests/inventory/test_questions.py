@@ -1,4 +1,4 @@
-"""Questions of `drctl inventory discover` that are still open, in a file that is else a good one."""
+"""Open questions of `drctl inventory discover`, in a file that is else a good one."""
 
 from __future__ import annotations
 
