@@ -43,7 +43,7 @@ def test_an_unknown_value_is_told_by_its_question_alone(tmp_path: Path) -> None:
 def test_where_a_question_mark_would_be_a_value_it_is_none(tmp_path: Path) -> None:
     """A command may be any text: that one is nobody's."""
     text = TEXT.replace("groups:", "services: {etcd: {units: [etcd], ready: '?'}}\ngroups:")
-    with pytest.raises(InvalidInput, match="services.etcd.ready: not known yet"):
+    with pytest.raises(InvalidInput, match=r"services\.etcd\.ready: not known yet"):
         loaded(tmp_path, "/var/lib/etcd", text)
 
 
