@@ -8,16 +8,25 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from drctl.answer import AnswerError, parse
+from drctl.answer import AnswerError, parse, shown
 from drctl.discovery.inventories import Discovered, discovered
 from drctl.discovery.known import Known
 from drctl.discovery.looked import Looked, Named, look_at, named
+from drctl.discovery.membership import to_ask, with_list
 from drctl.discovery.told import Listed, Machine, Told
-from drctl.errors import AuthRefused, HostKeyChanged, HostUnavailable, UsageError
+from drctl.errors import (
+    AuthRefused,
+    DrctlError,
+    HostKeyChanged,
+    HostUnavailable,
+    Refused,
+    UsageError,
+)
 from drctl.inventory import Host, Inventory, inventory_of
+from drctl.plan.planner import host_context
 from drctl.render import render_script
 from drctl.runs.controller import Controller
-from drctl.transport import Script
+from drctl.transport import Script, Transport
 from drctl.ui.console import tell
 
 MOST_NAMED = 16
@@ -44,12 +53,13 @@ class _Seen:
     looked: dict[str, Looked] = field(default_factory=dict)
     silent: dict[str, str] = field(default_factory=dict)
     machines: dict[str, Machine] = field(default_factory=dict)
-    errors: dict[str, HostUnavailable] = field(default_factory=dict)
+    errors: dict[str, HostUnavailable | AnswerError] = field(default_factory=dict)
 
 
 def discover(controller: Controller, wanted: Wanted) -> Discovered:
-    """Look at the hosts given, then at those that they name, where the operator agrees. Changes
-    nothing there. Raises the error of a host given by name, and UsageError where there is none."""
+    """Look at the hosts given, then at those that they name, where the operator agrees; etcd itself
+    is asked for its members. Changes nothing there. Raises UsageError where no host is given, and
+    the error of one of them where none could be looked at: HostUnavailable, or Refused."""
     machines = [*(wanted.listed.machines if wanted.listed else ()), *wanted.hosts]
     machines = [machine for machine in machines if machine.roles or machine in wanted.hosts]
     if not machines:
@@ -64,8 +74,15 @@ def discover(controller: Controller, wanted: Wanted) -> Discovered:
             break
         _look(controller, wanted, [_machine(one, wanted.template) for one in fresh], seen)
     if not seen.looked:
-        raise next(iter(seen.errors.values()))
+        raise _why_nothing(seen)
     return discovered(_known(wanted, seen, [*_unseen(seen)][:MOST_NAMED]))
+
+
+def _why_nothing(seen: _Seen) -> DrctlError:
+    error = next(iter(seen.errors.values()))
+    if isinstance(error, AnswerError):  # nothing was changed: no failed step
+        return Refused(error.message, host=error.host, hint=error.hint)
+    return error
 
 
 def _unseen(seen: _Seen) -> Iterator[Named]:
@@ -77,7 +94,7 @@ def _unseen(seen: _Seen) -> Iterator[Named]:
         if name is None:
             yield one
         elif not seen.machines[name].roles:
-            reached = isinstance(seen.errors.get(name), HostKeyChanged | AuthRefused)
+            reached = isinstance(seen.errors.get(name), HostKeyChanged | AuthRefused | AnswerError)
             yield replace(one, why=seen.silent.get(name, ""), reached=reached)
 
 
@@ -104,9 +121,12 @@ def _look(controller: Controller, wanted: Wanted, machines: Sequence[Machine], s
             try:
                 script = _script(inventory.hosts[machine.name])
                 result = transport.run(machine.name, script, deadline=_DEADLINE)
-                return look_at(machine, parse(result.stdout, machine.name))
+                if not result.ok:
+                    raise AnswerError(shown(result.complaint, 200), host=machine.name)
+                looked = look_at(machine, parse(result.stdout, machine.name))
             except (HostUnavailable, AnswerError) as error:
                 return error
+            return _with_members(transport, inventory.hosts[machine.name], looked)
 
         with ThreadPoolExecutor(max_workers=max(1, controller.parallel)) as pool:
             answers = list(pool.map(ask, machines))
@@ -117,11 +137,28 @@ def _look(controller: Controller, wanted: Wanted, machines: Sequence[Machine], s
             continue
         if isinstance(answer, HostUnavailable):
             answer.hint = _hint(answer, machine)
-            seen.errors[machine.name] = answer
+        seen.errors[machine.name] = answer
         seen.silent[machine.name] = answer.message
         tell(f"warning: {machine.name}: {answer.message}")
         if isinstance(answer, HostUnavailable) and answer.hint:
             tell(f"hint: {answer.hint}")
+
+
+def _with_members(transport: Transport, host: Host, looked: Looked) -> Looked:
+    """Asks the etcd that runs there who belongs to its cluster; where it cannot, the reason."""
+    found = to_ask(looked)
+    if isinstance(found, str):
+        return replace(looked, unasked=found)
+    name = found.members[0].host
+    script = render_script("etcd/members", **host_context(found, name))
+    env = {"DRCTL_RUN": "discover", "DRCTL_HOST": name, "DRCTL_WORK": host.work_dir}
+    try:
+        result = transport.run(looked.machine.name, script, env, deadline=_DEADLINE)
+        if not result.ok:
+            return replace(looked, unasked=shown(result.complaint, 200))
+        return with_list(looked, parse(result.stdout, looked.machine.name))
+    except (HostUnavailable, AnswerError) as error:
+        return replace(looked, unasked=error.message)
 
 
 def _script(host: Host) -> Script:

@@ -39,8 +39,10 @@ class Composer:
         self.names = names_of(known)
         self.members = [each for each in known.looked if each.etcd]
         self.called = {
-            self.names[each.machine.name]: Called(
-                self.names[each.machine.name], cluster_address(each)
+            self.name(each): Called(
+                self.name(each),
+                cluster_address(each),
+                self.members.index(each) + 1 if each in self.members else 0,
             )
             for each in known.looked
         }
@@ -128,7 +130,7 @@ class Composer:
             for role in machine.roles:
                 of[role][self.names[machine.name]] = f"{machine.source}, not looked at"
         for one in self.known.unseen:
-            if one.member:
+            if one.url:
                 of["etcd"][self.names[one.address]] = one.source
         for each in self.known.looked:
             for role in each.machine.roles:
@@ -177,14 +179,6 @@ class Composer:
         self._urls("client_url", "client_urls", "advertise-client-urls", preset.client_url)
         self._certificates()
         self._tools()
-        self._edited()
-        for one in self.known.unseen:
-            if one.member:
-                path = ("etcd", "members", self.names[one.address])
-                self.draft.put((*path, "name"), one.member, one.source)
-                self.draft.put((*path, "peer_urls"), [one.url], one.source)
-                question = "which is its --data-dir? It was not looked at"
-                self.draft.ask((*path, "data_dir"), question, blocking=True)
         for key in ("etcdutl", "image", "owner", "tools"):
             if (kept := self.kept.get(f"etcd.{key}")) is not None:
                 self.draft.put(("etcd", key), kept, f"kept from {self.file}")
@@ -210,8 +204,7 @@ class Composer:
         if not found:
             return
         values = {host: setting.value for host, setting in found.items()}
-        first = [default] if default is not None else []
-        common = pattern(values, self.called, *first) if len(found) == len(self.members) else None
+        common = self._common(values, *([default] if default is not None else []))
         source = sources_of(found)
         if common is not None and common == default and not show:
             self.draft.note(("etcd", key), common, f"the layout's; {source}")
@@ -220,6 +213,14 @@ class Composer:
         else:
             for host, setting in found.items():
                 self.draft.put(("etcd", "members", host, own), setting.value, setting.where)
+
+    def _common(self, values: Mapping[str, str], *first: str) -> str | None:
+        """One pattern for all members. What one alone has tells nothing of those not looked at."""
+        if len(values) < len(self.members):
+            return None
+        found = pattern(values, self.called, *first)
+        alone = len(values) == 1 and (self.known.unseen or self.known.silent)
+        return None if alone and found not in first else found
 
     def _urls(self, key: str, own: str, flag: str, default: str) -> None:
         found = {self.name(each): urls(each.etcd, flag) for each in self.members if each.etcd}
@@ -245,8 +246,8 @@ class Composer:
         """As `_pattern`, but a member of its own has a list."""
         found = {self.name(each): read(each.etcd) for each in self.members if each.etcd}
         values = {host: setting.value for host, setting in found.items()}
-        common = pattern(values, self.called, default)
-        if common == default:
+        common = self._common(values, default)
+        if common is not None and common == default:
             self.draft.note(("etcd", key), common, f"the layout's; {sources_of(found)}")
         elif common is not None:
             self.draft.put(("etcd", key), common, sources_of(found))
@@ -317,16 +318,6 @@ class Composer:
             self.draft.note(("etcd", "bin_dir"), common, f"the layout's; {sources_of(found)}")
         else:
             self.draft.put(("etcd", "bin_dir"), common, sources_of(found))
-
-    def _edited(self) -> None:
-        """What runs and what would start may differ: a restore restarts."""
-        for each in self.members:
-            data = each.etcd.data_dir.value if each.etcd else ""
-            planned = each.next.data_dir if each.next and not each.next.unread else None
-            if planned and planned.value and data and planned.value != data:
-                what = f"its etcd runs with {data}, and would be started with {planned.value} "
-                what += f"({planned.where}): restart it, or put that back"
-                self.draft.ask(("etcd", "members", self.name(each)), what)
 
 
 def _found(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drctl.answer import shown
+from drctl.inventory.questions import QUESTION, UNKNOWN
 from drctl.yamlfile import KeyPath
 
 _SOURCE = 160  # characters of a comment
@@ -17,8 +18,6 @@ _PLAIN = re.compile(
     r"[0-9]+(?:\.[0-9]+){3}|[A-Za-z_/~][A-Za-z0-9_./@+~-]*(?::[A-Za-z0-9_./@+~-]+)*"
 )
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"}
-UNKNOWN = "?"
-"""Stands for a value that has to be known and is not: no field of an inventory takes it."""
 
 
 @dataclass
@@ -84,7 +83,7 @@ class Draft:
             if not path and isinstance(data.get(key), dict):
                 yield ""
             for question in self.questions.get(here, ()):
-                yield f"{indent}# QUESTION: {_one_line(question, 400)}"
+                yield f"{indent}# {QUESTION}{_one_line(question, 400)}"
             if here in self.seen:
                 yield f"{indent}# {self.seen[here]}"
             if key in data:

@@ -9,14 +9,17 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from drctl.answer import shown
+from drctl.discovery.absent import absent_members
 from drctl.discovery.composed import Composer
-from drctl.discovery.draft import UNKNOWN, Draft
+from drctl.discovery.doubts import doubts
+from drctl.discovery.draft import Draft
 from drctl.discovery.known import Known
 from drctl.discovery.services import Services, layouts
 from drctl.errors import InvalidInput
-from drctl.inventory import load_inventory
+from drctl.inventory import Inventory, load_inventory
 from drctl.inventory.model import InventoryFile
 from drctl.inventory.presets import PRESETS
+from drctl.inventory.questions import UNKNOWN
 from drctl.yamlfaults import error_path
 
 HEAD = (
@@ -37,16 +40,21 @@ class Discovered:
 
 def discovered(known: Known) -> Discovered:
     """Of the layouts that may be meant, the one that leaves least to say."""
-    drafts = {name: _draft(known, name) for name in layouts([*known.looked])}
-    layout = min(drafts, key=lambda name: (drafts[name].blocking, _weight(drafts[name])))
-    draft = drafts[layout]
-    _hold(draft)
+    draft = best_draft(known)
     asked = draft.asked
     head = [*HEAD]
     if asked:
         head.append(f"Questions that are open: {len(asked)} (look for QUESTION).")
     text = draft.text(head)
-    return Discovered(text, tuple(asked), _faults(text, known), layout)
+    return Discovered(text, tuple(asked), _faults(text), draft.data["layout"])
+
+
+def best_draft(known: Known) -> Draft:
+    """The draft in the layout that leaves least to say."""
+    drafts = [_draft(known, name) for name in layouts([*known.looked])]
+    draft = min(drafts, key=lambda draft: (draft.blocking, _weight(draft)))
+    _hold(draft)
+    return draft
 
 
 def _draft(known: Known, layout: str) -> Draft:
@@ -55,7 +63,9 @@ def _draft(known: Known, layout: str) -> Draft:
     composer.hosts()
     composer.groups()
     composer.etcd()
+    absent_members(composer)
     Services(composer).compose()
+    doubts(composer)
     return composer.draft
 
 
@@ -87,14 +97,20 @@ def _hold(draft: Draft) -> None:
                 return
 
 
-def _faults(text: str, known: Known) -> tuple[str, ...]:
-    """What `drctl inventory validate` will say of it."""
-    del known
+def loaded(text: str) -> Inventory:
+    """The inventory that the text is. Raises InvalidInput."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "inventory.yaml"
         path.write_text(text, encoding="utf-8")
-        try:
-            load_inventory(path)
-        except InvalidInput as error:
-            return tuple(str(fault).partition(f"{path}:")[2] for fault in error.faults)
+        return load_inventory(path)
+
+
+def _faults(text: str) -> tuple[str, ...]:
+    """What `drctl inventory validate` will say of it."""
+    try:
+        loaded(text)
+    except InvalidInput as error:
+        return tuple(
+            str(fault).removeprefix(fault.file).removeprefix(":") for fault in error.faults
+        )
     return ()

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from drctl.answer import Answer, shown
 from drctl.discovery.checked import wrong
 from drctl.discovery.told import Machine
+from drctl.etcd.answers import MemberInfo
 from drctl.reading import Program, Reading, read_evidence, read_host
 
 ETCD, APISERVER, KUBELET = "etcd", "kube-apiserver", "kubelet"
@@ -19,7 +20,9 @@ ETCD, APISERVER, KUBELET = "etcd", "kube-apiserver", "kubelet"
 @dataclass(frozen=True)
 class Looked:
     """`etcd` is how it runs, or would be started where it does not; `next` how it would be started
-    where that is known beside a running one. `open` are questions about the host, as sentences."""
+    where that is known beside a running one. `open` are questions about the host, as sentences.
+    `listed` are the cluster's members as its etcd answers, None where it was not asked or gave no
+    answer, with the reason in `unasked`; `by_quorum`: whether that is more than its own opinion."""
 
     machine: Machine
     reading: Reading
@@ -28,6 +31,9 @@ class Looked:
     etcd: Program | None = None
     next: Program | None = None
     open: tuple[str, ...] = ()
+    listed: tuple[MemberInfo, ...] | None = None
+    unasked: str = ""
+    by_quorum: bool = False
 
     def program(self, name: str) -> Program | None:
         """A program of Kubernetes': as it runs, or else as it would be started."""
@@ -116,8 +122,8 @@ def is_loopback(address: str) -> bool:
 
 @dataclass(frozen=True)
 class Named:
-    """A host that another names: a suggestion, nothing more. `member` and `url` are etcd's; `why`
-    it was not looked at, "" where nobody tried; `reached` where SSH answered at that address."""
+    """A host that another names: a suggestion, no more. `member` and `url` are of members only;
+    `why` it was not looked at, "" where nobody tried; `reached` where SSH answers there."""
 
     address: str
     source: str
@@ -128,27 +134,53 @@ class Named:
 
 
 def named(looked: Sequence[Looked]) -> list[Named]:
-    """The hosts that peers and apiservers name and that were not looked at, each once."""
+    """The hosts that peers, apiservers and the cluster's own list name and that were not looked at,
+    each once."""
     known = {address for each in looked for address in each.addresses}
+    gone = {one.url for one in former(looked)}
     found: dict[str, Named] = {}
     for each in looked:
-        for one in _named_by(each):
+        for one in (*_named_by(each), *_listed_by(each, known)):
             loopback = is_loopback(one.address) and not any(map(is_loopback, each.addresses))
-            if one.address and one.address not in known and not loopback:
-                found.setdefault(one.address, one)
+            if one.url in gone or not one.address or one.address in known or loopback:
+                continue
+            found.setdefault(one.address, one)
     return list(found.values())
 
 
-def _named_by(looked: Looked) -> Iterator[Named]:
-    host = looked.machine.name
+def former(looked: Sequence[Looked]) -> list[Named]:
+    """Peers that flags still name, and no member that a quorum lists: they were removed."""
+    lists = [each.listed for each in looked if each.listed is not None and each.by_quorum]
+    there = {url.rstrip("/") for members in lists for one in members for url in one.peer_urls}
+    found = {one.url: one for each in looked for one in _peers_of(each) if one.url not in there}
+    return list(found.values()) if lists else []
+
+
+def _listed_by(looked: Looked, known: set[str]) -> Iterator[Named]:
+    source = f"member list, asked of the etcd on {looked.machine.name}"
+    for member in looked.listed or ():
+        hosts = [host_of(url) for url in member.peer_urls]
+        if member.peer_urls and not known & {*hosts}:
+            kind = "" if member.name else " (it never started)"
+            kind = " (a learner)" if member.is_learner else kind
+            url = member.peer_urls[0].rstrip("/")
+            yield Named(hosts[0], f"{source}{kind}", shown(member.name), url)
+
+
+def _peers_of(looked: Looked) -> Iterator[Named]:
     if looked.etcd:
         given = looked.etcd.said("initial-cluster")
         for entry in given.value.split(","):
             name, _, url = entry.strip().partition("=")
-            source = f"--initial-cluster, {given.where} on {host}"
-            yield Named(host_of(url), source, shown(name), url.rstrip("/"))
+            source = f"--initial-cluster, {given.where} on {looked.machine.name}"
+            if url:
+                yield Named(host_of(url), source, shown(name), url.rstrip("/"))
+
+
+def _named_by(looked: Looked) -> Iterator[Named]:
+    yield from _peers_of(looked)
     apiserver = looked.program(APISERVER)
     if apiserver:
         given = apiserver.said("etcd-servers")
         for url in urls(apiserver, "etcd-servers"):
-            yield Named(host_of(url), f"--etcd-servers, {given.where} on {host}")
+            yield Named(host_of(url), f"--etcd-servers, {given.where} on {looked.machine.name}")

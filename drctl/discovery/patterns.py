@@ -10,10 +10,12 @@ from drctl.inventory.fields import expand
 
 @dataclass(frozen=True)
 class Called:
-    """What fills the placeholders for one host, as the inventory does."""
+    """What fills the placeholders for one host, as the inventory does. `number` is its place among
+    the members, from 1; 0 for none of them."""
 
     host: str
     address: str
+    number: int = 0
 
 
 def pattern(values: Mapping[str, str], called: Mapping[str, Called], *first: str) -> str | None:
@@ -32,4 +34,5 @@ def pattern(values: Mapping[str, str], called: Mapping[str, Called], *first: str
 
 
 def filled(text: str, called: Called) -> str:
-    return expand(text, host=called.host, address=called.address)
+    number = {"number": str(called.number)} if called.number else {}
+    return expand(text, host=called.host, address=called.address, **number)

@@ -8,11 +8,11 @@ from typing import Any
 
 from drctl.answer import shown
 from drctl.discovery.composed import Composer
+from drctl.discovery.known import path_of
 from drctl.discovery.looked import APISERVER, ETCD, Looked, is_loopback
 from drctl.inventory.model import ServiceFile
 from drctl.inventory.presets import PRESETS
 from drctl.reading import Program, Starter
-from drctl.reading.pods import outside
 
 _PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "etcd": (ETCD,),
@@ -76,10 +76,12 @@ class Services:
                 return
             what = " or ".join(_PROGRAMS[name])
             if default.hosts or self.composer.layout == "none":
-                self.draft.ask(
-                    path, f"no {what} was seen on these hosts; null says that there is none"
-                )
-            if default.hosts:
+                more = " (workers are named by nobody: --host, --from)" if name == "kubelet" else ""
+                # Nothing would stop controllers that are only hidden: no answer is no "none".
+                blocking = name == "controllers" and bool(self._programs("apiserver"))
+                question = f"no {what} was seen on these hosts{more}; null says that there is none"
+                self.draft.ask(path, question, blocking=blocking)
+            if default.hosts and name != "controllers":
                 self.draft.put(path, None, "none was seen")
             return
         starters: dict[tuple[str, str], list[str]] = {}
@@ -151,8 +153,27 @@ class Services:
             self.draft.put(("kubernetes", "url"), f"https://{{address}}:{port}", source)
         if default.start != "one-by-one":
             self.draft.put((*path, "start"), "one-by-one", "drctl's choice")
-        if not default.ready or port != _PORT:
-            self.draft.put((*path, "ready"), *_ready(program, port))
+        ready, whose = _ready(program, port)
+        if not default.ready or port != _PORT or (ready != default.ready and "--cert" in ready):
+            self.draft.put((*path, "ready"), ready, whose)
+        self._administrator(program, host)
+
+    def _administrator(self, apiserver: Program, host: str) -> None:
+        """Where the layout takes the apiserver's certificate for kubelets for an administrator's,
+        as kubeadm makes it: that one, by the path that it has here."""
+        preset = self.preset.kubernetes
+        if not preset.cert:
+            return
+        flags = {
+            "ca": "client-ca-file",
+            "cert": "kubelet-client-certificate",
+            "key": "kubelet-client-key",
+        }
+        found = {key: _file(apiserver, flag) for key, flag in flags.items()}
+        if all(found.values()) and any(getattr(preset, key) != found[key] for key in found):
+            for key, path in found.items():
+                source = f"--{flags[key]}, {apiserver.said(flags[key]).where} on {host}"
+                self.draft.put(("kubernetes", key), path, source)
 
     def _unclear(self, name: str, found: list[tuple[str, Program]]) -> None:
         if self.composer.kept.get("commands"):
@@ -200,13 +221,14 @@ def _unit(starter: Starter) -> str:
     return starter.name.removesuffix(".service")
 
 
+def _file(program: Program, flag: str) -> str:
+    """A file that a flag names, as the host calls it; "" for none."""
+    return path_of(program, program.said(flag).value)
+
+
 def _ready(apiserver: Program, port: int) -> tuple[str, str]:
     """A question that the apiserver answers once it serves, and where its certificate is from."""
-    files = []
-    for flag in ("kubelet-client-certificate", "kubelet-client-key"):
-        setting = apiserver.settings.get(flag)
-        path = setting.value if setting else ""
-        files.append(outside(path, apiserver.mounts) if apiserver.mounts and path else path)
+    files = [_file(apiserver, f"kubelet-client-{part}") for part in ("certificate", "key")]
     ask = f"https://{{address}}:{port}/readyz"
     plain = all(path and all(c.isalnum() or c in "/._-" for c in path) for path in files)
     if not plain:

@@ -12,9 +12,11 @@ from pydantic import ValidationError
 from drctl.errors import Fault, InvalidInput
 from drctl.inventory.checks import find_faults, find_warnings
 from drctl.inventory.model import InventoryFile
+from drctl.inventory.questions import to_answer, unanswered
 from drctl.inventory.resolve import resolve
 from drctl.inventory.resolved import Inventory
 from drctl.inventory.subject import Complaint, Subject
+from drctl.textfile import read_text
 from drctl.yamlfaults import error_path, faults_from_validation
 from drctl.yamlfile import Document, KeyPath, dotted, scan_yaml
 
@@ -26,21 +28,25 @@ _ROUNDS = 8  # of leaving out what cannot be used; each finds what the one befor
 def load_inventory(path: str | Path) -> Inventory:
     """Read, check and resolve an inventory.
 
-    Raises InvalidInput with every error in the file: those of single values and those that
-    only show between values. `warnings` of the result are worth showing to the operator.
+    Raises InvalidInput with every error in the file: those of single values, those that only show
+    between values, and each `?` of `drctl inventory discover`, with its question. `warnings` of the
+    result are worth showing to the operator.
     """
     document, faults = scan_yaml(path)
+    text = read_text(Path(path), "YAML")
+    questions = unanswered(document, text)
     try:
         file = InventoryFile.model_validate(document.data)
     except ValidationError as error:
         faults += faults_from_validation(error, document, InventoryFile)
         faults += _faults_of_the_rest(error, document)
-        raise _invalid(document, faults) from None
+        raise _invalid(document, _with_questions(faults, document, questions)) from None
     subject = _subject(file, document)
     faults += _as_faults(find_faults(subject), document)
-    if faults:
-        raise _invalid(document, faults)
+    if faults or questions:
+        raise _invalid(document, _with_questions(faults, document, questions))
     warnings = _as_faults(find_warnings(subject), document)
+    warnings += [Fault(said, str(document.path), line) for line, said in to_answer(document, text)]
     lines = {dotted(path): line for path, line in document.lines.items()}
     told = {"warnings": tuple(map(str, warnings)), "lines": lines}
     return subject.inventory.model_copy(update=told)
@@ -79,6 +85,15 @@ def _subject(
 
 def _as_faults(findings: Iterable[Complaint], document: Document) -> list[Fault]:
     return [document.fault(path, message) for path, message in findings]
+
+
+def _with_questions(
+    faults: Iterable[Fault], document: Document, questions: Mapping[KeyPath, str]
+) -> list[Fault]:
+    """What is wrong with a value that is not known yet is its question, and nothing else."""
+    asked = [document.fault(path, message) for path, message in questions.items()]
+    at = {fault.path for fault in asked}
+    return [*(fault for fault in faults if fault.path not in at), *asked]
 
 
 def _invalid(document: Document, faults: list[Fault]) -> InvalidInput:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import ip_address
 
 from drctl.answer import Answer, AnswerError
 
@@ -133,6 +134,8 @@ class Evidence:
     clients: tuple[Address, ...]  # of a remote address and the local port
     real: Mapping[str, str]  # the inventory's paths -> what they really are
     data_here: bool | None
+    addresses: frozenset[str]  # its own
+    leases: tuple[str, ...]  # addresses by which apiservers say in etcd that they live
 
 
 def read_evidence(answer: Answer) -> Evidence:
@@ -177,7 +180,17 @@ def read_evidence(answer: Answer) -> Evidence:
         data_here=answer.one_of("data_here", "yes", "no") == "yes"
         if "data_here" in answer
         else None,
+        addresses=frozenset(_plain_addresses(answer, "addresses")),
+        leases=_plain_addresses(answer, "leases"),
     )
+
+
+def _plain_addresses(answer: Answer, name: str) -> tuple[str, ...]:
+    """IP addresses as people write them, in one form each. Raises AnswerError."""
+    try:
+        return tuple(str(ip_address(word)) for word in answer.words(name, most=200))
+    except ValueError:
+        raise AnswerError(f"{name} has something that is no address", host=answer.host) from None
 
 
 def _clients(answer: Answer) -> list[Address]:

@@ -10,7 +10,7 @@ from drctl.etcd.judges.common import read, readable
 from drctl.reading.claimed import Claims, Difference
 from drctl.reading.evidence import read_evidence
 from drctl.reading.members import MemberComparison, etcds_of
-from drctl.reading.placed import binaries, clients, starters, strangers
+from drctl.reading.placed import binaries, clients, elsewhere, starters, strangers
 from drctl.reading.programs import Program, Reading, read_host
 from drctl.verdict import Gathered, Problem, Verdict
 
@@ -33,6 +33,7 @@ class _Compared:
         found, garbled = readable(gathered, "missing")
         readings, strange = read(found, lambda _, answer: read_host(read_evidence(answer)))
         differences = [d for reading in readings.values() for d in compare(reading, claims)]
+        differences += elsewhere(readings, claims)
         return cls(claims, readings, differences, [*garbled, *strange])
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,6 +43,30 @@ def strangers(reading: Reading, claims: Claims) -> Iterator[Difference]:
             file=claims.file,
             line=claims.line(key),
             edit=Edit(("groups", group), reading.host, append=True),
+        )
+
+
+def elsewhere(readings: Mapping[str, Reading], claims: Claims) -> Iterator[Difference]:
+    """Apiservers on hosts that are not in the inventory at all: etcd itself names them."""
+    known = {at for host in claims.rest["hosts"] for at in claims.addresses(host)}
+    for reading in readings.values():
+        known |= reading.evidence.addresses
+        known |= {p.said("advertise-address").value for p in reading.running}
+    told: dict[str, str] = {}
+    for host, reading in readings.items():
+        for address in reading.evidence.leases if host in claims.members else ():
+            if address not in known:
+                told.setdefault(address, host)
+    for address, host in told.items():
+        yield Difference(
+            host,
+            f"apiserver.{address}",
+            "the inventory names every apiserver of this etcd",
+            f"one at {address} writes to it: nothing would stop it",
+            f"/registry/masterleases/, asked of the etcd on {host}",
+            "name its host in hosts and in groups.control_plane; or stop it there for good",
+            file=claims.file,
+            line=claims.line("groups.control_plane"),
         )
 
 

@@ -223,6 +223,32 @@ def test_an_apiserver_that_nobody_listed(prod: Inventory) -> None:
     assert "write groups.control_plane: […, w1]" in problem.message
 
 
+def test_an_apiserver_on_a_host_that_is_not_in_the_inventory(prod: Inventory) -> None:
+    """etcd names it; those at other addresses of our hosts, or that they advertise, are known."""
+    advertised = process(
+        900, ["/usr/local/bin/kube-apiserver", "--advertise-address=192.168.0.12"],
+        cgroup="0::/system.slice/kube-apiserver.service",
+    )  # fmt: skip
+    leases = "10.0.0.11 10.0.0.99 192.168.0.11 192.168.0.12 fd00::1"
+    own = {"addresses": "127.0.0.1 192.168.0.11 fd00:0000:0000:0000:0000:0000:0000:0001"}
+    host = answer(etcd(prod), {"data_here": "yes", "leases": leases, **own})
+    second = as_claimed(prod, "m2") + answer(advertised).replace("clients=\n", "")
+    verdict = judge(prod, {"m1": host, "m2": second})
+    (problem,) = [p for p in verdict.problems if "masterleases" in p.message]
+    assert "one at 10.0.0.99 writes to it" in problem.message
+    assert problem.message.endswith("[node.m1.apiserver.10.0.0.99]")
+    accepted = {"accept_drift": ["node.m1.apiserver.10.0.0.99"]}
+    verdict = judge(prod, {"m1": host, "m2": second}, options=accepted)
+    assert not verdict.problems
+
+
+@pytest.mark.parametrize("lease", ["10.0.0.99/../x", "m9.example", "$(reboot)"])
+def test_a_lease_that_is_no_address_is_no_answer(prod: Inventory, lease: str) -> None:
+    host = answer(etcd(prod), {"data_here": "yes", "leases": lease})
+    (problem,) = judge(prod, {"m1": host}).problems
+    assert "leases has something that is no address" in problem.message
+
+
 def test_a_member_of_this_cluster_on_a_host_that_is_none(prod: Inventory) -> None:
     peers = ",".join(f"{m.name}={m.peer_urls[0]}" for m in prod.members)
     stray = process(1, ["/usr/bin/etcd", f"--initial-cluster={peers},x=https://10.0.0.21:2380"])

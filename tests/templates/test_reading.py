@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,11 @@ layout: none
 defaults: {{user: u, become: none, work_dir: {root}/work}}
 hosts: {{m1: {{address: {address}}}}}
 groups: {{etcd: [m1]}}
-etcd: {{data_dir: {root}/link, peer_url: "http://{{address}}:2380", client_url: "http://{{address}}:2379"}}
+etcd:
+  data_dir: {root}/link
+  bin_dir: {root}
+  peer_url: "http://{{address}}:2380"
+  client_url: "http://{{address}}:{port}"
 kubernetes: {{manifests: {root}/manifests}}
 """
 SECRET = "hunter2"
@@ -76,9 +81,11 @@ def running(root: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def look(shell: Shell, root: Path, address: str = "10.231.7.9") -> tuple[str, Reading]:
+def look(
+    shell: Shell, root: Path, address: str = "10.231.7.9", port: int = 2379
+) -> tuple[str, Reading]:
     file = root / "inventory.yaml"
-    file.write_text(INVENTORY.format(root=root, address=address))
+    file.write_text(INVENTORY.format(root=root, address=address, port=port))
     script = render("node/reading.sh", **host_context(load_inventory(file), "m1"))
     ran = shell.stdin(script, {"DRCTL_RUN": "r", "DRCTL_WORK": f"{root}/work", "DRCTL_HOST": "m1"})
     assert ran.status == 0, ran
@@ -124,6 +131,35 @@ def test_hosts_that_share_a_machine_see_their_own(
     """A lab's hosts have loopback addresses; this process listens at none of them."""
     _, reading = look(shell, root, address="127.9.9.9")
     assert running.pid not in {p.process.pid for p in reading.running if p.process}
+
+
+def test_a_kubelet_of_another_host_spoils_nothing(shell: Shell, root: Path) -> None:
+    """One that listens at no address of this host, as `kubelet --version` does for a moment."""
+    program = root / "kubelet"
+    shutil.copy("/bin/bash", program)
+    with subprocess.Popen([program, "-c", "read line"], stdin=subprocess.PIPE, env={}) as process:
+        try:
+            said, reading = look(shell, root, address="127.9.9.9")
+        finally:
+            process.kill()
+    assert f"p.{process.pid}." not in said and not reading.running
+
+
+def test_apiservers_are_named_by_the_leases_in_etcd(shell: Shell, root: Path) -> None:
+    program = root / "etcdctl"
+    keys = "/registry/masterleases/10.0.0.7\n\n/registry/masterleases/$(id)\n/registry/x/10.0.0.8\n"
+    program.write_text(f"#!/bin/sh\nprintf '{keys}'\necho \"$*\" >> {root}/asked\n")
+    program.chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        _, reading = look(shell, root, port=port)
+    assert reading.evidence.leases == ("10.0.0.7",)
+    assert "127.0.0.1" in reading.evidence.addresses
+    asked = (root / "asked").read_text()
+    assert "get /registry/masterleases/ --prefix --keys-only --limit=100" in asked
+    (root / "asked").unlink()
+    _, reading = look(shell, root, port=port)  # nobody listens: not asked
+    assert reading.evidence.leases == () and not (root / "asked").exists()
 
 
 def test_a_manifest_leaves_without_its_secrets(shell: Shell, root: Path) -> None:
