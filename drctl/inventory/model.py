@@ -225,7 +225,7 @@ class OptionsFile(Strict):
         ge=0,
         le=300,
         strict=True,
-        description="seconds a stopped service must stay gone",
+        description="seconds a stopped service must stay gone, where its manager cannot prove it",
     )
 
 

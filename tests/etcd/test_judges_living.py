@@ -100,7 +100,9 @@ def leading(reports: dict[str, dict[str, str]]) -> list[str]:
 
 def test_who_leads_is_told_by_most_and_by_itself() -> None:
     answers = real_answers()
-    statuses = {host: json.loads(told["status_json"])[0]["Status"] for host, told in answers.items()}
+    statuses = {
+        host: json.loads(told["status_json"])[0]["Status"] for host, told in answers.items()
+    }
     (one,) = (h for h, s in statuses.items() if s["leader"] == s["header"]["member_id"])
     assert leading(answers) == [one]
     other = next(host for host in answers if host != one)
