@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from drctl.runs.controller import Controller
 from drctl.runs.execute import execute
 from drctl.runs.explained import explained
 from drctl.runs.leftovers import give_back
+from drctl.runs.measured import outages
 from drctl.runs.readback import refuse_given_twice, refuse_unreadable_beginning
 from drctl.runs.refusals import refuse_if_unfinished
 from drctl.runs.seals import sealed
@@ -41,9 +43,11 @@ def restore(
         refuse_if_unfinished(latest)
         options = sealed(controller, options)
         plan = Basis.new(inventory, runbook, snapshot, options).plan(inventory)
-        run = new_run_id()
         if runbook not in shipped_runbooks():
             runbook = str(Path(runbook).absolute())  # a resume may run in another directory
+        known = outages(controller.store, inventory.cluster, runbook)
+        plan = replace(plan, facts={**plan.facts, "outages": known})
+        run = new_run_id()
         names = {"run": run, "runbook": runbook, "inventory": str(inventory.path)}
         refuse_given_twice(plan)
         refuse_unreadable_beginning(plan, controller.who, **names)

@@ -151,8 +151,8 @@ class Services:
             self.draft.put((*path, "ports"), [port], source)
         if port != _PORT:
             self.draft.put(("kubernetes", "url"), f"https://{{address}}:{port}", source)
-        if default.start != "one-by-one":
-            self.draft.put((*path, "start"), "one-by-one", "drctl's choice")
+        if default.start != "first-alone":
+            self.draft.put((*path, "start"), "first-alone", "drctl's choice")
         ready, whose = _ready(program, port)
         if not default.ready or port != _PORT or (ready != default.ready and "--cert" in ready):
             self.draft.put((*path, "ready"), ready, whose)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drctl.engine.session import Session
+from drctl.engine.session import Session, each
 from drctl.errors import (
     ConnectionLost,
     DrctlError,
@@ -53,19 +53,27 @@ class Claims:
         fresh = not self._session.state.claimed
         if self._left is None:
             self._session.note("claiming")
-        for host in self._session.plan.owns:
+        # Who has them all need not keep to an order any more.
+        at_once = self._session.parallel if self._left is not None else 1
+
+        def claim(host: str) -> DrctlError | None:
             try:
                 self._claim(host, manifest)
                 self._missed.discard(host)
             except (Drifted, LockHeld, HostUnavailable, StepFailed) as error:
-                if isinstance(error, HostUnavailable) and self._may_miss(host):
-                    self._session.note("unclaimed", host=host, detail=error.message)
-                    self._missed.add(host)
-                    continue
-                # Passed by between the claim's intent and the first host: not begun either.
-                if fresh or (isinstance(error, Drifted) and not self._session.state.attempted):
-                    self.release(self._given_up_as)
-                raise
+                if not (isinstance(error, HostUnavailable) and self._may_miss(host)):
+                    return error
+                self._session.note("unclaimed", host=host, detail=error.message)
+                self._missed.add(host)
+            return None
+
+        for error in each(self._session.plan.owns, claim, at_once=at_once):
+            if error is None:
+                continue
+            # Passed by between the claim's intent and the first host: not begun either.
+            if fresh or (isinstance(error, Drifted) and not self._session.state.attempted):
+                self.release(self._given_up_as)
+            raise error
         self._left = manifest
 
     @property

@@ -27,6 +27,7 @@ class Gathering:
 
     def gather(self, step: PlannedStep) -> None:
         ends = self._session.clock() + step.patience
+        pause = 0.1  # seconds
         while True:
             answers, silent, asked = self._ask(step)
             verdict = self._judge(step, answers, silent, asked)
@@ -34,7 +35,8 @@ class Gathering:
                 break
             self._session.check_stop()
             self._session.listener.waiting(step, verdict.problems[0].message)
-            self._session.sleep(1.0)
+            self._session.sleep(pause)
+            pause = min(1.0, 1.5 * pause)
         self._record_answers(step, answers, silent)
         if verdict.problems:
             self._session.note(

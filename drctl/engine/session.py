@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from drctl.engine.jobs import Jobs
 from drctl.errors import Aborted, DrctlError
@@ -16,6 +16,8 @@ from drctl.journal.chain import Journal
 from drctl.journal.runstate import RunState, apply_event, fold
 from drctl.plan.model import Plan, PlannedStep
 from drctl.transport import Transport
+
+T = TypeVar("T")
 
 
 class Listener(Protocol):
@@ -34,6 +36,15 @@ class Silent:
 
     def waiting(self, step: PlannedStep, why: str) -> None:
         pass
+
+
+def each(hosts: Sequence[str], work: Callable[[str], T], *, at_once: int) -> Iterator[T]:
+    """What `work` makes of each host, in their order; where one at a time, as it is asked for."""
+    if min(at_once, len(hosts)) <= 1:
+        yield from map(work, hosts)
+        return
+    with ThreadPoolExecutor(max_workers=min(at_once, len(hosts))) as pool:
+        yield from pool.map(work, hosts)
 
 
 Confirm = Callable[[PlannedStep, RunState], str | None]
@@ -84,8 +95,8 @@ class Session:
         return self.state.changed
 
     def each_host(self, step: PlannedStep, work: Callable[[str], None]) -> dict[str, DrctlError]:
-        """Run `work` for every host; one that fails does not stop the others, except where they
-        go one by one. Returns the failures."""
+        """Run `work` for every host; one that fails does not stop those that go with it, but those
+        that come after. Returns the failures."""
         failures: dict[str, DrctlError] = {}
 
         def guarded(host: str) -> None:
@@ -95,12 +106,20 @@ class Session:
                 error.host = error.host or host
                 failures[host] = error
 
-        if step.one_by_one or self.parallel == 1:
-            for host in step.hosts:
-                guarded(host)
-                if failures and step.one_by_one:
-                    break
-            return failures
-        with ThreadPoolExecutor(max_workers=min(self.parallel, len(step.hosts))) as pool:
-            list(pool.map(guarded, step.hosts))
+        for wave in self._waves(step):
+            for _ in each(wave, guarded, at_once=self.parallel):
+                pass
+            if failures:
+                break
         return failures
+
+    def _waves(self, step: PlannedStep) -> Iterator[tuple[str, ...]]:
+        """The step's hosts in the order of its strategy, each wave all at once."""
+        named = self.state.values.get(step.last) or ()
+        last = [host for host in step.hosts if host in named]
+        others = tuple(host for host in step.hosts if host not in last)
+        alone = {"one-by-one": len(others), "first-alone": 1}.get(step.strategy, 0)
+        yield from ((host,) for host in others[:alone])
+        if others[alone:]:
+            yield others[alone:]
+        yield from ((host,) for host in last)

@@ -79,6 +79,10 @@ SHARED: Mapping[str, Any] = {
     "start_blank": Literal["yes", "no"],  # no host holds data; existing data is never replaced
     "quorum": bool,  # any member read through a leader, or most answer; blocks a restore
     "answering": Annotated[list[HostName], Field(max_length=1000)],  # who answered, each for itself
+    "leader": Annotated[
+        list[HostName], Field(max_length=1)
+    ],  # as most say; it decides an order only
+    "slow_disks": Annotated[list[HostName], Field(max_length=1000)],  # each by its own word
     "live_revision": Revision | None,  # the largest that any member told, if `bump.PLAUSIBLE`
     "live_cluster_id": _ID | _NO_ID,  # where all agree
     # above the largest revision that can have been served: each host's word if `bump.PLAUSIBLE`,

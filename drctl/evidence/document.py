@@ -14,6 +14,7 @@ from drctl.evidence.sessions import sessions, split
 from drctl.evidence.untested import not_tested
 from drctl.evidence.verdict import verdict
 from drctl.journal.diagnosis import exchanges, old_data
+from drctl.journal.outage import outage
 from drctl.journal.runstate import Event, RunState
 from drctl.nodes.comparison import compared
 from drctl.ui.documents import run_document
@@ -151,6 +152,7 @@ def _time(
         "total_seconds": round(total, 3),
         "split": split(events, phases, confirms),
         "stopped_seconds": _stopped(state, events),
+        "outage_seconds": outage(state),
     }
 
 

@@ -89,7 +89,10 @@ def _time_figures(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
     total, stopped = doc["time"]["total_seconds"], doc["time"]["stopped_seconds"]
     note = f"from the first to the last of {doc['journal']['events']} events"
     found = [figure("total", "The run took", total, human_seconds(total), note)]
-    if stopped is not None:
+    if (away := doc["time"]["outage_seconds"]) is not None:
+        note = "from the first stop to the last service that was ready"
+        found.append(figure("outage", "Outage", away, human_seconds(away), note))
+    elif stopped is not None:
         note = "from the first service stopped to the end"
         found.append(figure("stopped", "Services stopped", stopped, human_seconds(stopped), note))
     return found

@@ -36,7 +36,7 @@ Layout = Literal["kubeasz", "kubeadm", "kubespray", "none"]
 Manager = Literal["systemd", "static-pod", "docker", "podman", "command"]
 ToolSource = Literal["host", "image"]
 Become = Literal["none", "sudo"]
-Start = Literal["together", "one-by-one"]
+Start = Literal["together", "one-by-one", "first-alone"]
 Names = Annotated[tuple[Name, ...], OneOrMany()]
 Urls = Annotated[tuple[Url, ...], OneOrMany()]
 Units = Annotated[tuple[Unit, ...], OneOrMany()]
@@ -183,7 +183,10 @@ class ServiceFile(Strict):
         None, description="units in the order they start; they stop in reverse"
     )
     ports: tuple[Port, ...] = Field((), description="ports that are closed when it is stopped")
-    start: Start = Field("together", description="all hosts at once, or one by one")
+    start: Start = Field(
+        "together",
+        description="all hosts at once, one by one, or the first alone and then the others at once",
+    )
     ready: ReadyLine | None = Field(
         None, description="shell command on the host; exits 0 once the service answers"
     )
@@ -222,7 +225,7 @@ class OptionsFile(Strict):
         ge=0,
         le=300,
         strict=True,
-        description="seconds a stopped service must stay gone",
+        description="seconds a stopped service must stay gone, where its manager cannot prove it",
     )
 
 

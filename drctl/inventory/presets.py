@@ -61,7 +61,7 @@ def _pods(admin: KubernetesFile) -> dict[str, ServiceFile]:
             hosts=("control_plane",),
             units=("kube-apiserver",),
             ports=(6443,),
-            start="one-by-one",
+            start="first-alone",
             ready=f"curl -fsk --max-time 5 --cert {admin.cert} --key {admin.key} "
             "https://{address}:6443/readyz",
             manager="static-pod",
@@ -141,7 +141,7 @@ PRESETS: Mapping[str, Preset] = {
                 hosts=("control_plane",),
                 units=("kube-apiserver",),
                 ports=(6443,),
-                start="one-by-one",
+                start="first-alone",
                 ready=_READY,
             ),
             "controllers": ServiceFile(

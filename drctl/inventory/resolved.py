@@ -131,7 +131,7 @@ class Service(Resolved):
     units: tuple[str, ...]
     manager: Literal["systemd", "static-pod", "docker", "podman", "command"]
     ports: tuple[int, ...]
-    start: Literal["together", "one-by-one"]
+    start: Literal["together", "one-by-one", "first-alone"]
     ready: dict[str, str | None]
     stop_seconds: float | None
     commands: Commands | None

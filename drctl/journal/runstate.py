@@ -81,6 +81,8 @@ class RunState:
     values: dict[str, Any] = field(default_factory=dict)
     hosts: dict[tuple[str, str], HostState] = field(default_factory=dict)
     steps_done: set[str] = field(default_factory=set)
+    first_stop: str = ""  # since when a service is being fenced
+    ready: dict[tuple[str, str], str] = field(default_factory=dict)  # since when a start is done
     findings: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     unreached: dict[str, str] = field(default_factory=dict)
@@ -212,6 +214,8 @@ def _intent(state: RunState, event: Event) -> None:
     host.started = host.started or event.at
     if state.direction == "clean":
         state.cleaned = state.cleaned or event.at
+    if _wants(state, event) == "fenced":
+        state.first_stop = state.first_stop or event.at
 
 
 def _result(state: RunState, event: Event) -> None:
@@ -219,8 +223,16 @@ def _result(state: RunState, event: Event) -> None:
     host = state.of(body["step"], body["host"])
     host.state, host.finished, host.detail = body["state"], event.at, body.get("detail", "")
     host.seen = host.seen or body.get("seen", {})
+    if body["state"] == "done" and _wants(state, event) == "running":
+        state.ready.setdefault((body["step"], body["host"]), event.at)
     if body["state"] == "unreachable":
         state.unreached[body["host"]] = host.detail
+
+
+def _wants(state: RunState, event: Event) -> str:
+    """The state in which a step of the run's own plan wants its service."""
+    steps = state.plan.get("steps", ())
+    return next((s["want"] for s in steps if s["id"] == event.body["step"]), "")
 
 
 def _step_done(state: RunState, event: Event) -> None:

@@ -23,6 +23,9 @@ Role = Literal["", "store", "client", "exchange", "install", "try", "untry"]
 writes to it (`client`), other data put in the place of the store's (`exchange`), programs put on
 blank hosts (`install`), or things of no worth made on hosts and removed again (`try`, `untry`). How
 a run has left the cluster is derived from these, not from names."""
+Strategy = Literal["together", "one-by-one", "first-alone"]
+"""In which order a step goes over its hosts: all at once, one after the other, or the first alone,
+to prove that it can be done, and then the others at once."""
 TEMPLATE = "template."
 """So begins the name of the part of a plan's meaning that is a template's text."""
 ALWAYS = ("DRCTL_RUN", "DRCTL_WORK", "DRCTL_HOST")
@@ -72,7 +75,8 @@ class PlannedStep:
     text: str = ""
     tolerate: bool = False
     each_session: bool = False
-    one_by_one: bool = False
+    strategy: Strategy = "together"
+    last: str = ""  # the value that names the hosts which come last, one at a time
     repeatable: bool = False
     patience: float = 0.0
     deadline: float = 300.0
@@ -172,7 +176,8 @@ def undo_steps(
                 undoes=step.id,
                 resource=f"undo {step.resource}",
                 tasks=tasks,
-                one_by_one=False,
+                strategy="together",
+                last="",
                 each_session=False,
             )
 

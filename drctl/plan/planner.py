@@ -165,8 +165,7 @@ class Planner:
                 "want": step.want,
                 "role": service.role,
                 "resource": f"service {service.name}",
-                "one_by_one": service.start == "one-by-one"
-                and step.want in ("running", "restarted"),
+                "strategy": service.start if step.want in ("running", "restarted") else "together",
             }
         elif not step.gather:
             role = step.role or ROLES.get(template, "")
@@ -187,6 +186,7 @@ class Planner:
             repeatable=step.repeatable,
             patience=step.patience,
             deadline=step.deadline,
+            last=step.last or "",
             **more,
         )
         return planned if planned.title else replace(planned, title=planned.action)
@@ -273,6 +273,7 @@ class Planner:
                 for source in task.env.values()
                 if source.startswith("value ")
             }
+            wanted |= {step.last} - {""}
             if not step.undoes:  # a run's own steps have their values already
                 for name in sorted(wanted - known):
                     yield Fault(

@@ -72,6 +72,10 @@ class Step(_Model):
     )
     deadline: float = Field(300, gt=0, le=86400, description="seconds per host")
     repeatable: bool = Field(False, description="safe to retry after a failure")
+    last: ValueName | None = Field(
+        None,
+        description="a value that lists hosts: they come after all others, one at a time",
+    )
 
     @field_validator("hosts", "judge", mode="before")
     @classmethod
@@ -89,6 +93,8 @@ class Step(_Model):
             raise ValueError("`service` and `want` are needed together")
         if (self.judge or self.yields or self.patience) and self.gather is None:
             raise ValueError("`judge`, `yields` and `patience` need `gather`")
+        if self.last and (self.gather or self.confirm) is not None:
+            raise ValueError("`last` is for steps that change something")
         if self.role and self.run is None:
             raise ValueError("`role` needs `run`")
         if not self.hosts and self.service is None and self.confirm is None:

@@ -18,6 +18,7 @@ from drctl.journal.diagnosis import (
     restored_places,
     situation,
 )
+from drctl.journal.outage import outage
 from drctl.journal.runstate import RunState
 from drctl.plan.model import ALWAYS, Plan, PlannedStep, Task
 from drctl.printable import one_line
@@ -158,6 +159,7 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         *abandon_lines(plan),
         *prepare_lines(plan, state),
         "stops      " + "; ".join(stops),
+        f"outage     {expected_outage(plan, state)}",
     ]
     lines.append("keeps      the old data, where there is any:")
     lines += [f"           {place}" for place in kept]
@@ -182,6 +184,17 @@ def restore_summary(plan: Plan, state: RunState) -> str:
         lines.append("now        no member of the old cluster answers")
     lines += [f"warning    {one_line(warning)}" for warning in state.warnings]
     return "\n".join(lines)
+
+
+def expected_outage(plan: Plan, state: RunState) -> str:
+    """How long services will be away, from what earlier runs here measured."""
+    known = (state.plan.get("facts") or plan.facts).get("outages") or {}
+    if not known:
+        return "not measured yet: no run of this runbook has finished on this cluster from here"
+    took = [human_seconds(seconds) for seconds in known.values()]
+    return f"about {took[0]}, as in run {next(iter(known))}" + (
+        f" (before that: {', '.join(took[1:])})" if took[1:] else ""
+    )
 
 
 def abandon_lines(plan: Plan) -> list[str]:
@@ -257,6 +270,7 @@ def run_document(state: RunState) -> dict[str, Any]:
         "snapshot": snapshot and {"path": snapshot["path"], "sha256": snapshot["sha256"]},
         "started": state.started,
         "finished": state.finished,
+        "outage_seconds": outage(state),
         "steps": [
             {
                 "id": step,
@@ -287,6 +301,10 @@ def hand_over(plan: Plan, state: RunState) -> str:
     lines = [f"run {state.run} is done"]
     if restored:
         lines = [f"{plan.cluster} is restored and verified (run {state.run})"]
+        if (took := outage(state)) is not None:
+            lines.append(
+                f"outage: {human_seconds(took)}, from the first stop to the last that was ready"
+            )
         lines += [f"old data kept: {place}" for place in old_data(plan.facts, state)]
     lines += [*abandoned(plan.facts), *back_again_lines(back_again(plan.facts))]
     gone = plan.facts.get("abandoned", {})

@@ -430,9 +430,44 @@ def test_all_failed_hosts_are_named(stage: Stage) -> None:
 def test_one_by_one_stops_at_the_first_failure(stage: Stage) -> None:
     stage.parallel = 8
     failing(stage, "b")
-    stage.fails(StepFailed, act("one", one_by_one=True))
+    stage.fails(StepFailed, act("one", strategy="one-by-one"))
     assert stage.acts == [("a", "one")]
     assert stage.state.of("one", "c").state == "pending"
+
+
+@pytest.mark.parametrize("parallel", [1, 8])
+def test_the_first_host_alone_proves_it_for_the_others(stage: Stage, parallel: int) -> None:
+    stage.parallel = parallel
+    failing(stage, "a")
+    stage.fails(StepFailed, act("one", strategy="first-alone"))
+    assert stage.acts == []
+    assert stage.state.of("one", "b").state == "pending"
+
+
+def test_after_the_first_host_the_others_go_together(stage: Stage) -> None:
+    stage.parallel = 8
+    failing(stage, "b")
+    stage.fails(StepFailed, act("one", strategy="first-alone"))
+    assert stage.acts == [("a", "one"), ("c", "one")]
+
+
+@pytest.mark.parametrize(("named", "order"), [(["a"], "bca"), (["b", "a"], "cab"), ([], "abc")])
+def test_hosts_that_a_value_names_come_last(stage: Stage, named: list[str], order: str) -> None:
+    stage.judges["order"] = lambda _: Verdict({"late": named})
+    stage.answer("look", lambda *_: "")
+    stage.run(gather("look", judges=("order",), yields=("late",)), act("one", last="late"))
+    assert [host for host, _ in stage.acts] == [*order]
+    assert stage.state.values["late"] == named  # journalled: a resume keeps to it
+
+
+def test_who_comes_last_does_not_begin_after_a_failure(stage: Stage) -> None:
+    stage.parallel = 8
+    stage.judges["order"] = lambda _: Verdict({"late": ["a"]})
+    stage.answer("look", lambda *_: "")
+    failing(stage, "b")
+    steps = [gather("look", judges=("order",), yields=("late",)), act("one", last="late")]
+    stage.fails(StepFailed, *steps)
+    assert stage.acts == [("c", "one")]
 
 
 @pytest.mark.parametrize(("repeatable", "ended"), [(True, "done"), (False, "failed")])
@@ -512,7 +547,7 @@ def test_patience_ends(stage: Stage) -> None:
     stage.judges["never"] = judging(lambda: asked.append(1), Problem("no"))
     stage.answer("look", lambda *_: "")
     stage.fails(Refused, gather("look", judges=("never",), patience=5))
-    assert len(asked) == 6
+    assert len(asked) == 10  # after 0.1 s, then ever later, in the end once a second
 
 
 def test_judges_see_each_others_values_and_who_was_silent(stage: Stage) -> None:

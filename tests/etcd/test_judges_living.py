@@ -93,6 +93,28 @@ def test_a_survivor_with_newer_data_is_told() -> None:
     assert "etcd-3 survives" in warning and "1000000000 revisions ahead" in warning
 
 
+def leading(reports: dict[str, dict[str, str]]) -> list[str]:
+    found: list[str] = JUDGES["etcd.who_leads"](gathered(reports)).values["leader"]
+    return found
+
+
+def test_who_leads_is_told_by_most_and_by_itself() -> None:
+    answers = real_answers()
+    statuses = {
+        host: json.loads(told["status_json"])[0]["Status"] for host, told in answers.items()
+    }
+    (one,) = (h for h, s in statuses.items() if s["leader"] == s["header"]["member_id"])
+    assert leading(answers) == [one]
+    other = next(host for host in answers if host != one)
+    status = answers[other]["status_json"]
+    own = str(statuses[other]["header"]["member_id"])
+    liar = status.replace(f'"leader":{statuses[other]["leader"]}', f'"leader":{own}')
+    assert liar != status
+    assert leading({**answers, other: {**answers[other], "status_json": liar}}) == [one]
+    assert leading({**answers, one: DEAD}) == []
+    assert leading({one: LONELY, other: DEAD}) == []
+
+
 def test_members_that_began_anew_are_not_the_old_cluster() -> None:
     """Their data lost and started again by their manager, two of three serve as a new cluster."""
     verdict = live({"etcd-1": _blank(12), "etcd-2": _blank(11), "etcd-3": LONELY})

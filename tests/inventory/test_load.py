@@ -112,7 +112,7 @@ def test_the_kubeasz_services(write: Write) -> None:
     assert services["kubelet"].hosts == ("m1", "m2", "m3", "w1")
     assert services["dependents"].absent
     assert services["etcd"].ports == (2379, 2380)
-    assert services["apiserver"].start == "one-by-one"
+    assert services["apiserver"].start == "first-alone"
     assert "https://10.0.0.12:6443/readyz" in str(services["apiserver"].ready["m2"])
 
 

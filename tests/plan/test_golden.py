@@ -67,8 +67,10 @@ def details(step: PlannedStep) -> Iterator[str]:
         yield f"judged by {' '.join(step.judges)}"
     if step.yields:
         yield f"yields {' '.join(step.yields)}"
-    flags = ("tolerate", "each_session", "one_by_one", "repeatable")
+    flags = ("tolerate", "each_session", "repeatable")
     how = [flag for flag in flags if getattr(step, flag)]
+    how += [step.strategy] * (step.strategy != "together")
+    how += [f"last: {step.last}"] * bool(step.last)
     yield f"deadline {step.deadline:g} patience {step.patience:g} {' '.join(how)}".rstrip()
     for task in list(step.tasks.values())[:1]:
         for name, source in task.sources.items():

@@ -147,7 +147,7 @@ class NewHost:
 
     def _here(self, body: str) -> str:
         return body.replace("/run/systemd/system/", f"{self.root}/run/").replace(
-            "tries=240", "tries=4"
+            "left=1200", "left=20"
         )
 
     def observe(self, step: str, seen: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -166,8 +166,8 @@ class Node:
         assert task.act
         body = task.act.body
         if tries is not None:
-            assert "tries=240\n" in body
-            body = body.replace("tries=240\n", f"tries={tries}\n")
+            assert "left=1200" in body
+            body = body.replace("left=1200", f"left={5 * tries}")
         return self.shell.body(body, self.env(task, seen or {}))
 
     def killed(self, step: str, when: str, seen: Mapping[str, str] | None = None) -> bool:

@@ -5,9 +5,10 @@ nodes are fenced in tests/lab/docker."""
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ case $1 in
     if holds Assert "$1"; then exit 1; fi
     holds Condition "$1" || : > "$state/up/$1"
     ;;
-  stop) rm -f "$state/up/$2" ;;
+  stop) rm -f "$state/up/$2" "$state/queued/$2" ;;
   reset-failed) ;;
   show)
     for unit; do :; done
@@ -48,7 +49,9 @@ case $1 in
       *ActiveState*)
         if [ -e "$state/up/$unit" ]; then echo ActiveState=active
         else echo ActiveState=inactive; fi
+        [ ! -e "$state/queued/$unit" ] || echo Job=7
         ;;
+      *"-p Id"*) echo "Id=$unit.service" ;;
     esac
     ;;
   *) exit 64 ;;
@@ -67,7 +70,16 @@ class Machine:
     def run(self, script: Script | None, env: Mapping[str, str]) -> Ran:
         assert script
         assert "/etc/systemd/system" in script.body
-        return self.node.shell.body(script.body.replace("/etc/systemd/system", str(self.etc)), env)
+        body = script.body.replace("/etc/systemd/system", str(self.etc))
+        return self.node.shell.body(body.replace("/proc/[0-9]*", f"{self.state}/proc/*"), env)
+
+    def act_at_once(self, step: str) -> Ran:
+        """As `act`, with no time to wait for anything."""
+        task = self.node.task(step)
+        assert task.act
+        assert "left=1200" in task.act.body
+        script = replace(task.act, body=task.act.body.replace("left=1200", "left=0"))
+        return self.run(script, self.node.env(task, {}))
 
     def observe(self, step: str, seen: Mapping[str, str] | None = None) -> dict[str, str]:
         task = self.node.task(step)
@@ -93,7 +105,7 @@ def machine(shell: Shell, tmp_path: Path) -> Machine:
     text = node.file.read_text()
     node.file.write_text(text[: text.index("service_manager:")] + text[text.index("options:") :])
     etc, state = tmp_path / "etc", tmp_path / "systemd"
-    for folder in (etc, state / "up", state / "read"):
+    for folder in (etc, state / "up", state / "queued", state / "read"):
         folder.mkdir(parents=True)
     systemctl = shell.bin / "systemctl"
     systemctl.unlink(missing_ok=True)
@@ -138,6 +150,43 @@ def test_it_is_started_without_waiting_and_without_a_fence(machine: Machine, ste
     assert machine.observe(step, seen)["state"] == "after"
     assert list(machine.etc.iterdir()) == []
     assert list((machine.node.root / "work" / "fence").iterdir()) == []
+
+
+def test_what_is_proven_gone_is_not_watched(machine: Machine) -> None:
+    assert machine.node.inventory.settle_seconds > 0
+    assert machine.act_at_once("stop-etcd").status == 0
+
+
+@pytest.mark.parametrize("left", ["0::/system.slice/etcd.service", "3:pids:/a/etcd.service/sub"])
+def test_a_process_of_the_unit_is_left(machine: Machine, left: str) -> None:
+    """As KillMode=process leaves them: then nothing is proven, and it is watched."""
+    (machine.state / "proc" / "1").mkdir(parents=True)
+    cgroup = machine.state / "proc" / "1" / "cgroup"
+    cgroup.write_text("0::/system.slice/etcd.service.d\n")  # of another unit
+    assert machine.act_at_once("stop-etcd").status == 0
+    cgroup.write_text(f"{left}\n")
+    assert machine.act_at_once("stop-etcd").status == 1
+    assert machine.act("stop-etcd").status == 0
+
+
+def test_an_open_database_is_not_proven_gone(machine: Machine) -> None:
+    """Whoever has it open is not this unit; the swap refuses too, should it stay so."""
+    database = machine.node.data / "member" / "snap" / "db"
+    database.parent.mkdir(parents=True)
+    with database.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert machine.act_at_once("stop-etcd").status == 1
+    assert machine.act_at_once("stop-etcd").status == 0
+
+
+def test_a_start_that_is_queued_is_not_gone(machine: Machine) -> None:
+    assert machine.act("stop-etcd").status == 0
+    (machine.state / "queued" / "etcd").touch()
+    seen = machine.observe("stop-etcd")
+    assert (seen["state"], seen["was"]) == ("before", "etcd:queued,")
+    assert machine.act("stop-etcd").status == 0
+    assert machine.observe("stop-etcd")["state"] == "after"
+    assert not (machine.state / "queued" / "etcd").exists()
 
 
 def test_a_running_unit_behind_a_fence_is_not_done(machine: Machine) -> None:

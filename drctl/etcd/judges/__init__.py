@@ -20,6 +20,7 @@ from drctl.etcd.judges.living import (
     live_state,
     nobody_else,
     same_old_cluster,
+    who_leads,
     whose,
 )
 from drctl.etcd.judges.losses import what_would_be_lost
@@ -58,6 +59,7 @@ __all__ = [
     "snapshot_lets_us_in",
     "status",
     "what_would_be_lost",
+    "who_leads",
     "whose",
     "writes_and_reads",
 ]

@@ -240,6 +240,24 @@ def _live_findings(values: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def who_leads(gathered: Gathered) -> Verdict:
+    """Which member leads, by most of those that answer and by its own word; nobody where that is
+    not clear. For the order in which members stop: a leader that is told to stop offers its place
+    to another member first, and waits for long where all of them are stopping.
+
+    Yields leader, a list of one host or none.
+    """
+    heard, _ = members_heard(gathered)  # who answers something else is told by other judges
+    told = {host: v.status for host, v in heard.items() if v.status is not None}
+    led = [status.leader for status in told.values()]
+    leads = [
+        host
+        for host, status in told.items()
+        if status.leader == status.member_id and led.count(status.leader) * 2 > len(led)
+    ]
+    return Verdict({"leader": leads if len(leads) == 1 else []})
+
+
 def same_old_cluster(gathered: Gathered) -> Verdict:
     """After a rollback: proves that the old cluster is back, by its id and a leader, on every
     member that answered before the run (`values["answering"]`; all, where that is unknown).

@@ -36,7 +36,9 @@ _NAMES = {
 
 def can_rely(gathered: Gathered) -> Verdict:
     """Proves that what a restore does to files, services and the wire was done on each host to
-    things of no worth, and worked. No answer is a problem."""
+    things of no worth, and worked. No answer is a problem.
+
+    Yields slow_disks, the hosts whose disk takes long for a small write."""
     found, problems = reports(gathered)
     members = expected_members(gathered)
     for host, report in found.items():
@@ -56,7 +58,8 @@ def can_rely(gathered: Gathered) -> Verdict:
     known = [ms for ms in times.values() if ms >= 0]
     findings = [f"tried on {len(found)} hosts"]
     findings += [f"fsync {min(known)} to {max(known)} ms"] if known else []
-    return Verdict({}, (*problems, *garbled), tuple(warnings), (", ".join(findings),))
+    values = {"slow_disks": sorted(slow)}
+    return Verdict(values, (*problems, *garbled), tuple(warnings), (", ".join(findings),))
 
 
 def _failures(host: str, report: Answer) -> Iterator[Problem]:

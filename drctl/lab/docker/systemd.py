@@ -90,7 +90,7 @@ class Systemd:
                     "hosts": ["control_plane"],
                     "units": units["apiserver"],
                     "ports": [APISERVER_PORT],
-                    "start": "one-by-one",
+                    "start": "first-alone",
                     "ready": f"curl -fs --max-time 5 http://{{address}}:{APISERVER_PORT}/readyz",
                 },
                 "controllers": None,

@@ -70,7 +70,7 @@ services:
     hosts: control_plane
     units: [kube-apiserver-stand-in]
     ports: [6443]
-    start: one-by-one
+    start: first-alone
     ready: curl -fs --max-time 5 http://127.0.0.1:6443/readyz
   kubelet: {hosts: control_plane, units: [kubelet-stand-in]}
   dependents: {hosts: etcd, units: [etcd-backup.timer]}
