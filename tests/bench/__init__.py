@@ -1,1 +1,1 @@
-"""`make bench`: how long it takes, beside the same work done by other means. No test asserts a time."""
+"""`make bench`: how long it takes, beside the same work by other means. No test asserts a time."""

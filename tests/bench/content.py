@@ -38,7 +38,9 @@ def pods(first: int, count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _pod(app: str) -> dict[str, Any]:
-    managed = {f"f:{one}": {f"f:{two}": {} for two in _FIELDS} for one in _FIELDS[:5]}
+    managed: dict[str, Any] = {
+        f"f:{one}": {f"f:{two}": {} for two in _FIELDS} for one in _FIELDS[:5]
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",

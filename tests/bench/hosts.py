@@ -94,7 +94,12 @@ class ManyHosts:
         return ended
 
     def _pyinfra(self) -> Ended:
-        argv = [self.programs / "pyinfra", "-y", self.folder / "pyinfra_hosts.py", HERE / "deploy.py"]
+        argv = [
+            self.programs / "pyinfra",
+            "-y",
+            self.folder / "pyinfra_hosts.py",
+            HERE / "deploy.py",
+        ]
         given = ["--data", f"script={script()}"]
         log = self._log("pyinfra")
         ended = run([*argv, *given], log, cwd=self.folder, limit=LIMIT)

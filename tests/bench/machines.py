@@ -155,7 +155,9 @@ class Machines:
                 listed = gateway.call("/v3/cluster/member/list", {})["members"]
                 members.add(tuple(sorted(one["name"] for one in listed)))
         if len(hashes) != 1 or len(clusters) != 1 or cluster in clusters:
-            raise Wrong(f"not one new cluster of equal members: {clusters}, {hashes}, was {cluster}")
+            raise Wrong(
+                f"not one new cluster of equal members: {clusters}, {hashes}, was {cluster}"
+            )
         if members != {tuple(sorted(node.member_name for node in self.nodes))}:
             raise Wrong(f"other members than there were: {members}")
         if self.digest(self.machines[turn % len(self.machines)]) != snapshot.digest:
@@ -166,7 +168,9 @@ class Machines:
         Raises Wrong where something was not stopped, or is not back."""
         apiservers = [self._span(machine, STAND_IN, since) for machine in self.machines]
         etcd = [self._span(machine, "etcd", since) for machine in self.machines]
-        return Outage(*(max(b for _, b in one) - min(a for a, _ in one) for one in (apiservers, etcd)))
+        return Outage(
+            *(max(b for _, b in one) - min(a for a, _ in one) for one in (apiservers, etcd))
+        )
 
     def _span(self, machine: Machine, unit: str, since: float) -> tuple[float, float]:
         told = machine.sh(f"{_LOOK} {unit}").output.split()

@@ -77,7 +77,9 @@ class Restores:
 
     def _openssh(self, snapshot: Snapshot, order: str) -> tuple[Ended, Mapping[str, float]]:
         nodes = self.folder / "nodes"
-        lines = [f"{n.name} {n.ssh_port} {n.address} {n.member_name}\n" for n in self.machines.nodes]
+        lines = [
+            f"{n.name} {n.ssh_port} {n.address} {n.member_name}\n" for n in self.machines.nodes
+        ]
         nodes.write_text("".join(lines))
         lab = self.machines.lab
         env = {

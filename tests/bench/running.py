@@ -35,7 +35,7 @@ class Ended:
 
 
 def run(
-    argv: Sequence[str | Path],
+    argv: Sequence[object],
     log: Path,
     *,
     env: Mapping[str, str] | None = None,
