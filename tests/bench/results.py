@@ -35,6 +35,15 @@ class Results:
         """None where that was not measured."""
         return self.tables.get(table, {}).get(contender, {}).get(figure)
 
+    def lacking(self, rounds: int) -> list[str]:
+        """Whatever has fewer rounds."""
+        return [
+            f"{table}, {contender}"
+            for table, rows in self.tables.items()
+            for contender, figures in rows.items()
+            if len(figures["seconds"].values) < rounds
+        ]
+
     def document(self) -> dict[str, Any]:
         """As plain data."""
         return {

@@ -12,11 +12,9 @@ T = TypeVar("T")
 
 @dataclass
 class Clock:
-    """What is left of the time. With `hurry` it is waited for nothing that may be left out: a turn
-    begins only if the longest one so far would still fit."""
+    """What is left of the time: a turn begins only if the longest of its kind would still fit."""
 
     seconds: float
-    hurry: bool
     began: float = field(default_factory=time.monotonic)
     longest: dict[str, float] = field(default_factory=dict)
 
