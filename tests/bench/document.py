@@ -11,6 +11,7 @@ from tests.bench.running import Series
 ZSTD, PLAIN = "OpenSSH script, zstd", "OpenSSH script, plain"
 ANSIBLE, STAGED_BY_HAND = "Ansible playbook", "OpenSSH script, staged"
 OURS, STAGED = "drctl restore", "drctl restore --staged"
+_BUSY = 1.0  # processes that ran or waited before the first one of ours
 _WORK = ("stop-etcd", "send", "rebuild", "swap", "start-etcd")
 
 
@@ -30,6 +31,10 @@ def page(results: Results) -> str:
 
 def _head(results: Results) -> str:
     short = "**Short: few rounds, a glance and no measurement.** " if results.quick else ""
+    if results.load > _BUSY:
+        short += (
+            f"**The machine was busy (load {results.load:.1f} before it began): worth nothing.** "
+        )
     about = "; ".join(f"{name} {value}" for name, value in results.machine.items())
     sizes = "; ".join(
         f"{one.label}: {one.size / 1e6:.1f} MB of file, {one.keys} keys, by `zstd -1` "
@@ -39,7 +44,8 @@ def _head(results: Results) -> str:
     return f"""\
 # How long it takes
 
-{short}One run on one machine; the contenders take turns, each round in another order. Made by
+{short}One run on one machine; the
+contenders take turns, each round in another order. Made by
 
     make bench QUICK=1    # 3 minutes, prints only
     make bench            # all of this page; every single value is in performance.json

@@ -3,7 +3,6 @@ from outside, by the engine and etcd's own API, never by a contender's means."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -198,9 +197,3 @@ class Machines:
 def _count(gateway: Gateway, prefix: str) -> int:
     body: dict[str, Any] = {"key": encode(prefix), "range_end": encode(after(prefix.encode()))}
     return int(gateway.call("/v3/kv/range", body | {"count_only": True}).get("count", 0))
-
-
-def sha256(path: Path) -> str:
-    """Of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

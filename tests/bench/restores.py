@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -147,8 +146,3 @@ def spans(run_document: Mapping[str, Any]) -> dict[str, float]:
     if missing := [name for name in PHASES if name not in begun]:
         raise Wrong(f"drctl's run has no step {', '.join(missing)}")
     return {name: over[name] - begun[name] for name in PHASES}
-
-
-def pause(seconds: float = 1.0) -> None:
-    """Let the machine come to rest after a round."""
-    time.sleep(seconds)

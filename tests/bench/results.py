@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ class Results:
 
     machine: dict[str, str]
     quick: bool
+    load: float = field(default_factory=lambda: os.getloadavg()[0])  # of one minute, before
     snapshots: list[Snapshot] = field(default_factory=list)
     tables: dict[str, dict[str, dict[str, Series]]] = field(default_factory=dict)
 
@@ -49,6 +51,7 @@ class Results:
         return {
             "machine": self.machine,
             "quick": self.quick,
+            "load": self.load,
             "snapshots": [
                 {"label": one.label, "bytes": one.size, "zstd": one.compressed, "keys": one.keys}
                 for one in self.snapshots
@@ -67,31 +70,35 @@ def machine(programs: Path, etcd: Path | None) -> dict[str, str]:
     """The machine and the versions of what is compared."""
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = re.search(r"^MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    pip = [programs / "python", "-m", "pip", "list", "--format=freeze"]
-    listed = dict(line.split("==") for line in _first(pip, every=True).splitlines() if "==" in line)
-    commit = _first(["git", "-C", ROOT, "log", "-1", "--format=commit %h"])
+    commit = _said(["git", "-C", ROOT, "log", "-1", "--format=, commit %h"])
+    versions: dict[str, Sequence[str | Path]] = {
+        "OpenSSH": ["ssh", "-V"],
+        "zstd": ["zstd", "-V"],
+        "Docker": ["docker", "version", "--format", "{{.Server.Version}}"],
+        "etcd": [etcd / "etcd" if etcd else "etcd", "--version"],
+        "ansible-core": [programs / "ansible-playbook", "--version"],
+        "pyinfra": [programs / "pyinfra", "--version"],
+    }
     return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "drctl": f"{__version__} {commit}".strip(),
+        "on": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "drctl": f"{__version__}{commit}",
         "processor": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",
         "memory": f"{int(memory[1]) / 2**20:.0f} GiB" if memory else "?",
-        "load before": f"{os.getloadavg()[0]:.1f} (1 minute)",
         "kernel": platform.release(),
         "Python": platform.python_version(),
-        "OpenSSH": _first(["ssh", "-V"]),
-        "zstd": _first(["zstd", "-V"]),
-        "Docker": _first(["docker", "version", "--format", "{{.Server.Version}}"]),
-        "etcd": _first([etcd / "etcd" if etcd else "etcd", "--version"]) or "the lab's own",
-        "Ansible": f"ansible-core {listed.get('ansible-core', '?')}",
-        "pyinfra": listed.get("pyinfra", "?"),
+        **{name: _version(argv) for name, argv in versions.items()},
     }
 
 
-def _first(argv: list[Any], *, every: bool = False) -> str:
-    """The first line (or all) of what a program says; empty where it cannot be run."""
+def _version(argv: Sequence[str | Path]) -> str:
+    """The first version that a program names, "?" where it cannot be run."""
+    found = re.search(r"\d+\.\d+(\.\d+)*(p\d+)?", _said(argv))
+    return found[0] if found else "?"
+
+
+def _said(argv: Sequence[str | Path]) -> str:
     try:
         told = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     except OSError:
         return ""
-    said = (told.stdout or told.stderr).strip()
-    return said if every else said.partition("\n")[0]
+    return (told.stdout or told.stderr).strip()
