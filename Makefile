@@ -68,7 +68,7 @@ bench: $(READY)  ## how long it takes beside OpenSSH, Ansible, pyinfra, paramiko
 		rm -rf $(BENCH_VENV) && $(PYTHON) -m venv $(BENCH_VENV) && \
 		$(VENV)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["bench"], sep="\n")' \
 			> $(BENCH_VENV)/requirements.txt && \
-		$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(BENCH_VENV)/requirements.txt && \
+		$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $(BENCH_VENV)/requirements.txt && \
 		printf '%s\n' '$(BENCH_MADE)' > $(BENCH_VENV)/.ready; }
 	@$(VENV)/bin/python -m tests.bench --programs $(BENCH_VENV)/bin $(if $(QUICK),--quick) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ETCD),--etcd $(ETCD)) $(BENCH_ARGS)
