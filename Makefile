@@ -18,7 +18,7 @@ endif
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' drctl/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: setup drill drills test check guards campaign picture image clean help remake
+.PHONY: setup drill drills test check guards campaign bench picture image clean help remake
 
 setup: $(READY)  ## make .venv with drctl, the lab and the developers' tools
 	@echo "$(VENV)/bin/drctl is ready"
@@ -57,6 +57,21 @@ guards: $(READY)  ## remove each protection, one by one: the fast tests must not
 campaign: $(READY)  ## N restores of real etcd with faults drawn from SEED; continues where it stopped (LANE=0/3 ETCD=DIR DRIVER=docker)
 	@$(VENV)/bin/python -m tests.campaign $(if $(N),--runs $(N)) --seed $(or $(SEED),1) \
 		--lane $(or $(LANE),0/1) --driver $(or $(DRIVER),local) $(if $(ETCD),--etcd $(ETCD))
+
+# What it compares with, in a venv of its own.
+BENCH_VENV := .venv-bench
+BENCH_MADE := $(CURDIR) $(shell sed -n '/^bench = /p' pyproject.toml | cksum)
+
+bench: $(READY)  ## how long it takes beside OpenSSH, Ansible, pyinfra, paramiko: docs/performance.md (QUICK=1: 3 minutes, prints only)
+	@[ "$$(cat $(BENCH_VENV)/.ready 2>/dev/null)" = '$(BENCH_MADE)' ] || { \
+		echo "setting up $(BENCH_VENV) (once; about a minute)"; \
+		rm -rf $(BENCH_VENV) && $(PYTHON) -m venv $(BENCH_VENV) && \
+		$(VENV)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["bench"], sep="\n")' \
+			> $(BENCH_VENV)/requirements.txt && \
+		$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $(BENCH_VENV)/requirements.txt && \
+		printf '%s\n' '$(BENCH_MADE)' > $(BENCH_VENV)/.ready; }
+	@$(VENV)/bin/python -m tests.bench --programs $(BENCH_VENV)/bin $(if $(QUICK),--quick) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ETCD),--etcd $(ETCD)) $(BENCH_ARGS)
 
 picture: $(READY)  ## make docs/restore.svg again: a real restore of a local cluster, as the terminal shows it (ETCD=DIR)
 	@$(VENV)/bin/python -m tests.picture docs/restore.svg $(ETCD)

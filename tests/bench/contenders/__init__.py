@@ -1,0 +1,1 @@
+"""The same work by other means: OpenSSH and shell, Ansible, pyinfra, bare paramiko."""
