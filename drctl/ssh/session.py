@@ -109,19 +109,22 @@ class Output:
                 break
         self._channel.status_event.wait(countdown.left())
 
-    def heard(self, word: bytes) -> bool:
+    def heard(self, word: bytes, *, keep: bool = False) -> bool:
         """Whether `word` was said by now; what came before it is forgotten then."""
         self._read()
+        if keep:
+            return word in self.out
         _, found, after = self.out.partition(word)
         if found:
             self.out = after
         return bool(found)
 
-    def await_word(self, word: bytes, countdown: Countdown) -> bool:
-        """Read until `word` was said; False where the command or the countdown ended before."""
+    def await_word(self, word: bytes, countdown: Countdown, *, keep: bool = False) -> bool:
+        """Read until `word` was said; False where the command or the countdown ended before.
+        Where `keep`, what came before it, and itself, are not forgotten."""
         while countdown.left() > 0:
             over = self._channel.eof_received or self._channel.closed
-            if self.heard(word):
+            if self.heard(word, keep=keep):
                 return True
             if over and not self._bell.is_set():
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import threading
 import time
@@ -13,7 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from drctl.errors import AuthRefused, ConnectionLost, InvalidInput, Refused, StepFailed
+from drctl.lab.waiting import until
 from drctl.ssh import SshTransport
+from drctl.ssh.frames import FRAME, Frames
 from drctl.ssh.transfer import Upload
 from drctl.transport import Script
 from tests.ssh.conftest import Site
@@ -67,9 +70,9 @@ def test_node_that_cannot_take_the_file_says_why(
     site: Site, one: SshTransport, source: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    full = site.sudo / "cat"  # a disk with room for 1 MB
+    full = site.sudo / "tee"  # a disk with room for 1 MB
     full.write_text(
-        "#!/bin/sh\n[ ! -c /dev/stdout ] || exec /bin/cat\nhead -c 1000000\n"
+        "#!/bin/sh\n[ -p /dev/stdin ] || exit 0\nhead -c 1000000\n"
         "echo 'No space left on device' >&2\nexit 1\n"
     )
     full.chmod(0o755)
@@ -217,8 +220,102 @@ def test_an_upload_that_the_node_did_not_confirm_is_none(tmp_path: Path, said: b
     ended = SimpleNamespace(status_event=threading.Event(), exit_status=0)
     ended.status_event.set()
     output = SimpleNamespace(out=bytearray(said), err=bytearray())
-    upload = Upload(tmp_path / "f", "/x", "none", None)
+    (tmp_path / "f").write_bytes(b"data")
+    upload = Upload(Frames(tmp_path / "f"), "/x", "none", None)
     with pytest.raises(AuthRefused, match="did not run the script"):
         upload._judge(ended, output, "drctl-done-1")  # type: ignore[arg-type]  # stand-ins
-    output.out += b"drctl-done-1"
+    for other in (f"{hashlib.sha256(b'data').hexdigest()} 5", f"{'0' * 64} 4"):
+        output.out = bytearray(f"drctl-done-1 {other}\n".encode())
+        with pytest.raises(StepFailed, match="is not what was sent"):
+            upload._judge(ended, output, "drctl-done-1")  # type: ignore[arg-type]  # stand-ins
+    output.out += f"drctl-done-1 {hashlib.sha256(b'data').hexdigest()} 4\n".encode()
+    with pytest.raises(StepFailed):  # the first answer is the answer
+        upload._judge(ended, output, "drctl-done-1")  # type: ignore[arg-type]  # stand-ins
+    output.out = bytearray(said + f"drctl-done-1 {_sha(tmp_path / 'f')} 4\n".encode())
     upload._judge(ended, output, "drctl-done-1")  # type: ignore[arg-type]  # only what is read of it
+
+
+def test_a_cut_upload_goes_on_where_it_was(site: Site, source: Path, tmp_path: Path) -> None:
+    relay = site.relay(site.node())
+    site.trust(relay)
+    transport = site.transport(site.host("n1", relay))
+    target = tmp_path / "d" / "target"
+
+    def cut(done: int, total: int) -> None:
+        if done > total / 2:
+            relay.cut()
+
+    with pytest.raises(ConnectionLost):
+        transport.upload("n1", source, str(target), deadline=20, progress=cut)
+    until(lambda: target.stat().st_size >= FRAME, 10, "what had arrived is written")
+    steps: list[int] = []
+
+    def note(done: int, total: int) -> None:
+        steps.append(done)
+
+    transport.upload("n1", source, str(target), deadline=60, go_on=True, progress=note)
+    assert steps[0] > FRAME, "it began anew"
+    assert _sha(target) == _sha(source)
+    assert Path(f"{target}.sum").read_text() == f"{_sha(source)} {SIZE}\n"
+
+
+def test_what_a_cut_upload_left_is_hashed_again(
+    one: SshTransport, source: Path, tmp_path: Path
+) -> None:
+    """A part that the disk lost: said, and the next attempt begins anew."""
+    target = tmp_path / "d" / "target"
+    target.parent.mkdir(mode=0o700)
+    target.write_bytes(bytes(FRAME + 5))
+    with pytest.raises(StepFailed, match="is not what was sent"):
+        one.upload("n1", source, str(target), deadline=60, go_on=True)
+    one.upload("n1", source, str(target), deadline=60, go_on=True)
+    assert _sha(target) == _sha(source)
+
+
+@pytest.mark.parametrize("left", [FRAME, 2 * FRAME, 3 * FRAME])
+def test_a_file_that_ends_with_a_whole_part(one: SshTransport, tmp_path: Path, left: int) -> None:
+    source, target = tmp_path / "source", tmp_path / "d" / "target"
+    source.write_bytes(os.urandom(2 * FRAME))
+    target.parent.mkdir(mode=0o700)
+    target.write_bytes(source.read_bytes()[:left] + bytes(max(0, left - 2 * FRAME)))
+    if left > 2 * FRAME:
+        with pytest.raises(StepFailed, match="as the node wants it"):
+            one.upload("n1", source, str(target), deadline=60, go_on=True)
+    else:
+        one.upload("n1", source, str(target), deadline=60, go_on=True)
+        assert _sha(target) == _sha(source)
+
+
+def test_a_linked_part_is_not_gone_on_with(one: SshTransport, tmp_path: Path) -> None:
+    """What else has a name for the file would be written through."""
+    source, target, other = (tmp_path / name for name in ("source", "target", "other"))
+    source.write_bytes(b"new")
+    other.write_bytes(bytes(FRAME))
+    target.hardlink_to(other)
+    one.upload("n1", source, str(target), deadline=60, go_on=True)
+    assert (target.read_bytes(), other.read_bytes()) == (b"new", bytes(FRAME))
+
+
+@pytest.mark.parametrize("packing", ["zstd", "plain"])
+def test_a_node_takes_the_file_packed_where_it_has_zstd(
+    site: Site, one: SshTransport, tmp_path: Path, packing: str
+) -> None:
+    if packing == "plain":  # found before the system's
+        (site.sudo / "zstd").write_text("#!/bin/sh\nexit 127\n")
+        (site.sudo / "zstd").chmod(0o755)
+    elif not shutil.which("zstd"):
+        pytest.skip("no zstd on this machine")
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"the same again" * 10**6)
+    asked = []
+
+    def counted(frames: Frames, number: int, how: str) -> bytes:
+        asked.append(how)
+        return frame(frames, number, how)
+
+    frame = Frames.frame
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Frames, "frame", counted)
+        one.upload("n1", source, str(target), deadline=60)
+    assert set(asked) == {packing}
+    assert _sha(target) == _sha(source)

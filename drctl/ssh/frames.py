@@ -1,0 +1,143 @@
+"""A local file in frames: equal parts, each packed by itself, once for all hosts that take it.
+
+Independent frames (RFC 8878 3.1) are what makes one pass enough for many: whoever asks first for a
+part makes it, the others find it made, and who lags too far behind makes it again for himself
+rather than holding anybody up. A transfer that was cut goes on at any of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+
+import zstandard
+
+from drctl.errors import InvalidInput, StepFailed
+
+FRAME = 4 * 2**20
+"""Bytes of the file in one frame; the last one has what is left."""
+
+KEPT = 4  # frames in memory for those who are a little behind; data that shrinks needs far less
+LEVEL = 1  # over 500 MB/s on one core; the next ones are slower than most networks
+
+
+def plain(part: bytes) -> bytes:
+    """The part as it is."""
+    return part
+
+
+def zstd(part: bytes) -> bytes:
+    """The part as one zstd frame with its checksum."""
+    return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(part)
+
+
+PACKINGS: Mapping[str, Callable[[bytes], bytes]] = {"plain": plain, "zstd": zstd}
+"""How a node may ask for the parts, by the name that templates/node/receive says."""
+
+
+class Frames:
+    """A local file that several threads send at the same time."""
+
+    def __init__(self, path: Path) -> None:
+        """InvalidInput where it cannot be read."""
+        self.path = path
+        try:
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as e:
+            raise InvalidInput(f"{path} cannot be read on this machine: {e.strerror}") from e
+        found = os.fstat(self._file)
+        self.identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        self.size = found.st_size
+        self.count = -(-self.size // FRAME)
+        self.users = 0  # owned by Shared
+        self._reading, self._making = threading.Lock(), threading.Lock()
+        self._made: dict[tuple[str, int], Future[bytes]] = {}
+        self._hash, self._hashed = hashlib.sha256(), 0
+
+    def close(self) -> None:
+        """Nobody sends it any more."""
+        os.close(self._file)
+
+    def frame(self, number: int, packing: str) -> bytes:
+        """Part `number` in one of PACKINGS. StepFailed where the file became shorter."""
+        key = (packing, number)
+        with self._making:
+            made = self._made.get(key)
+            mine = made is None
+            if made is None:
+                while len(self._made) >= KEPT:
+                    del self._made[next(iter(self._made))]
+                made = self._made[key] = Future()
+        if mine:
+            try:
+                made.set_result(PACKINGS[packing](self._part(number)))
+            except BaseException as e:
+                made.set_exception(e)
+        return made.result()
+
+    def sha256(self) -> str:
+        """Of the whole file as it was sent, in hex; what was not hashed on the way is read."""
+        with self._reading:
+            self._hash_until(self.count)
+            return self._hash.hexdigest()
+
+    def _part(self, number: int) -> bytes:
+        with self._reading:
+            self._hash_until(number)
+            part = self._read(number)
+            if number == self._hashed:
+                self._take(part)
+            return part
+
+    def _hash_until(self, number: int) -> None:
+        while self._hashed < number:
+            self._take(self._read(self._hashed))
+
+    def _take(self, part: bytes) -> None:
+        self._hash.update(part)
+        self._hashed += 1
+
+    def _read(self, number: int) -> bytes:
+        expected = min(FRAME, self.size - number * FRAME)
+        try:
+            part = os.pread(self._file, expected, number * FRAME)
+        except OSError as e:
+            raise StepFailed(f"{self.path} cannot be read on this machine: {e.strerror}") from e
+        if len(part) != expected:
+            raise StepFailed(f"{self.path} changed while being sent: it became shorter")
+        return part
+
+
+class Shared:
+    """The files that are being sent now: who sends the same one shares its frames."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[tuple[int, ...], Frames] = {}
+
+    @contextmanager
+    def frames(self, path: Path) -> Iterator[Frames]:
+        """The frames of the file that lies there now. InvalidInput where it cannot be read."""
+        with self._lock:
+            key, frames = self._find(path)
+            frames.users += 1
+        try:
+            yield frames
+        finally:
+            with self._lock:
+                frames.users -= 1
+                if frames.users == 0:
+                    del self._open[key]
+                    frames.close()
+
+    def _find(self, path: Path) -> tuple[tuple[int, ...], Frames]:
+        fresh = Frames(path)
+        known = self._open.setdefault(fresh.identity, fresh)
+        if known is not fresh:
+            fresh.close()
+        return fresh.identity, known
