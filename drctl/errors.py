@@ -13,7 +13,8 @@
     │   ├── HostKeyChanged              the host key is not the one in known_hosts
     │   └── ConnectionLost              sent, no answer: the result is UNKNOWN, never "failed"
     ├── NotProven                   9   verification failed after the start
-    └── Aborted                    10   stopped by the operator
+    ├── Aborted                    10   stopped by the operator
+    └── NotWritten                 11   a result could not be written on this machine
 
 A message says what happened and where, in lower case and without a full stop; the hint says what
 to type next. Only `drctl.cli` turns an error into an exit status.
@@ -182,3 +183,12 @@ class Aborted(DrctlError):
 
     exit_code = 10
     code = "aborted"
+
+
+class NotWritten(DrctlError):
+    """A result (a document, a file, a backup) could not be written on this machine: its disk is
+    full, for example. Make room or write it elsewhere, then run the command again; what a run did
+    stands in `drctl runs show`. If something else went wrong too, the exit code is that one's."""
+
+    exit_code = 11
+    code = "not-written"

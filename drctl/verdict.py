@@ -22,6 +22,8 @@ class Gathered:
     facts: Mapping[str, Any] = field(default_factory=dict)  # what the plan knew before the run
     values: Mapping[str, Any] = field(default_factory=dict)  # what earlier judges yielded
     options: Mapping[str, Any] = field(default_factory=dict)  # what the operator asked for
+    asked: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """By this machine's clock, when each host was asked and had answered: in epoch seconds."""
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from drctl import __version__
+from drctl.asked import wants_json
 from drctl.cli.common import Options
 from drctl.cli.complete import completing
 from drctl.cli.drill import drill_group
+from drctl.cli.ends import status_of
 from drctl.cli.files import inventory_group, runbook_group
 from drctl.cli.lab import lab_group
 from drctl.cli.look import (
@@ -25,10 +25,10 @@ from drctl.cli.look import (
 )
 from drctl.cli.restore import clean_command, restore_command, rollback_command, run_command
 from drctl.cli.runs import runs_group
-from drctl.errors import DrctlError, UsageError
 from drctl.render import data_folder
 from drctl.runs.controller import Controller
-from drctl.ui.console import indented, print_json, print_text, tell
+from drctl.ui.console import print_text
+from drctl.ui.streams import unbroken
 
 
 def show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -78,60 +78,17 @@ for group in (runs_group, inventory_group, runbook_group, lab_group, drill_group
     cli.add_command(group)
 
 
-def show_error(error: DrctlError, options: Options) -> None:
-    """One message on stderr, or the same as one JSON document on stdout."""
-    if options.json:
-        told = {
-            "code": error.code,
-            "exit": error.exit_code,
-            "message": error.message,
-            "host": error.host,
-            "hint": error.hint,
-        }
-        how = {"situation": error.situation} if error.situation else {}
-        print_json({"error": told, **how})
-    else:
-        tell(f"error: {indented(str(error), 2)}")
-        for number, line in enumerate((error.hint or "").splitlines()):
-            tell(f"hint: {line}" if number == 0 else f"      {line.rstrip()}")
-
-
 def main(make: Callable[..., Controller] = Controller) -> None:
     """Run the command line and exit with the documented status. `make` makes the controller: tests
     pass one with another way to the hosts, or another clock."""
     if completing(cli):
         return
-    options = Options(make=make)
-    try:
+    options = Options(make=make, json=wants_json(sys.argv[1:]))
+
+    def work() -> None:
         with cli.make_context("drctl", sys.argv[1:], obj=options) as context:
             cli.invoke(context)
-        status = 0
-    except click.exceptions.Exit as ended:
-        status = ended.exit_code
-    except click.ClickException as error:
-        if options.json:
-            show_error(UsageError(error.format_message(), hint="drctl --help"), options)
-        else:
-            words = io.StringIO()
-            error.show(words)
-            tell(words.getvalue().rstrip())
-        status = 2
-    except (click.Abort, KeyboardInterrupt):
-        tell("aborted")
-        status = 10
-    except DrctlError as error:
-        if options.verbose > 1 or error.exit_code == 1:
-            tell(traceback.format_exc())
-        show_error(error, options)
-        status = error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        status = 0
-    except Exception:
-        tell(traceback.format_exc())
-        tell(
-            "error: this is a bug in drctl; nothing more was done after it\nhint: report it with "
-            "the text above and the output of `drctl runs show`"
-        )
-        status = 1
+
+    with unbroken() as (out, _):
+        status = status_of(work, options, out)
     sys.exit(status)

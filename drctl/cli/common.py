@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from drctl.errors import Aborted, UsageError
+from drctl.errors import Aborted, NotWritten, UsageError
 from drctl.journal.store import Store
 from drctl.plan.secrets import Secrets
 from drctl.printable import printable
 from drctl.reading import ACCEPT
 from drctl.runs.controller import Ask, Controller
-from drctl.ui.console import tell
+from drctl.ui.console import print_json, tell
+from drctl.ui.documents import error_document
+from drctl.ui.streams import is_heard
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -105,13 +109,21 @@ def yes_option(command: F) -> F:
 
 def write_page(path: Path, page: str) -> None:
     """Write a page for people, with the operator's usual permissions."""
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {path}: {error.strerror}", hint="give another path: --html FILE"
-        ) from error
+    write_new(path, page, option="--html")
     tell(f"written: {path}")
+
+
+def write_new(path: Path, text: str, option: str = "--write") -> None:
+    """Write what was made to the operator's own file. Raises UsageError where there can be none,
+    NotWritten where its disk is full."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+        kind = NotWritten if full else UsageError
+        raise kind(
+            f"cannot write {path}: {error.strerror}", hint=f"give another path: {option} FILE"
+        ) from error
 
 
 def agree(how: str) -> Ask:
@@ -130,41 +142,67 @@ def ask(text: str, words: str) -> str | None:
     if not can_ask():
         raise Aborted("no terminal to ask on", hint="to go ahead without the question: --yes")
     what = words if " " in words else f"the cluster's name ({words})"
-    typed = click.prompt(
-        printable(f"type {what} to continue"), err=True, default="", show_default=False
-    )
+    with _answering():
+        typed = click.prompt(
+            printable(f"type {what} to continue"), err=True, default="", show_default=False
+        )
     return f"typed {words!r}" if typed.split() == words.split() else None
 
 
 def confirmed(question: str) -> bool:
     """Whether the operator says yes to `question`."""
-    return click.confirm(printable(question), err=True)
+    with _answering():
+        return click.confirm(printable(question), err=True)
 
 
 def hidden_answer(question: str) -> str:
     """What the operator types, which the terminal does not show."""
-    typed: str = click.prompt(printable(question), hide_input=True, err=True)
+    with _answering():
+        typed: str = click.prompt(printable(question), hide_input=True, err=True)
     return typed
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Around a question. Raises Aborted where nobody could see it: that is no yes."""
+    unseen = Aborted(
+        "nobody sees the question: standard error or the terminal is closed",
+        hint="to go ahead without it: --yes",
+    )
+    if not is_heard():
+        raise unseen
+    try:
+        yield
+    except OSError as error:  # of a terminal that is gone
+        raise unseen from error
+    if not is_heard():
+        raise unseen
 
 
 def can_ask() -> bool:
     """Whether there is someone to ask."""
-    return sys.stdin.isatty()
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
-def stop_on_signals(stop: threading.Event) -> None:
+def stop_on_signals(options: Options) -> None:
     """Ctrl-C and SIGTERM stop a run at a safe point; a second one exits at once. Jobs on the nodes
-    then keep running, the journal is complete, and a resume attaches to them."""
+    then keep running, the journal is complete, and a resume attaches to them. A terminal that is
+    closed stops nothing: a run must not end half-way because nobody looks."""
 
     def first(_number: int, _frame: object) -> None:
-        if stop.is_set():
-            tell("exiting now; jobs on the nodes keep running, resume attaches to them")
+        if options.stop.is_set():
+            words = "exiting now; jobs on the nodes keep running, resume attaches to them"
+            if options.json and not getattr(sys.stdout, "begun", False):
+                hint = "drctl runs show"
+                print_json(error_document(Aborted(f"stopped by the operator: {words}", hint=hint)))
+            tell(words)
             os._exit(Aborted.exit_code)
-        stop.set()
+        options.stop.set()
         tell("stopping at the next safe point; Ctrl-C again exits now")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, first)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def tidy_on_signals() -> None:

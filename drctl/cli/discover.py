@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from drctl.cli.common import FILE, F, Options, can_ask, confirmed, output_option, yes_option
+from drctl.cli.common import (
+    FILE,
+    F,
+    Options,
+    can_ask,
+    confirmed,
+    output_option,
+    write_new,
+    yes_option,
+)
 from drctl.commands.discover import Wanted, discover, provisional
 from drctl.discovery.checked import wrong
 from drctl.discovery.files import read_file
@@ -147,10 +156,7 @@ def _agree(question: str, *, yes: bool) -> bool:
 
 def _show(options: Options, found: Discovered, target: Path | None) -> None:
     if target:
-        try:
-            target.write_text(found.text, encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write {target}: {error.strerror}") from error
+        write_new(target, found.text)
     if options.json:
         print_json(
             {

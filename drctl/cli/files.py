@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from drctl.cli import complete
-from drctl.cli.common import FILE, Options, inventory_option, output_option
+from drctl.cli.common import FILE, Options, inventory_option, output_option, write_new
 from drctl.cli.discover import discover_command
 from drctl.commands.inventory_diff import inventory_diff
 from drctl.errors import Refused, UsageError
@@ -104,7 +104,7 @@ def _write_corrected(
     }
     edits = [each["edit"] for group in clear.values() for each in group]
     text = corrected(inventory.path, ((tuple(e["path"]), e["value"], e["append"]) for e in edits))
-    new.write_text(text, encoding="utf-8")
+    write_new(new, text)
     load_inventory(new)
     tell(f"written: {new}; compare it with {inventory.path}, then use it")
     done = [each for group in clear.values() for each in group]

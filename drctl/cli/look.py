@@ -58,7 +58,7 @@ def preflight_command(
     Changes nothing. With --try the nodes are locked for some seconds, and no service is touched."""
     refuse_unknown(accept_drift)
     if tries:
-        stop_on_signals(options.stop)
+        stop_on_signals(options)
     check = preflight_with_tries if tries else preflight
     document = check(options.controller(), load_inventory(inventory), snapshot, accept_drift)
     if options.json:
@@ -121,14 +121,19 @@ def _print_status(document: Mapping[str, Any]) -> None:
 @click.command("backup")
 @inventory_option
 @click.option("--to", "folder", type=FOLDER, required=True, help="Directory for the backup.")
+@click.option(
+    "--anyway",
+    is_flag=True,
+    help="Back up even while a run of this cluster is unfinished; the backup says so.",
+)
 @output_option
 @click.pass_obj
-def backup_command(options: Options, inventory: Path, folder: Path) -> None:
+def backup_command(options: Options, inventory: Path, folder: Path, anyway: bool) -> None:
     """Save a verified snapshot of one healthy member.
 
     What a killed backup left on a node or in that directory is removed first."""
     tidy_on_signals()
-    made = backup(options.controller(), load_inventory(inventory), folder)
+    made = backup(options.controller(), load_inventory(inventory), folder, anyway=anyway)
     for warning in made["warnings"]:
         tell(f"warning: {warning}")
     if options.json:

@@ -126,7 +126,7 @@ def restore_command(
     if dry_only:
         _dry_run(options, controller, inventory, chosen, snapshot, asked, offline=offline)
         return
-    stop_on_signals(options.stop)
+    stop_on_signals(options)
     loaded = load_inventory(inventory)
     if unfinished is None:
         _finish(options, *restore(controller, loaded, chosen, snapshot, asked))
@@ -167,7 +167,7 @@ def run_command(
     if dry_only:
         _dry_run(options, controller, inventory, runbook, snapshot, asked, offline=False)
         return
-    stop_on_signals(options.stop)
+    stop_on_signals(options)
     loaded = load_inventory(inventory)
     if unfinished is None:
         _finish(options, *restore(controller, loaded, runbook, snapshot, asked))
@@ -230,7 +230,7 @@ def rollback_command(
             hint="use the run's own inventory; only machine_id.HOST, history.HOST, secret.NAME, "
             "templates and steps.STEP can be accepted",
         )
-    stop_on_signals(options.stop)
+    stop_on_signals(options)
     meant = "--lose-writes" if lose_writes else ""
     controller = options.controller(yes=yes, meant=meant, secrets=read_secrets(secret))
     asked = not yes and can_ask()
@@ -260,7 +260,7 @@ def clean_command(options: Options, run: str | None, inventory: Path, yes: bool)
 
     Shows what and how much first, and asks. The run can no longer be rolled back then. Default: the
     latest finished run that keeps any."""
-    stop_on_signals(options.stop)
+    stop_on_signals(options)
     _, state = clean(options.controller(yes=yes), load_inventory(inventory), run)
     if options.json:
         print_json(run_document(state))

@@ -21,6 +21,7 @@ from drctl.errors import Refused
 from drctl.evidence.document import run_evidence
 from drctl.evidence.page import run_page, run_text
 from drctl.inventory import load_inventory
+from drctl.journal.abandoned import back_again_lines
 from drctl.journal.chain import now
 from drctl.journal.diagnosis import situation
 from drctl.journal.runstate import RunState, fold
@@ -107,7 +108,7 @@ def show(options: Options, run: str | None, inventory: Path | None) -> None:
         print_text(f"error: {at}{indented(error['message'], 2)}")
     for line in compared(state):
         print_text(f"note: {line}")
-    for line in situation(state).lines():
+    for line in (*situation(state).lines(), *back_again_lines(document["bring_back"])):
         print_text(line)
 
 

@@ -13,6 +13,9 @@ from drctl.verdict import Gathered, Judge, Kind, Problem, Verdict
 
 KEPT_ANSWER = 16_384  # characters of one host's answer that the journal keeps as evidence
 
+Moments = Mapping[str, tuple[float, float]]
+"""By this machine's clock, when each host was asked and had answered."""
+
 
 class Gathering:
     """Runs the gathers of one session."""
@@ -25,8 +28,8 @@ class Gathering:
     def gather(self, step: PlannedStep) -> None:
         ends = self._session.clock() + step.patience
         while True:
-            answers, silent = self._ask(step)
-            verdict = self._judge(step, answers, silent)
+            answers, silent, asked = self._ask(step)
+            verdict = self._judge(step, answers, silent, asked)
             if not verdict.problems or self._session.clock() >= ends:
                 break
             self._session.check_stop()
@@ -51,23 +54,30 @@ class Gathering:
             warnings=list(verdict.warnings),
         )
 
-    def _ask(self, step: PlannedStep) -> tuple[dict[str, str], dict[str, str]]:
+    def _ask(self, step: PlannedStep) -> tuple[dict[str, str], dict[str, str], Moments]:
         answers: dict[str, str] = {}
+        asked: dict[str, tuple[float, float]] = {}
 
         def ask(host: str) -> None:
             if (step.id, host) not in self._session.state.hosts:
                 self._session.note("host-started", step=step.id, host=host)
+            before = self._session.wall()
             answers[host] = self._acting.look(step, host, step.tasks[host])
+            asked[host] = (before, self._session.wall())
 
         failures = self._session.each_host(step, ask)
         for error in failures.values():
             if not (step.tolerate and isinstance(error, HostUnavailable)):
                 raise error
         silent = {host: error.message for host, error in failures.items()}
-        return {host: answers[host] for host in step.hosts if host in answers}, silent
+        return {host: answers[host] for host in step.hosts if host in answers}, silent, asked
 
     def _judge(
-        self, step: PlannedStep, answers: Mapping[str, str], silent: Mapping[str, str]
+        self,
+        step: PlannedStep,
+        answers: Mapping[str, str],
+        silent: Mapping[str, str],
+        asked: Moments,
     ) -> Verdict:
         """All judges of the step in turn; each sees the values that those before it yielded."""
         total = Verdict()
@@ -82,6 +92,7 @@ class Gathering:
                     **total.values,
                 },
                 options=self._session.plan.options,
+                asked=asked,
             )
             total = total.and_then(self._judges[name](gathered))
         return total

@@ -56,6 +56,7 @@ class Session:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time  # to hold the hosts' clocks against
 
     def __post_init__(self) -> None:
         self.state = fold(self.journal.events)

@@ -25,6 +25,7 @@ JUDGES: dict[str, Judge] = {
     "etcd.proven_revision": judges.proven_revision,
     "etcd.what_would_be_lost": judges.what_would_be_lost,
     "etcd.status": judges.status,
+    "etcd.whose": judges.whose,
     "etcd.lets_us_in": judges.lets_us_in,
     "etcd.snapshot_lets_us_in": judges.snapshot_lets_us_in,
     "etcd.no_stranger": judges.no_stranger,

@@ -26,6 +26,8 @@ etcd.same_machine
 etcd.nobody_else
     owner_run, owner_who, owner_since ('' = free), last_line (of its history, 0 for none),
     unsafe.work (as above; nothing else is said then)
+etcd.whose
+    owner_run, owner_who, owner_since ('' = free; absent where the place is not safe)
 etcd.live_state, etcd.is_the_planned_cluster, etcd.is_the_blank_cluster, etcd.same_old_cluster,
 etcd.common_revision, etcd.proven_revision, etcd.status
     status_json, members_json, alarms_json, hashkv_json: one line each of `etcdctl -w json`

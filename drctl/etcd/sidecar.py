@@ -41,6 +41,9 @@ class Sidecar(BaseModel):
     members: tuple[SnapshotMember, ...] = ()
     etcd_version: str = ""
     host: str = ""
+    unfinished_runs: tuple[str, ...] = ()
+    """What was unfinished when it was taken: it may be of a cluster that is half restored, or that
+    no Kubernetes uses."""
 
 
 def sidecar_path(snapshot: Path) -> Path:

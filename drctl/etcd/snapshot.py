@@ -30,6 +30,8 @@ _CHUNK = 1 << 20
 _TAKE = "take a real snapshot of one live member: etcdctl snapshot save FILE"
 _ANOTHER = "use another copy or an older backup"
 
+SKEW_SECONDS = 5  # by which clocks differ without meaning anything
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -58,12 +60,18 @@ class Snapshot:
     cluster_id: str = ""  # from the sidecar: a snapshot does not hold its cluster's id
     etcd_version: str = ""  # from the sidecar
     host: str = ""  # from the sidecar
+    unfinished_runs: tuple[str, ...] = ()  # from the sidecar: when it was taken
     packed: str = ""  # gzip, zstd, xz or zip; size and sha256 are of what was in it
 
     def as_facts(self, now: float) -> dict[str, Any]:
-        """Plain data for `Gathered.facts["snapshot"]`; `now` in seconds since the epoch."""
-        taken = datetime.fromisoformat(self.taken_at).timestamp()
-        return {**asdict(self), "age_seconds": max(0, int(now - taken))}
+        """Plain data for `Gathered.facts["snapshot"]`; `now` in seconds since the epoch, by which
+        `ahead_seconds` is there where the snapshot comes from the future."""
+        age = int(now - datetime.fromisoformat(self.taken_at).timestamp())
+        ahead = {"ahead_seconds": -age} if age < -SKEW_SECONDS else {}
+        facts = asdict(self)
+        if not facts["unfinished_runs"]:
+            del facts["unfinished_runs"]  # versions that do not know it read the others
+        return {**facts, "age_seconds": max(0, age), **ahead}
 
 
 def inspect_snapshot(path: Path) -> Snapshot:
@@ -228,11 +236,18 @@ def _with_sidecar(snapshot: Snapshot, sidecar: Sidecar | None) -> Snapshot:
         cluster_id=sidecar.cluster_id,
         etcd_version=sidecar.etcd_version,
         host=sidecar.host,
+        unfinished_runs=sidecar.unfinished_runs,
     )
 
 
 def sidecar_of(
-    snapshot: Snapshot, *, taken_at: datetime, cluster_id: str, etcd_version: str, host: str
+    snapshot: Snapshot,
+    *,
+    taken_at: datetime,
+    cluster_id: str,
+    etcd_version: str,
+    host: str,
+    unfinished_runs: tuple[str, ...] = (),
 ) -> Sidecar:
     """The sidecar that a backup writes beside `snapshot`."""
     return Sidecar(
@@ -244,4 +259,5 @@ def sidecar_of(
         members=snapshot.members,
         etcd_version=etcd_version,
         host=host,
+        unfinished_runs=unfinished_runs,
     )

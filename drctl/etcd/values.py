@@ -95,8 +95,8 @@ SHARED: Mapping[str, Any] = {
 FOUND = frozenset({"machine_id", "last_line", "kept", "would_be_lost", "keep_restored"})
 """Which values every run finds on its nodes, whatever its runbook: nobody gives them."""
 
-SHOWN = frozenset({"members", "alarms", "differences"})
-"""By `drctl status` and `drctl inventory diff`, and handed on to nobody: no node keeps them."""
+SHOWN = frozenset({"members", "alarms", "differences", "holders"})
+"""By `drctl status`, `backup` and `inventory diff`, and handed on to nobody: no node keeps them."""
 
 VALUES: Mapping[str, Any] = {
     **{name: dict[HostName, shape] for name, shape in PER_HOST.items()},  # type: ignore[valid-type]  # built at run time

@@ -174,11 +174,11 @@ def _loss(state: RunState) -> dict[str, Any]:
     if not state.changed:
         return _no_loss("no node was changed")
     taken = datetime.fromisoformat(snapshot["taken_at"])
-    begun = datetime.fromisoformat(state.started)
+    age = (datetime.fromisoformat(state.started) - taken).total_seconds()
     revisions, basis = _revisions(state, int(snapshot["revision"]))
     return {
         "lost": "yes" if state.state == "done" else "if resumed",
-        "seconds": (begun - taken).total_seconds(),
+        "seconds": age if age >= 0 else None,  # else a clock was wrong
         "revisions": revisions,
         "at_least": revisions is not None and not state.values.get("quorum"),
         "basis": basis,

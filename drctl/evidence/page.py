@@ -11,6 +11,7 @@ from typing import Any
 
 from drctl.evidence import draw
 from drctl.evidence.checks import FAILED, HELD
+from drctl.journal.abandoned import back_again_lines
 from drctl.render import render_html
 from drctl.ui.documents import human_bytes, human_seconds
 
@@ -59,6 +60,7 @@ def run_text(doc: Mapping[str, Any]) -> str:
             view["loss"],
             "not tested:",
             *(f"  {line}" for line in doc["not_tested"]),
+            *back_again_lines(doc["bring_back"]),
         ]
     )
 
@@ -99,7 +101,7 @@ def _loss_figures(loss: Mapping[str, Any]) -> list[dict[str, Any]]:
     count = loss["revisions"]
     least = "at least " if loss["at_least"] else ""
     note = "revisions lost: not known" if count is None else f"{least}{count} revisions"
-    value = human_seconds(max(loss["seconds"], 0.0))
+    value = human_seconds(loss["seconds"])
     return [figure("loss", "Snapshot older by", loss["seconds"], value, note)]
 
 
@@ -120,7 +122,9 @@ def loss_words(loss: Mapping[str, Any]) -> str:
     if loss["lost"] == "no":
         return f"Nothing by this run: {loss['basis']}."
     when = "" if loss["lost"] == "yes" else "Nothing is lost yet; if the run is resumed, it is: "
-    age = human_seconds(max(loss["seconds"], 0.0))
+    age = "which was of unknown age (its time is after the run began: a clock was wrong)"
+    if loss["seconds"] is not None:
+        age = f"which was {human_seconds(loss['seconds'])} old when the run began"
     count = loss["revisions"]
     if count is None:
         counted = f"How many changes that are is not known: {loss['basis']}."
@@ -128,7 +132,7 @@ def loss_words(loss: Mapping[str, Any]) -> str:
         least = "at least " if loss["at_least"] else ""
         plural = "" if count == 1 else "s"
         counted = f"That is {least}{count} revision{plural} of etcd ({loss['basis']})."
-    what = f"all that was written after the snapshot, which was {age} old when the run began"
+    what = f"all that was written after the snapshot, {age}"
     return f"{when}{what if when else what.capitalize()}. {counted}"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
+from drctl.journal.abandoned import abandoned, back_again
 from drctl.journal.meanings import SITUATIONS
 from drctl.journal.runstate import RunState
 
@@ -257,14 +258,12 @@ def restored_places(facts: Mapping[str, Any], state: RunState) -> list[str]:
     return [place for place in places if place.partition(":")[0] not in untouched]
 
 
-def abandoned(facts: Mapping[str, Any]) -> list[str]:
-    """What must be remembered of each host that a run abandoned."""
-    lines = []
-    for host, member in facts.get("abandoned", {}).items():
-        paths = [member[name] for name in ("data_dir", "wal_dir") if member.get(name)]
-        wipe = f" (remove {', '.join(paths)})" if paths else ""
-        lines.append(f"ABANDONED: {host}: wipe it{wipe} before it is powered on again")
-    return lines
+def bring_back(state: RunState) -> dict[str, list[str]]:
+    """The steps by which each abandoned host comes back; none before the cluster is restored, or
+    where something else stands there now."""
+    facts = state.plan.get("facts", {})
+    restored = situation(state).word in ("done", "cleaning", "cleaned")
+    return back_again(facts) if restored else {}
 
 
 def commands(state: RunState) -> list[str]:

@@ -109,6 +109,8 @@ class SnapshotFacts(TypedDict, total=False):
     host: Words
     packed: Words
     age_seconds: Count
+    ahead_seconds: Count
+    unfinished_runs: Annotated[list[Words], Field(max_length=100)]
 
 
 @with_config(_Closed)

@@ -1,4 +1,5 @@
-"""A local file in frames: equal parts, each packed by itself, once for all hosts that take it.
+"""How a file crosses a connection. Towards nodes in frames: equal parts of it, each packed by
+itself, once for all hosts that take it.
 
 Independent frames (RFC 8878 3.1) are what makes one pass enough for many: whoever asks first for a
 part makes it, the others find it made, and who lags too far behind makes it again for himself
@@ -8,6 +9,7 @@ rather than holding anybody up. A transfer that was cut goes on at any of them.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -15,14 +17,18 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
+import paramiko
 import zstandard
 
 from drctl.errors import InvalidInput, StepFailed
+from drctl.ssh.limits import Watchdog
 
 FRAME = 4 * 2**20
 """Bytes of the file in one frame; the last one has what is left."""
 
 KEPT = 4  # frames in memory for those who are a little behind; data that shrinks needs far less
+CHUNK = 2**18  # bytes to take at once
+LITTLE = 2**10  # packed ones
 LEVEL = 1  # over 500 MB/s on one core; the next ones are slower than most networks
 
 
@@ -141,3 +147,54 @@ class Shared:
         if known is not fresh:
             fresh.close()
         return fresh.identity, known
+
+
+class Incoming:
+    """What a node sends of a file, as it is; what came with the announcement is there already."""
+
+    def __init__(self, channel: paramiko.Channel, first: bytes, dog: Watchdog, size: int) -> None:
+        """`size` is that of the whole file, unpacked, in bytes."""
+        self._channel, self._dog, self._size = channel, dog, size
+        self._first = io.BytesIO(first)
+
+    def parts(self) -> Iterator[bytes]:
+        """The file's bytes as they come, until it ends or the connection does."""
+        while self._size and (data := self._read(min(CHUNK, self._size))):
+            self._size -= len(data)
+            yield data
+
+    def rest(self) -> bytes:
+        """What came by now and is not the file's."""
+        return self._first.read()
+
+    def _read(self, most: int) -> bytes:
+        data = self._first.read(most) or self._channel.recv(most)
+        self._dog.moved()
+        return data
+
+
+class IncomingFrame(Incoming):
+    """The same, packed as one zstd frame, which ends by itself.
+
+    What a node sends may become 2**15 times as much (RFC 8878 3.1.1.2: blocks of one byte,
+    repeated), so little of it is unpacked at once, and nothing behind the size that was announced.
+    """
+
+    def parts(self) -> Iterator[bytes]:
+        """StepFailed where it is no such frame, or asks for more memory than level 1 needs."""
+        frame = zstandard.ZstdDecompressor(max_window_size=FRAME).decompressobj()
+        while self._size >= 0 and not frame.eof and (data := self._read(CHUNK)):
+            for at in range(0, len(data), LITTLE):
+                try:
+                    part = frame.decompress(data[at : at + LITTLE])
+                except zstandard.ZstdError as e:
+                    raise StepFailed(f"what came is damaged: {e}", hint="try again") from e
+                self._size -= len(part)
+                yield part
+                if frame.eof or self._size < 0:
+                    behind = frame.unused_data + data[at + LITTLE :] + self._first.read()
+                    self._first = io.BytesIO(behind)
+                    break
+
+
+UNPACKERS: Mapping[str, type[Incoming]] = {"plain": Incoming, "zstd": IncomingFrame}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Protocol
@@ -12,15 +13,21 @@ from typing import Any, Protocol
 import fabric
 import paramiko
 from paramiko.config import SSHConfig
-from paramiko.ssh_exception import ChannelException, IncompatiblePeer, SSHException
+from paramiko.ssh_exception import ChannelException, SSHException
 
 from drctl.errors import DrctlError, HostKeyChanged, Unreachable
+from drctl.ssh import offers
 from drctl.ssh.auth import PublicKeys
 from drctl.ssh.known_hosts import HostKeyLine, KnownHosts, fingerprint
 from drctl.ssh.limits import AbandonedError, Countdown, bounded
+from drctl.ssh.offers import Transport
 from drctl.ssh.route import Endpoint, Route
+from drctl.ssh.turns import Gates, Turns
 
 KEEPALIVE = 15  # seconds; keeps NAT entries alive, detects nothing (a frozen peer still ACKs)
+
+AGAIN = 30.0  # seconds in which a login is tried again that was dropped before it began
+PAUSES = (0.2, 2.0)  # seconds before the next try, the first and the longest
 
 # AES-GCM first: it needs no separate MAC, which takes a third of paramiko's CPU time per byte.
 CIPHERS = (
@@ -68,10 +75,12 @@ class Link:
     def __init__(self, route: Route) -> None:
         self.route = route
         self.users = 0  # calls under way; owned by the pool
+        self.turns = Turns()
+        self.dropped = False  # whether the last try was cut off before the server said what it is
         self._lock = threading.Lock()
         self._aborted = False
         self._sockets: list[Any] = []  # from the first hop on
-        self._transports: list[paramiko.Transport] = []
+        self._transports: list[Transport] = []
         self.transport: paramiko.Transport | None = None
 
     @property
@@ -81,7 +90,7 @@ class Link:
 
     def adopt(self, resource: Any) -> None:
         """Own a socket or transport; close it at once if the link was aborted meanwhile."""
-        owned = self._transports if isinstance(resource, paramiko.Transport) else self._sockets
+        owned = self._transports if isinstance(resource, Transport) else self._sockets
         with self._lock:
             owned.append(resource)
             aborted = self._aborted
@@ -89,11 +98,27 @@ class Link:
             self.abort()
             raise SSHException("given up")
 
+    @property
+    def held(self) -> tuple[int, int]:
+        """How many sockets and transports it owns by now."""
+        return len(self._sockets), len(self._transports)
+
+    def newest(self, held: tuple[int, int]) -> Transport | None:
+        """The transport that came after it `held` so much, if any did."""
+        return self._transports[-1] if len(self._transports) > held[1] else None
+
     def abort(self) -> None:
         """Break the connection now. Never blocks on the peer: raw sockets go first."""
         with self._lock:
             self._aborted = True
-            sockets, transports = list(self._sockets), list(self._transports)
+        self.let_go((0, 0))
+
+    def let_go(self, held: tuple[int, int]) -> None:
+        """Close what came after it `held` so much: a login that is to be tried again."""
+        with self._lock:
+            sockets, transports = self._sockets[held[0] :], self._transports[held[1] :]
+            if not self._aborted:
+                del self._sockets[held[0] :], self._transports[held[1] :]
         for sock in sockets:
             if isinstance(sock, socket.socket):
                 with contextlib.suppress(OSError):
@@ -113,30 +138,46 @@ class Link:
                 transport.join(2.0)
 
 
-def dial(link: Link, countdown: Countdown, connect_timeout: float) -> None:
+def dial(link: Link, countdown: Countdown, connect_timeout: float, gates: Gates) -> None:
     """Open `link` hop by hop within the countdown, `connect_timeout` seconds for each hop.
 
     Raises Unreachable, AuthRefused or HostKeyChanged; the link is aborted then.
     """
-    limit = countdown.left(connect_timeout * len(link.route))
+    via: Transport | None = None
     try:
-        bounded(partial(_dial, link, connect_timeout), limit, link.abort)
-    except AbandonedError:
-        link.close()
-        raise Unreachable(f"no connection within {limit:.3g} s") from None
+        for passed, end in enumerate(link.route, start=1):
+            with gates.at(link.route[:passed]).turn(countdown):
+                via = _hop(link, end, via, countdown, connect_timeout)
+        link.transport = via
     except BaseException:
         link.close()
         raise
 
 
-def _dial(link: Link, timeout: float) -> None:
-    via: paramiko.Transport | None = None
-    for end in link.route:
-        with explained(end):
-            sock = connect(end, via, timeout)
-            link.adopt(sock)
-            via = _login(link, end, sock, timeout)
-    link.transport = via
+def _hop(
+    link: Link, end: Endpoint, via: Transport | None, countdown: Countdown, timeout: float
+) -> Transport:
+    """Log in to `end`, again and again for a while where that is dropped before it begins."""
+    again, (pause, longest) = Countdown(countdown.left(AGAIN)), PAUSES
+    while True:
+        held, limit, link.dropped = link.held, countdown.left(timeout), False
+        try:
+            return bounded(partial(_try, link, end, via, timeout), limit, link.abort)
+        except AbandonedError:
+            raise Unreachable(f"no connection within {limit:.3g} s") from None
+        except Unreachable:
+            if not link.dropped or again.left() <= pause:
+                raise
+        link.let_go(held)
+        time.sleep(pause)
+        pause = min(2 * pause, longest)
+
+
+def _try(link: Link, end: Endpoint, via: Transport | None, timeout: float) -> Transport:
+    with explained(end, link, timeout):
+        sock = connect(end, via, timeout)
+        link.adopt(sock)
+        return _login(link, end, sock, timeout)
 
 
 def connect(end: Endpoint, via: paramiko.Transport | None, timeout: float) -> Socket:
@@ -164,10 +205,10 @@ def connect(end: Endpoint, via: paramiko.Transport | None, timeout: float) -> So
     raise OSError("the name has no address")
 
 
-def _login(link: Link, end: Endpoint, sock: Socket, timeout: float) -> paramiko.Transport:
+def _login(link: Link, end: Endpoint, sock: Socket, timeout: float) -> Transport:
     known = KnownHosts.load(end.known_hosts)
 
-    def factory(sock: Any, disabled_algorithms: Any = None) -> paramiko.Transport:
+    def factory(sock: Any, disabled_algorithms: Any = None) -> Transport:
         transport = make_transport(sock, timeout, disabled_algorithms)
         options = transport.get_security_options()
         options.key_types = known.preferred(end.known_as, tuple(options.key_types))
@@ -193,16 +234,14 @@ def _login(link: Link, end: Endpoint, sock: Socket, timeout: float) -> paramiko.
     )
     connection.client.set_missing_host_key_policy(StrictPolicy(end, known))
     connection.open()
-    transport: paramiko.Transport = connection.transport
+    transport: Transport = connection.transport
     transport.set_keepalive(KEEPALIVE)
     return transport
 
 
-def make_transport(
-    sock: Any, timeout: float, disabled_algorithms: Any = None
-) -> paramiko.Transport:
+def make_transport(sock: Any, timeout: float, disabled_algorithms: Any = None) -> Transport:
     """A paramiko transport with drctl's ciphers, not yet started."""
-    transport = paramiko.Transport(sock, disabled_algorithms=disabled_algorithms)
+    transport = Transport(sock, disabled_algorithms=disabled_algorithms)
     transport.banner_timeout = transport.handshake_timeout = timeout
     options = transport.get_security_options()
     options.ciphers, options.digests = CIPHERS, MACS
@@ -259,8 +298,9 @@ class StrictPolicy(paramiko.MissingHostKeyPolicy):
 
 
 @contextlib.contextmanager
-def explained(end: Endpoint) -> Iterator[None]:
+def explained(end: Endpoint, link: Link, timeout: float) -> Iterator[None]:
     """Turn whatever goes wrong while `end` is being connected into one of drctl's errors."""
+    held, began = link.held, time.monotonic()
     try:
         yield
     except DrctlError:
@@ -270,10 +310,23 @@ def explained(end: Endpoint) -> Iterator[None]:
         raise Unreachable(f"{end.hostname} does not resolve: {e.strerror}", hint=hint) from e
     except ChannelException as e:
         raise Unreachable(f"the jump host cannot reach {end}: {e.text}") from e
-    except IncompatiblePeer as e:
-        raise Unreachable(f"{end} has no SSH algorithm in common with drctl: {e}") from e
     except TimeoutError as e:
         raise Unreachable(f"{end} did not answer in time") from e
     except (OSError, EOFError, SSHException) as e:
+        met = link.newest(held)
+        if met and (clash := offers.clashes(met)):
+            raise Unreachable(
+                f"{end} and drctl have no algorithm in common; {offers.told(clash)}",
+                hint=f"ssh gets in because OpenSSH has algorithms that drctl's SSH library "
+                f"(paramiko) has not: in its sshd_config add {offers.mend(clash)}",
+            ) from e
         why = getattr(e, "strerror", None) or str(e) or "it closed the connection"
+        # A server that said nothing until the time was up is another case.
+        if met and met.offered is None and time.monotonic() - began < 0.9 * timeout:
+            link.dropped = True
+            raise Unreachable(
+                f"{end} closes connections before SSH begins ({why})",
+                hint="too many logins at once? raise MaxStartups in its sshd_config; or look at "
+                "its firewall, fail2ban and hosts.deny",
+            ) from e
         raise Unreachable(f"no SSH connection to {end}: {why}") from e

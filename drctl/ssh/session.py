@@ -1,13 +1,12 @@
-"""One script on one channel: what is sent, how the output is drained, what the end means."""
+"""One script on one channel: how the node's shell is greeted, what is sent, what the end means."""
 
 from __future__ import annotations
 
 import re
 import secrets
 import shlex
-import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import paramiko
@@ -15,15 +14,18 @@ from paramiko.ssh_exception import SSHException
 
 from drctl.errors import AuthRefused, ConnectionLost, DrctlError, InvalidInput, StepFailed
 from drctl.ssh.limits import Countdown
+from drctl.ssh.output import MAX_OUTPUT, Marks, Output, tail
 from drctl.transport import CommandResult, Script
 
-MAX_OUTPUT = 8 * 2**20  # bytes of stdout and stderr together
 # Paramiko may acknowledge output after it has answered the other side's CLOSE; a strict server
 # (asyncssh) then drops the whole connection. With this window the first acknowledgement is due
 # after 100 MB. Output is drained as it comes, so it is not memory.
 RUN_WINDOW = 2**30
-AT_ONCE = 64  # chunks read before the countdown is looked at: a node may never stop talking
-LINGER = 2.0  # seconds to wait for more output of a script that has ended, if a child holds it open
+
+# What is on the command line: one line without "!" or nested quotes, which a csh as login shell
+# takes too. Nothing else is sent before the shell has said that it is ready: until then a login
+# may read, and would eat it.
+_GREETING = 'printf "%s-ready\\n" "$1"; printf "%s-ready\\n" "$1" >&2; exec sh -s'
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _READ_ONLY = {"PPID", "UID", "EUID", "SHELLOPTS", "BASHOPTS"}  # in dash or bash
@@ -33,20 +35,32 @@ LOST = (OSError, EOFError, SSHException)
 """What paramiko raises when a connection breaks."""
 
 
-def new_marker() -> str:
-    """What a started script says first. Unpredictable, so that no login banner can say it."""
-    return f"drctl-started-{secrets.token_hex(8)}"
+def new_marks() -> Marks:
+    """Marks for one call. Unpredictable: no login, file or neighbour can say them."""
+    return Marks(secrets.token_hex(8), secrets.token_hex(8))
 
 
-def wrapped(script: Script, env: Mapping[str, str], marker: str) -> bytes:
-    """What goes to the standard input of `sh -s`.
+def wrapped(
+    script: Script,
+    env: Mapping[str, str],
+    marks: Marks,
+    *,
+    arguments: Sequence[str] = (),
+    feeds: bool = False,
+) -> bytes:
+    """What goes to the standard input of `sh -s`; with `feeds` the script reads what comes behind.
 
     The shell parses the braces as a whole before it runs any of it: a cut connection runs nothing
-    rather than half a script, and no child can read the rest of the script as its input.
+    rather than half a script, and no child can read the rest of the script as its input. The
+    script says with which status it ended: a login's shell or recorder may end with another.
     """
+    say = f"printf '%s-%s\\n' {marks.script} begun"  # on both streams: a login prints to either
+    end = f'printf "%s-ended %s\\n" {marks.script} "$drctl_n"'
+    trap = f"trap 'drctl_n=$?; {end}; {end} >&2; exit \"$drctl_n\"' EXIT"
     lines = [f"{_variable(name)}={_quoted(name, value)}" for name, value in env.items()]
-    begin = f"printf '%s\\n' {marker}"  # on both streams: a login may have printed to either
-    lines += ["{", begin, f"{begin} >&2", script.body, "} </dev/null", "exit $?", ""]
+    lines += [shlex.join(["set", "--", *arguments])] if arguments else []
+    close = "}" if feeds else "} </dev/null"
+    lines += ["{", trap, say, f"{say} >&2", script.body, "exit", close, ""]
     return "\n".join(lines).encode("utf-8", "surrogateescape")
 
 
@@ -69,112 +83,81 @@ def argv(become: str, *words: str) -> str:
     return shlex.join(["sudo", "-n", "--", *words] if become == "sudo" else list(words))
 
 
-class _Bell(threading.Event):
-    """Rings when a channel has something to read; paramiko's own clear() would lose a ring that
-    comes from the other stream, so only `reset` silences it."""
+@dataclass(frozen=True)
+class Call:
+    """A script that is to run on a channel, as root where the host says `become: sudo`."""
 
-    def clear(self) -> None:
-        pass
+    channel: paramiko.Channel
+    become: str
+    countdown: Countdown
 
-    def reset(self) -> None:
-        super().clear()
+    def begin(self, stdin: bytes, marks: Marks, *more: str, close: bool) -> Output:
+        """Greet the shell, and give it `stdin` once it is ready. `more` are words that the script
+        says on stdout before what counts; with `close` nothing comes behind `stdin`.
 
-
-class Output:
-    """Both output streams of a channel, drained together and bounded."""
-
-    def __init__(self, channel: paramiko.Channel) -> None:
-        self._channel = channel
-        self._bell = _Bell()
-        channel.in_buffer.set_event(self._bell)
-        channel.in_stderr_buffer.set_event(self._bell)
-        self.out, self.err = bytearray(), bytearray()
-        self.total = 0
-
-    def drain(self, countdown: Countdown) -> None:
-        """Read until the command has ended and said everything, or the countdown runs out.
-
-        A child that keeps the output open after the end does not hold us up for long.
+        Raises AuthRefused where no shell gets ready, LOST or ConnectionLost where the connection
+        broke. The script may refuse to begin or end at once: its status tells.
         """
-        quiet_since = time.monotonic()
-        while countdown.left() > 0:
-            self._bell.wait(countdown.left(0.25))
-            self._bell.reset()
-            # Looked at before reading: what was said before the end is in the buffers then.
-            over = self._channel.eof_received or self._channel.closed
-            ended = self._channel.status_event.is_set()
-            if self._read():
-                quiet_since = time.monotonic()
-            elif over or (ended and time.monotonic() - quiet_since > LINGER):
-                break
-        self._channel.status_event.wait(countdown.left())
+        output = self._start(marks, *more)
+        if not output.await_mark(1, self.countdown):
+            output.drain(self.countdown)
+            raise refusal(self.become, output.said(), status_of(self.channel))
+        with self._cut_short():
+            self.channel.sendall(stdin)
+        if close:
+            self.close()
+        return output
 
-    def heard(self, word: bytes, *, keep: bool = False) -> bool:
-        """Whether `word` was said by now; what came before it is forgotten then."""
-        self._read()
-        if keep:
-            return word in self.out
-        _, found, after = self.out.partition(word)
-        if found:
-            self.out = after
-        return bool(found)
+    def close(self) -> None:
+        """Nothing more will be sent."""
+        with self._cut_short():
+            self.channel.shutdown_write()
 
-    def await_word(self, word: bytes, countdown: Countdown, *, keep: bool = False) -> bool:
-        """Read until `word` was said; False where the command or the countdown ended before.
-        Where `keep`, what came before it, and itself, are not forgotten."""
-        while countdown.left() > 0:
-            over = self._channel.eof_received or self._channel.closed
-            if self.heard(word, keep=keep):
-                return True
-            if over and not self._bell.is_set():
-                break
-            self._bell.wait(countdown.left(0.25))
-            self._bell.reset()
-        return False
+    def _start(self, marks: Marks, *more: str) -> Output:
+        command = argv(self.become, "sh", "-c", _GREETING, "sh", marks.ready)
+        try:
+            self.channel.exec_command(command)
+        except SSHException as e:
+            if not _transport_alive(self.channel):
+                raise
+            raise AuthRefused("logged in, but the host refuses to run commands") from e
+        return Output(self.channel, marks, *more)
 
-    def _read(self) -> int:
-        before, channel = self.total, self._channel
-        for _ in range(AT_ONCE):
-            if channel.recv_ready():
-                self._keep(self.out, channel.recv(2**16))
-            if channel.recv_stderr_ready():
-                self._keep(self.err, channel.recv_stderr(2**16))
-            elif not channel.recv_ready():
-                break
-        else:  # there may be more, and nobody rings for it again
-            self._bell.set()
-        return self.total - before
+    @contextmanager
+    def _cut_short(self) -> Iterator[None]:
+        """The other side may close the channel before it has read everything. With an exit status
+        that is an answer, without one the connection broke."""
+        try:
+            yield
+        except OSError:
+            if self.channel.exit_status < 0:
+                raise
 
-    def _keep(self, where: bytearray, data: bytes) -> None:
-        room = MAX_OUTPUT - len(self.out) - len(self.err)
-        where += data[:room]  # the rest is read and dropped: the command must be able to end
-        self.total += len(data)
+    def finish(self, output: Output, name: str) -> int:
+        """Hear the script out: its own status. AuthRefused where it never began, ConnectionLost
+        where nothing says how it ended."""
+        output.drain(self.countdown)
+        if output.status is not None:
+            return output.status
+        status = status_of(self.channel)
+        if output.out.passed >= 2:  # it had begun, and was killed before it could say its status
+            raise ConnectionLost(f"{name} did not say how it ended (status {status}), as if killed")
+        if status and "syntax error" in output.said().lower():
+            return status
+        raise refusal(self.become, output.said(), status)
 
 
-def start(channel: paramiko.Channel, command: str) -> Output:
-    """Start `command`; AuthRefused if the host does not allow that."""
-    try:
-        channel.exec_command(command)
-    except SSHException as e:
-        if not _transport_alive(channel):
-            raise
-        raise AuthRefused("logged in, but the host refuses to run commands") from e
-    return Output(channel)
-
-
-def execute(channel: paramiko.Channel, command: str, stdin: bytes, countdown: Countdown) -> Output:
-    """Start `command`, give it `stdin`, and return when it has ended or the countdown has."""
-    output = start(channel, command)
-    try:
-        channel.sendall(stdin)
-        channel.shutdown_write()
-    except OSError:
-        # The other side closed the channel before it had read everything. With an exit status
-        # that is an answer (sudo said no), without one the connection broke.
-        if channel.exit_status < 0:
-            raise
-    output.drain(countdown)
-    return output
+def execute(call: Call, name: str, stdin: bytes, marks: Marks) -> CommandResult:
+    """Run the `wrapped` script `name`; returns when it has ended, or the countdown has."""
+    output = call.begin(stdin, marks, close=True)
+    status = call.finish(output, name)
+    if output.lost:
+        raise StepFailed(
+            f"{name} ended with status {status}, but wrote {output.lost} bytes too many "
+            f"(limit {MAX_OUTPUT})"
+        )
+    stdout, stderr = (bytes(s.text).decode("utf-8", "replace") for s in (output.out, output.err))
+    return CommandResult(status, stdout, stderr)
 
 
 def _transport_alive(channel: paramiko.Channel) -> bool:
@@ -190,58 +173,23 @@ def status_of(channel: paramiko.Channel) -> int:
     raise ConnectionLost("the connection broke before an answer came")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The end of `sh -s`, to be judged by whether the script announced itself."""
-
-    script: Script
-    become: str
-    marker: str
-    status: int
-    output: Output
-
-    def result(self, seconds: float) -> CommandResult:
-        """The script's result, or the reason why it never began."""
-        mark = f"{self.marker}\n".encode()
-        noise, began, errors = self.output.err.partition(mark)
-        stderr = bytes(errors if began else noise).decode("utf-8", "replace")
-        before, started, stdout = self.output.out.partition(mark)
-        if not started:
-            if "syntax error" in stderr.lower() and self.status != 0:
-                return CommandResult(self.status, "", stderr, seconds)
-            said = stderr + bytes(before).decode("utf-8", "replace")
-            raise refusal(self.become, said, self.status)
-        if self.output.total > MAX_OUTPUT:
-            raise StepFailed(
-                f"{self.script.name} ended with status {self.status}, but wrote "
-                f"{self.output.total} bytes (limit {MAX_OUTPUT})"
-            )
-        return CommandResult(self.status, stdout.decode("utf-8", "replace"), stderr, seconds)
-
-
 def refusal(become: str, said: str, status: int) -> DrctlError:
     """The error for a shell that did not start what it was given: nothing was run."""
-    words = tail(said)
-    if become == "sudo" and is_sudo_refusal(said):
+    if become == "sudo" and (refused := _sudo_refusal(said)):
         return AuthRefused(
-            f"sudo refused: {words}",
+            f"sudo refused: {tail(refused)}",
             hint="allow this user NOPASSWD in sudoers, or set `become: none` in the inventory",
         )
     return AuthRefused(
-        f"the login shell did not run the script (status {status}): {words or 'no output'}",
+        f"the login shell did not run the script (status {status}): {tail(said) or 'no output'}",
         hint="check this user's login shell, and ForceCommand in sshd_config",
     )
 
 
-def is_sudo_refusal(said: str) -> bool:
-    """Whether sudo, and nothing else, spoke (it speaks the node's language)."""
-    lines = [line for line in said.splitlines() if line.strip()]
-    return bool(lines) and all(
-        line.startswith("sudo:") or "sudoers" in line or _NO_SUDO.search(line) for line in lines
+def _sudo_refusal(said: str) -> str:
+    """What sudo said (it speaks the node's language), without what the login printed around it."""
+    return "\n".join(
+        line
+        for line in said.splitlines()
+        if line.startswith("sudo:") or "sudoers" in line or _NO_SUDO.search(line)
     )
-
-
-def tail(text: str, most: int = 400) -> str:
-    """The end of what a remote command said, on one line, without control characters."""
-    flat = " | ".join(line.strip() for line in text.splitlines() if line.strip())
-    return "".join(c for c in flat if c.isprintable())[-most:]

@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import paramiko
-from paramiko.ssh_exception import ChannelException
+from paramiko.ssh_exception import ChannelException, SSHException
 
 from drctl.errors import ConnectionLost, DrctlError, InvalidInput, Unreachable
 from drctl.ssh import session
@@ -22,6 +22,7 @@ from drctl.ssh.link import Link, dial
 from drctl.ssh.route import HostLike, Router
 from drctl.ssh.sshconfig import SshSettings
 from drctl.ssh.transfer import WINDOW, Download, Upload
+from drctl.ssh.turns import Gates
 from drctl.transport import MOST, CommandResult, Progress, Script
 
 T = TypeVar("T")
@@ -29,6 +30,8 @@ Work = Callable[[paramiko.Channel, Countdown, Watchdog], T]
 
 STALL = 60.0  # seconds without a packet before a transfer counts as cut
 GIVE_UP = 3.0  # seconds to close a channel that is abandoned
+NO_SESSION = 10.0  # seconds in which a host refuses every session, with none of ours open
+PAUSES = (0.05, 1.0)  # seconds before a session is asked for again, the first and the longest
 
 
 @dataclass
@@ -60,6 +63,7 @@ class SshTransport:
         self._connect_timeout = connect_timeout
         self._stall = stall
         self._slots = {name: _Slot() for name in self._hosts}
+        self._gates = Gates()
         self._shared = Shared()
         self._count = threading.Lock()
         self._closed = False
@@ -74,15 +78,15 @@ class SshTransport:
     ) -> CommandResult:
         """See `drctl.transport.Transport.run`."""
         began, become = time.monotonic(), self._become(host)
-        marker = session.new_marker()
-        stdin = session.wrapped(script, env or {}, marker)
+        marks = session.new_marks()
+        stdin = session.wrapped(script, env or {}, marks)
 
         def work(channel: paramiko.Channel, countdown: Countdown, dog: Watchdog) -> CommandResult:
             del dog
-            output = session.execute(channel, session.argv(become, "sh", "-s"), stdin, countdown)
-            status = session.status_of(channel)
-            outcome = session.Outcome(script, become, marker, status, output)
-            return outcome.result(time.monotonic() - began)
+            result = session.execute(
+                session.Call(channel, become, countdown), script.name, stdin, marks
+            )
+            return replace(result, seconds=time.monotonic() - began)
 
         window = session.RUN_WINDOW
         return self._call(host, Countdown(deadline), work, script.name, window=window)
@@ -165,70 +169,100 @@ class SshTransport:
         try:
             yield link, channel
         finally:
+            link.turns.give()
             with self._count:
                 link.users -= 1
 
     def _open_channel(
         self, host: str, countdown: Countdown, window: int | None
     ) -> tuple[Link, paramiko.Channel]:
-        link, fresh = self._link(host, countdown)
+        link = self._link(host, countdown)
         try:
             return link, self._session(link, countdown, window)
         except session.LOST as e:
-            if fresh or countdown.left() == 0 or link.usable:
+            if countdown.left() == 0 or link.usable:
                 raise Unreachable(f"cannot open an SSH session: {e}") from e
-        # It had died while idle. Nothing was sent on it, so a second attempt repeats nothing.
-        link, _ = self._link(host, countdown)
+        # It had died while idle, or while we waited for our turn. Nothing was sent on it, so a
+        # second attempt repeats nothing.
+        link = self._link(host, countdown)
         try:
             return link, self._session(link, countdown, window)
         except session.LOST as e:
             raise Unreachable(f"cannot open an SSH session: {e}") from e
 
-    def _link(self, host: str, countdown: Countdown) -> tuple[Link, bool]:
-        """The host's connection, and whether it was made just now."""
+    def _link(self, host: str, countdown: Countdown) -> Link:
+        """The host's connection, made now where there is none."""
         slot = self._slots[host]
         if not slot.lock.acquire(timeout=countdown.left()):
             raise Unreachable(f"no connection within {countdown.seconds:g} s")
         try:
             if self._closed:
                 raise Unreachable("the connection is closed")
-            fresh = slot.link is None or not slot.link.usable
-            if slot.link is None or fresh:
+            if slot.link is None or not slot.link.usable:
                 if slot.link:
                     slot.link.close()
                 slot.link = Link(self._router.route(host))
-                dial(slot.link, countdown, self._connect_timeout)
+                dial(slot.link, countdown, self._connect_timeout, self._gates)
             if self._closed:  # by another thread, while we were dialling
                 slot.link.close()
                 raise Unreachable("the connection is closed")
             with self._count:
                 slot.link.users += 1
-            return slot.link, fresh
+            return slot.link
         finally:
             slot.lock.release()
 
     def _session(self, link: Link, countdown: Countdown, window: int | None) -> paramiko.Channel:
+        """A session whose turn it is: a host that refused one gets fewer at once from then on."""
+        pause, longest = PAUSES
+        try:
+            while link.turns.take(countdown):
+                try:
+                    channel = self._opened(link, countdown, window)
+                    link.turns.opened()
+                    return channel
+                except ChannelException as e:
+                    if link.turns.refused() > NO_SESSION or countdown.left() <= pause:
+                        raise _no_session(e.text) from e
+                except BaseException:
+                    link.turns.give()
+                    raise
+                time.sleep(countdown.left(pause))
+                pause = min(2 * pause, longest)
+            raise _no_session(f"all {link.turns.most} that it allows were busy")
+        except BaseException:
+            with self._count:
+                link.users -= 1
+            raise
+
+    def _opened(self, link: Link, countdown: Countdown, window: int | None) -> paramiko.Channel:
         transport = link.transport
         assert transport is not None, "a link in the pool was dialled"
         # A busy connection is known to live: a full one may take long to answer.
         patience = countdown.left() if link.users > 1 else countdown.left(self._connect_timeout)
         open_it = partial(transport.open_session, window_size=window, timeout=patience)
+        asked = time.monotonic()
         try:
             return bounded(open_it, patience + 0.5, link.abort)
+        except ChannelException:
+            raise
         except (*session.LOST, AbandonedError) as e:
-            with self._count:
-                link.users -= 1
-                alone = link.users == 0
-            if isinstance(e, ChannelException):
-                raise Unreachable(
-                    f"the host refused one more session: {e.text}",
-                    hint="raise MaxSessions in its sshd_config",
-                ) from e
-            if alone:  # or else it is merely busy with what others send
+            early = time.monotonic() - asked < patience
+            if isinstance(e, SSHException) and early and link.usable:
+                # Refused: paramiko keeps one reason for all threads, and another one took it.
+                raise ChannelException(2, str(e)) from e
+            if link.users == 1:  # or else it is merely busy with what others send
                 link.abort()
             if isinstance(e, AbandonedError):
                 raise TimeoutError(f"no answer within {patience:.3g} s") from e
             raise
+
+
+def _no_session(why: str) -> Unreachable:
+    return Unreachable(
+        f"the host refused one more session: {why}",
+        hint="raise MaxSessions in its sshd_config (and MaxStartups, if logins are dropped too)",
+    )
 
 
 def _break(link: Link, channel: paramiko.Channel) -> None:

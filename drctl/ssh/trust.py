@@ -18,8 +18,10 @@ from drctl.errors import HostKeyChanged, HostUnavailable, Refused, Unreachable
 from drctl.ssh.known_hosts import KnownHosts, fingerprint
 from drctl.ssh.limits import AbandonedError, Countdown, bounded
 from drctl.ssh.link import Link, connect, dial, explained, make_transport
+from drctl.ssh.offers import clashes
 from drctl.ssh.route import Endpoint, HostLike, Route, Router
 from drctl.ssh.sshconfig import SshSettings
+from drctl.ssh.turns import Gates
 
 _KINDS = (
     ("ssh-ed25519",),
@@ -87,7 +89,7 @@ def _scan(hops: Route, end: Endpoint, timeout: float) -> list[ScannedKey]:
     link = Link(hops)
     try:
         if hops:
-            dial(link, Countdown(timeout * len(hops)), timeout)
+            dial(link, Countdown(timeout * len(hops)), timeout, Gates())
         known = KnownHosts.load(end.known_hosts)
         found = (_offered(link, end, kind, timeout) for kind in _KINDS)
         return [_scanned(end, known, key) for key in found if key]
@@ -110,7 +112,7 @@ def _offered(
 def _ask(
     link: Link, probe: Link, end: Endpoint, kind: tuple[str, ...], timeout: float
 ) -> paramiko.PKey | None:
-    with explained(end):
+    with explained(end, probe, timeout):
         sock = connect(end, link.transport, timeout)
         probe.adopt(sock)
         transport = make_transport(sock, timeout)
@@ -119,6 +121,8 @@ def _ask(
         try:
             transport.start_client(timeout=timeout)
         except IncompatiblePeer:
+            if {clash.keyword for clash in clashes(transport)} - {"HostKeyAlgorithms"}:
+                raise
             return None  # it has no key of this kind
         return transport.get_remote_server_key()
 

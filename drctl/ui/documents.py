@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from drctl.errors import DrctlError
+from drctl.journal.abandoned import abandoned, back_again, back_again_lines
 from drctl.journal.diagnosis import (
-    abandoned,
+    bring_back,
     commands,
     kept_places,
     left_out,
@@ -41,6 +43,18 @@ def human_seconds(seconds: float) -> str:
     if whole.days:
         return f"{whole.days} d {hours} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {secs} s"
+
+
+def error_document(error: DrctlError) -> dict[str, Any]:
+    """What `--output json` prints of an error."""
+    told = {
+        "code": error.code,
+        "exit": error.exit_code,
+        "message": error.message,
+        "host": error.host,
+        "hint": error.hint,
+    }
+    return {"error": told, **({"situation": error.situation} if error.situation else {})}
 
 
 # -- a plan -------------------------------------------------------------------------------------
@@ -116,12 +130,14 @@ def snapshot_lines(snapshot: Mapping[str, Any]) -> list[str]:
     """What is known of a snapshot; a cluster's id only where its sidecar tells it."""
     proven = "" if snapshot.get("taken_at_proven") else " (the file's own timestamp: not verified)"
     members = ", ".join(m["name"] for m in snapshot.get("members", ())) or "unknown"
+    ago = f"{human_seconds(snapshot['age_seconds'])} ago"
+    if ahead := snapshot.get("ahead_seconds"):
+        ago = f"{human_seconds(ahead)} in the FUTURE by this machine's clock: its age is not known"
     return [
         f"snapshot   {snapshot['path']}",
         f"           {human_bytes(snapshot['size'])}, sha256 {snapshot['sha256'][:16]}…, "
         f"every byte verified; revision {snapshot['revision']}",
-        f"           taken {snapshot['taken_at']}{proven}, "
-        f"{human_seconds(snapshot['age_seconds'])} ago",
+        f"           taken {snapshot['taken_at']}{proven}, {ago}",
         f"           members {members}; cluster {snapshot.get('cluster_id') or 'unknown'}",
     ]
 
@@ -183,29 +199,6 @@ def abandon_lines(plan: Plan) -> list[str]:
     ]
 
 
-def back_again(plan: Plan) -> list[str]:
-    """How abandoned hosts become new members, one after the other, command by command: etcd accepts
-    only an --initial-cluster that names just those who are members by then."""
-    lines = []
-    members = plan.facts["members"].values()
-    running = [f"{m['name']}={url}" for m in members for url in m["peer_urls"]]
-    for host, member in plan.facts.get("abandoned", {}).items():
-        if not member:
-            continue
-        paths = " ".join(member[name] for name in ("data_dir", "wal_dir") if member.get(name))
-        running += [f"{member['name']}={url}" for url in member["peer_urls"]]
-        lines += [
-            f"to bring {host} back as a new member, later:",
-            f"  1. on {host}, before its etcd starts: rm -rf {paths}",
-            f"  2. etcdctl --endpoints={next(iter(members))['client_urls'][0]} (with --cacert, "
-            f"--cert, --key) member add {member['name']} "
-            f"--peer-urls={','.join(member['peer_urls'])}",
-            f"  3. on {host}, start etcd with --initial-cluster-state=existing "
-            f"--initial-cluster={','.join(running)}",
-        ]
-    return lines
-
-
 def prepare_lines(plan: Plan, state: RunState) -> list[str]:
     """What is new: the hosts, what is installed there, and the addresses, the snapshot's and the
     inventory's. Nothing where no host is to be prepared."""
@@ -257,6 +250,7 @@ def run_document(state: RunState) -> dict[str, Any]:
         "runbook": state.runbook,
         "inventory": state.inventory,
         "abandoned": sorted(state.plan.get("facts", {}).get("abandoned", {})),
+        "bring_back": bring_back(state),
         "adopted": state.adopted or None,
         "cleaned": state.cleaned or None,
         "compared": state.compared or None,
@@ -294,7 +288,7 @@ def hand_over(plan: Plan, state: RunState) -> str:
     if restored:
         lines = [f"{plan.cluster} is restored and verified (run {state.run})"]
         lines += [f"old data kept: {place}" for place in old_data(plan.facts, state)]
-    lines += [*abandoned(plan.facts), *back_again(plan)]
+    lines += [*abandoned(plan.facts), *back_again_lines(back_again(plan.facts))]
     gone = plan.facts.get("abandoned", {})
     missed = ((host, why) for host, why in state.unreached.items() if host not in gone)
     lines += [f"UNREACHABLE: {host}: {why}" for host, why in missed]

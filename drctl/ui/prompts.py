@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from drctl.journal.diagnosis import abandoned, restored_places
+from drctl.journal.abandoned import abandoned
+from drctl.journal.diagnosis import restored_places
 from drctl.journal.runstate import RunState
 from drctl.plan.model import Plan, PlannedStep
 from drctl.ui.documents import human_bytes, restore_summary

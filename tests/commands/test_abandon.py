@@ -12,7 +12,7 @@ from tests.model.simulation import OLD_TOKEN
 from tests.support.bench import Bench, Ended
 from tests.support.rig import READ_ONLY
 
-WIPE = "ABANDONED: m3: wipe it (remove /var/lib/etcd) before it is powered on again"
+WIPE = "ABANDONED: m3: wipe it (empty /var/lib/etcd) before it is powered on again"
 
 
 @pytest.fixture
@@ -46,9 +46,18 @@ def test_it_goes_on_without_it_and_says_so_for_good(lost: Bench) -> None:
     assert "member add etcd-127.0.0.13 --peer-urls=https://127.0.0.13:2380" in handed_over
     assert "--initial-cluster-state=existing" in handed_over
     assert "UNREACHABLE" not in handed_over
+    empty = "on m3, before its etcd starts: find /var/lib/etcd -mindepth 1 -delete"
+    assert f"  1. {empty}" in handed_over
     shown = lost.drctl("runs", "show")
     assert WIPE in shown.out
+    page = lost.folder / "run.html"
+    told = lost.drctl("runs", "report", "--html", page)
+    for text in (shown.out, told.out):
+        assert f"to bring m3 back as a new member, later:\n  1. {empty}" in text
+    assert f"<li>{empty}</li>" in page.read_text()
     document = lost.drctl("runs", "show", "--output", "json").document
+    assert document["bring_back"]["m3"][0] == empty
+    assert lost.drctl("runs", "report", "--output", "json").document["bring_back"]["m3"]
     assert document["abandoned"] == ["m3"]
     (began,) = lost.events("run-started")
     assert began["plan"]["meaning"]["abandoned"] == "m3"
@@ -123,3 +132,11 @@ def test_what_cannot_be_given_up(lost: Bench) -> None:
     all_of_them = [word for host in ("m1", "m2", "m3") for word in ("--abandon", host)]
     assert lost.restore(*all_of_them).exit == 3
     assert not lost.store.runs()
+
+
+def test_before_it_is_restored_and_after_a_rollback_nobody_comes_back(lost: Bench) -> None:
+    lost.rig.trouble("job/start", FAILED, step="stop-etcd")
+    assert without_it(lost).exit == 5
+    assert lost.drctl("runs", "show", "--output", "json").document["bring_back"] == {}
+    assert lost.rollback().exit == 0
+    assert lost.drctl("runs", "show", "--output", "json").document["bring_back"] == {}

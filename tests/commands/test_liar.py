@@ -27,6 +27,7 @@ LOOKS = (
     "etcd/living",
     "etcd/state",
     "etcd/state/at",
+    "backup/look",
     "etcd/restored",
     "etcd/written",
     "etcd/probe",

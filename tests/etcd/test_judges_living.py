@@ -187,6 +187,12 @@ def test_the_bump_is_above_both_bounds(age: int, live_revision: int | None, expe
     assert verdict.values == {"bump": str(expected)}
 
 
+def test_a_snapshot_from_the_future_is_taken_for_an_old_one() -> None:
+    """Its time says nothing, and no age at all would be the smallest bump."""
+    verdict = bump({"revision": 44, "age_seconds": 0, "ahead_seconds": 99})
+    assert int(verdict.values["bump"]) >= 365 * 86_400 * 5_000
+
+
 @given(
     revision=st.integers(0, 1 << 40),
     age=st.integers(0, 10**9),

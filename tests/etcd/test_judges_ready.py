@@ -133,7 +133,7 @@ def test_an_empty_or_mixed_answer_is_not_a_yes() -> None:
     [
         ({"etcd_version": "3.5.2"}, {}, "3.5.0 to 3.5.2"),
         ({"restore_flags": "bump-revision"}, {}, "cannot bump the revision on etcd-2"),
-        ({"now": "1795458405"}, {}, "clocks differ by 6 s"),
+        ({"now": "1795458405"}, {}, "the clock of etcd-2 is 6 s ahead of the others'"),
         ({"data_owner": "", "data_kind": "absent"}, {}, "etcd.owner"),
         ({}, {"alarms": [{"member_id": 1, "kind": "NOSPACE"}]}, "alarm NOSPACE"),
         ({}, {"taken_at_proven": False}, "unverified snapshot time"),

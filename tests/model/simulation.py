@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -98,6 +99,7 @@ class SimulatedCluster(FakeTransport):
             "etcd/written": self._written,
             "etcd/state": self._state,
             "etcd/state/at": self._state,
+            "backup/look": lambda *asked: self._owner(*asked) + self._state(*asked),
             "etcd/restored": self._restored,
             "etcd/probe": lambda h, _s, _e: f"probe={'ok' if self._serves(h) else 'no answer'}",
             "kube/health": self._health,
@@ -180,7 +182,7 @@ class SimulatedCluster(FakeTransport):
         facts = {
             "machine_id": node.machine_id,
             "boot_id": "boot",
-            "now": "1790000000",
+            "now": str(int(time.time())),
             "tools_missing": "",
             "etcd_version": "3.5.16" if node.installed else "",
             "etcdctl_version": "3.5.16" if node.installed else "",

@@ -13,7 +13,7 @@ import pytest
 from drctl.errors import AuthRefused, ConnectionLost, InvalidInput, StepFailed, Unreachable
 from drctl.ssh import SshTransport
 from drctl.ssh.limits import Countdown
-from drctl.ssh.session import Output
+from drctl.ssh.output import Marks, Output
 from drctl.transport import Script
 from tests.ssh.conftest import Site
 from tests.ssh.nodes import HAVE_SSHD, SshdNode, make_key
@@ -97,8 +97,10 @@ def test_a_host_that_never_stops_talking_ends_by_the_deadline() -> None:
             self.asked += 1
             return 0.0 if self.asked > 9 else at_most
 
-    Output(Endless()).drain(Soon(1))  # type: ignore[arg-type]  # as much of a channel as it needs
-    assert not Output(Endless()).await_word(b"drctl", Soon(1))  # type: ignore[arg-type]  # likewise
+    marks = Marks("ready", "script")
+    Output(Endless(), marks).drain(Soon(1))  # type: ignore[arg-type]  # as much of a channel as it needs
+    with pytest.raises(AuthRefused, match=r"went on printing.*: xxx"):
+        Output(Endless(), marks).await_mark(1, Soon(1))  # type: ignore[arg-type]  # likewise
 
 
 def test_output_that_is_not_utf8_is_replaced(one: SshTransport) -> None:
@@ -183,12 +185,12 @@ def _later(path: Path, act: Callable[[], object]) -> None:
 def test_cut_script_is_not_run_in_part(one: SshTransport) -> None:
     from drctl.ssh import session
 
-    whole = session.wrapped(Script("t", "echo one\necho two"), {"A": "x"}, "started")
+    whole = session.wrapped(Script("t", "echo one\necho two"), {"A": "x"}, Marks("r", "s"))
     import subprocess
 
     for end in range(len(whole)):
         done = subprocess.run(["sh", "-s"], input=whole[:end], capture_output=True, check=False)
-        assert done.stdout in (b"", b"started\none\ntwo\n")
+        assert done.stdout in (b"", b"s-begun\none\ntwo\ns-ended 0\n")
 
 
 def test_frozen_peer_ends_by_the_deadline(site: Site, tmp_path: Path) -> None:

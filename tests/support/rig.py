@@ -32,6 +32,7 @@ READ_ONLY = {
     "kube/settings",
     "kube/secrets",
     "backup/sweep",
+    "backup/look",
 }
 """What a dry run or a check may call. (etcd/probe writes a key; a check sweeps to look.)"""
 

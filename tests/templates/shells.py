@@ -103,7 +103,8 @@ class Shell:
 
     def over(self, script: str, env: Mapping[str, str]) -> str:
         """What travels over SSH (see drctl/ssh/session.py)."""
-        return f"{preamble(env)}{{\n{script}\n}} </dev/null\nexit $?\n"
+        trap = "trap 'drctl_n=$?; exit \"$drctl_n\"' EXIT"
+        return f"{preamble(env)}{{\n{trap}\n{script}\nexit\n}} </dev/null\n"
 
     def stdin(self, script: str, env: Mapping[str, str], timeout: float = 90) -> Ran:
         """Run a script as the SSH transport does: all of it on the shell's stdin."""

@@ -20,6 +20,7 @@ from drctl.etcd.judges.living import (
     live_state,
     nobody_else,
     same_old_cluster,
+    whose,
 )
 from drctl.etcd.judges.losses import what_would_be_lost
 from drctl.etcd.judges.places import can_write
@@ -57,5 +58,6 @@ __all__ = [
     "snapshot_lets_us_in",
     "status",
     "what_would_be_lost",
+    "whose",
     "writes_and_reads",
 ]

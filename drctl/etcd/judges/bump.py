@@ -14,6 +14,9 @@ BUMP_STEP = 1_000_000_000
 WRITES_PER_SECOND = 5_000
 """More writes a second than etcd commits for long on common disks: bounds what was served."""
 LIVE_MARGIN = 1_000_000
+UNKNOWN_AGE = 366 * 86_400
+"""In seconds, for a snapshot whose time is in the future: such a time says nothing of its age, and
+none at all would be the smallest bump."""
 PLAUSIBLE = 10_000_000_000_000
 """How far above the snapshot a cluster can have come: 63 years of writes, or 10,000 restores. One
 host's word raises all members' revision for good, and int64 ends at a million times this."""
@@ -45,6 +48,7 @@ def choose_bump(gathered: Gathered) -> Verdict:
             problems=(Problem("no snapshot to count the bump from", None, None, "missing"),)
         )
     revision, age = int(snapshot["revision"]), max(0, int(snapshot.get("age_seconds", 0)))
+    age = UNKNOWN_AGE if snapshot.get("ahead_seconds") else age
     heard, problems = members_heard(gathered)
     told = {host: v.status for host, v in heard.items() if v.status is not None}
     restored, unreadable = _restored(gathered, revision)

@@ -58,6 +58,31 @@ def _held(holder: str, answer: Answer) -> Problem:
     return Problem(f"locked by run {holder} of {who} since {since}", answer.host, hint, "lock")
 
 
+def whose(gathered: Gathered) -> Verdict:
+    """Which run each host belongs to, if any. Refuses nothing.
+
+    Yields holders, {host: {run, who, since}} of those that belong to one. Where a host does not
+    tell, nobody knows, and that is a warning.
+    """
+    found = readable(gathered, "missing")[0]
+    runs = read(
+        {host: answer for host, answer in found.items() if "owner_run" in answer},
+        lambda _, answer: answer.run("owner_run"),
+    )[0]
+    holders = {
+        host: {
+            "run": run,
+            "who": found[host].text("owner_who", "someone"),
+            "since": found[host].text("owner_since", "an unknown time"),
+        }
+        for host, run in runs.items()
+        if run
+    }
+    unknown = [host for host in (*gathered.answers, *gathered.silent) if host not in runs]
+    warnings = tuple(f"{host}: not known whether a run is unfinished there" for host in unknown)
+    return Verdict({"holders": holders}, warnings=warnings)
+
+
 def is_out_of_reach(gathered: Gathered) -> Verdict:
     """A host that answers cannot be abandoned: restore it with the others, or stop it."""
     problems = [

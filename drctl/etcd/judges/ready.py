@@ -11,6 +11,7 @@ from typing import Any
 from drctl.answer import Answer
 from drctl.etcd.answers import parse_version, version_tuple
 from drctl.etcd.judges.blank import EXCUSED, without_the_lacking
+from drctl.etcd.judges.clocks import clock_warnings
 from drctl.etcd.judges.common import (
     Reports,
     agreed,
@@ -26,7 +27,7 @@ from drctl.verdict import Gathered, Problem, Verdict
 
 WAL_BYTES = 64_000_000  # preallocated by each restored member (measured, etcd 3.5.16)
 SPACE_MARGIN = 1.1
-MAX_SKEW_SECONDS = 5
+LATEST = 1 << 40  # of a clock, in seconds since the epoch: any later one is no time
 _BUMP_FLAGS = {"bump-revision", "mark-compacted"}
 PRIVATE = "700"
 _OLDEST = (3, 5)
@@ -74,7 +75,8 @@ def _judged(gathered: Gathered, found: Reports, problems: list[Problem]) -> Verd
     problems += [*garbled, *unreadable, *(p for each in judged.values() for p in each)]
     problems += _mixed_versions(found)
     warnings = [*_host_warnings(found, values), *_snapshot_warnings(gathered)]
-    warnings += _skew(found)
+    clocks = {host: report.number_or_none("now", most=LATEST) for host, report in found.items()}
+    warnings += clock_warnings(gathered, {h: now for h, now in clocks.items() if now is not None})
     values = {host: values[host] for host in found}
     return Verdict(_values(found, values), tuple(problems), tuple(warnings), _findings(found))
 
@@ -134,12 +136,15 @@ def _certificates(host: str, report: Answer) -> Iterator[Problem]:
         yield Problem(f"expired: {', '.join(paths)}", host, "renew them first")
     if not (text := report.text("cert_not_after")):
         return
-    expiry, now = _moment(text), report.number_or_none("now")
+    expiry, now = _moment(text), report.number_or_none("now", most=LATEST)
     if expiry is None or now is None:
         yield Problem(f"cannot read when its certificate expires: {text!r}", host, None, "missing")
     elif expiry.timestamp() <= now:
         yield Problem(
-            f"its etcd certificate expired at {expiry:%Y-%m-%d %H:%M} UTC", host, "renew it first"
+            f"its etcd certificate expired at {expiry:%Y-%m-%d %H:%M} UTC; by its own clock it is "
+            f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} there",
+            host,
+            "renew it first; or set its clock, if that is wrong",
         )
 
 
@@ -237,7 +242,7 @@ def _can_bump(report: Answer) -> bool:
 def _host_values(gathered: Gathered, host: str, report: Answer) -> dict[str, str]:
     """What a host says that later scripts on it are given. Raises AnswerError, also for what is
     asked of all hosts at once below."""
-    report.number_or_none("now")
+    report.number_or_none("now", most=LATEST)
     report.words("restore_flags")
     member = expected_members(gathered).get(host, {})
     return {
@@ -305,6 +310,11 @@ def _snapshot_warnings(gathered: Gathered) -> Iterator[str]:
         )
     if not snapshot.get("taken_at_proven", True):
         yield f"unverified snapshot time: {snapshot.get('taken_at')} is the file's mtime"
+    if runs := snapshot.get("unfinished_runs"):
+        yield (
+            f"the snapshot was taken while run {', '.join(map(str, runs))} was unfinished: it may "
+            "be of a cluster that was half restored"
+        )
     yield from _other_members(gathered, snapshot)
 
 
@@ -322,14 +332,6 @@ def _other_members(gathered: Gathered, snapshot: Mapping[str, Any]) -> Iterator[
 
 def _named(members: set[tuple[str, tuple[str, ...]]]) -> str:
     return "; ".join(f"{name or 'unnamed'} {','.join(urls)}" for name, urls in sorted(members))
-
-
-def _skew(found: Reports) -> Iterator[str]:
-    clocks = {host: report.number_or_none("now") for host, report in found.items()}
-    known = {host: now for host, now in clocks.items() if now is not None}
-    if known and max(known.values()) - min(known.values()) > MAX_SKEW_SECONDS:
-        early, late = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
-        yield f"clocks differ by {known[late] - known[early]} s between {early} and {late}"
 
 
 def _values(found: Reports, values: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Place:
         text = render_script("node/receive").body
         return (
             f"printf 'a snapshot' | sh -c \"$(cat <<'SCRIPT_ENDS'\n{text}\nSCRIPT_ENDS\n)\""
-            f" sh '{target}' begun done stop\n"
+            f" sh '{target}' mark\n"
         )
 
     def under_attack(self, attack: str, work: str, times: int) -> None:
