@@ -79,14 +79,17 @@ class Transport(Protocol):
         target: str,
         *,
         deadline: float,
+        go_on: bool = False,
         progress: Progress | None = None,
     ) -> None:
         """Stream `source` to the absolute path `target` (0600, its directory made 0700 if absent).
 
-        Always to a fresh file, and only in a directory that nobody else can change.
+        Only in a directory that nobody else can change, and to a fresh file; where `go_on`, to
+        what an earlier call that was cut left there. When it returns, the file is on the host's
+        disk, is what was sent, and `target.sum` there has its sha256 in hex and its size.
 
         The caller gives a path that may be half-written when this raises. Errors as for `run`;
-        StepFailed when the host could not take the file (no space, read-only).
+        StepFailed when the host could not take the file (no space, read-only), or took another.
         """
         ...
 

@@ -148,7 +148,12 @@ class Acting:
             self._session.listener.progress(step, host, done, total)
 
         self._session.transport.upload(
-            host, Path(source), target, deadline=step.deadline, progress=progress
+            host,
+            Path(source),
+            target,
+            deadline=step.deadline,
+            go_on=step.repeatable,
+            progress=progress,
         )
 
     def _observe(self, step: PlannedStep, host: str, task: Task) -> Answer:

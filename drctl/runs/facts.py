@@ -27,13 +27,13 @@ def snapshot_facts(path: Path) -> dict[str, Any]:
 
 def snapshot_again(state: RunState, given: Path | None) -> dict[str, Any]:
     """The same for an unfinished run: as it was, with the file's path and digest as they are now.
-    A file that was sent everywhere may be gone."""
+    A file that was sent everywhere is not read again, and may be gone."""
     recorded: dict[str, Any] = state.plan["facts"].get("snapshot") or {}
     if not recorded:
         return {}
     path = given or Path(recorded["path"])
     sent = _sending_steps(state.plan, recorded["path"])
-    if not path.exists() and given is None and all(step in state.steps_done for step in sent):
+    if given is None and all(step in state.steps_done for step in sent):
         return recorded
     found = inspect_snapshot(path)
     return {**recorded, "path": str(path.absolute()), "sha256": found.sha256}

@@ -16,6 +16,7 @@ from paramiko.ssh_exception import ChannelException, SSHException
 
 from drctl.errors import ConnectionLost, DrctlError, InvalidInput, Unreachable
 from drctl.ssh import session
+from drctl.ssh.frames import Shared
 from drctl.ssh.limits import AbandonedError, Countdown, Watchdog, bounded
 from drctl.ssh.link import Link, dial
 from drctl.ssh.route import HostLike, Router
@@ -63,6 +64,7 @@ class SshTransport:
         self._stall = stall
         self._slots = {name: _Slot() for name in self._hosts}
         self._gates = Gates()
+        self._shared = Shared()
         self._count = threading.Lock()
         self._closed = False
 
@@ -96,12 +98,14 @@ class SshTransport:
         target: str,
         *,
         deadline: float,
+        go_on: bool = False,
         progress: Progress | None = None,
     ) -> None:
         """See `drctl.transport.Transport.upload`."""
-        countdown = Countdown(deadline)
-        job = Upload(source, target, self._become(host), progress)
-        self._call(host, countdown, job.run, f"sending {target}", stall=self._stall)
+        countdown, become = Countdown(deadline), self._become(host)
+        with self._shared.frames(source) as frames:
+            job = Upload(frames, target, become, progress, go_on=go_on)
+            self._call(host, countdown, job.run, f"sending {target}", stall=self._stall)
 
     def download(
         self,

@@ -1,8 +1,8 @@
-"""Files over a channel: `cat` on the node, constant memory here.
+"""Files over a channel: a pipe into the file on the node, constant memory here.
 
-A `cat` beats SFTP: there is no answer to wait for after each block. The handshake is `Call`'s
+A pipe beats SFTP: there is no answer to wait for after each block. The handshake is `Call`'s
 (session.py): no byte is sent before the node's script has said that it takes them, and what came
-is counted by the other side.
+is hashed and counted by the other side. How a file is packed is said by the node (frames.py).
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ import paramiko
 
 from drctl.errors import InvalidInput, Refused, StepFailed
 from drctl.render import render_script
+from drctl.ssh.frames import FRAME, PACKINGS, UNPACKERS, Frames, Incoming
 from drctl.ssh.limits import Countdown, Watchdog
 from drctl.ssh.output import Marks, Output, tail
 from drctl.ssh.session import Call, new_marks, wrapped
-from drctl.transport import Progress
+from drctl.transport import MOST, Progress
 
 BLOCK = 2**15 - 64  # what paramiko puts into one packet of the 32 KiB that sshd accepts
-READ = 2**20  # read the local file in bigger pieces
 PROGRESS = 2**20  # bytes between two calls of the progress callback
 WINDOW = 2**24  # how far a node may be ahead of us in a download: memory, so not unlimited
 
 # Marks on stdout that a transfer's script has passed: the shell is ready, the script has begun,
 # and it is about to take or send the file.
 MOVING = 3
+_TOOK = rb" ([0-9a-f]{64} \d{1,18})\n"
 
 
 def _remote_path(path: str) -> str:
@@ -41,70 +42,89 @@ def _remote_path(path: str) -> str:
 
 
 class Upload:
-    """Local file to node."""
+    """Local file to node, packed as the node can take it, hashed on both sides in the same pass."""
 
-    def __init__(self, source: Path, target: str, become: str, progress: Progress | None) -> None:
-        self._source = source
+    def __init__(
+        self,
+        frames: Frames,
+        target: str,
+        become: str,
+        progress: Progress | None,
+        *,
+        go_on: bool = False,
+    ) -> None:
+        self._frames = frames
         self._target = _remote_path(target)
         self._become = become
         self._progress = progress
+        self._go_on = "yes" if go_on else "no"
 
     def run(self, channel: paramiko.Channel, countdown: Countdown, dog: Watchdog) -> None:
-        """Send the file; StepFailed with the node's own words if it could not be taken."""
+        """Send the file; StepFailed with the node's own words if it could not be taken, or if
+        what it took is not what was sent."""
         marks, call = new_marks(), Call(channel, self._become, countdown)
-        script = render_script("node/receive")
-        stdin = wrapped(script, {}, marks, arguments=(self._target, marks.script), feeds=True)
-        with _readable(self._source) as file:
-            size = os.fstat(file.fileno()).st_size
-            output = call.begin(stdin, marks, "go", close=False)
-            sent = 0
-            if output.await_mark(MOVING, countdown):
-                stopped = partial(output.has_said, marks.word("full"))
-                sent = self._send(file, size, channel, dog, stopped)
+        words = (self._target, marks.script, str(FRAME), self._go_on)
+        stdin = wrapped(render_script("node/receive"), {}, marks, arguments=words, feeds=True)
+        output = call.begin(stdin, marks, r"go ((?:plain|zstd) \d{1,12})", close=False)
+        if output.await_mark(MOVING, countdown):
+            packing, have = output.out.found.decode().split()
+            stopped = partial(output.has_said, marks.word("full"))
+            self._send(packing, int(have), channel, dog, stopped)
         dog.no_stall()
         call.close()
-        self._judge(call, output, marks, sent)
-        if sent != size:
-            raise StepFailed(f"{self._source} changed while being sent: {size} bytes, then {sent}")
+        self._judge(call, output, marks)
 
     def _send(
         self,
-        file: BinaryIO,
-        size: int,
+        packing: str,
+        have: int,
         channel: paramiko.Channel,
         dog: Watchdog,
         stopped: Callable[[], bool],
-    ) -> int:
-        sent = told = 0
+    ) -> None:
+        size, told = self._frames.size, 0
         try:
-            while not stopped() and (block := file.read(BLOCK)):
-                while block:
-                    n = channel.send(block)
-                    block = block[n:]
-                    sent += n
+            for block, done in self._blocks(packing, have):
+                if stopped():
+                    break
+                channel.sendall(block)
                 dog.moved()
-                if self._progress and (sent - told >= PROGRESS or sent == size):
-                    told = sent
-                    self._progress(sent, size)
+                if self._progress and (done - told >= PROGRESS or done == size):
+                    told = done
+                    self._progress(done, size)
         except OSError:
             if channel.exit_status < 0:  # or else the node ended it and has said why
                 raise
-        return sent
 
-    def _judge(self, call: Call, output: Output, marks: Marks, sent: int) -> None:
-        """Hold what was sent against the node's own count of it."""
+    def _blocks(self, packing: str, have: int) -> Iterator[tuple[bytes, int]]:
+        """What is sent, from part number `have` on, and where in the file each block ends."""
+        begin, size = have * FRAME, self._frames.size
+        for number in range(have, self._frames.count):
+            part, end = self._frames.frame(number, packing), min(begin + FRAME, size)
+            for at in range(0, len(part), BLOCK):
+                block = part[at : at + BLOCK]
+                yield block, begin + (end - begin) * (at + len(block)) // len(part)
+            begin = end
+        if have >= self._frames.count:  # even nothing has to be a frame
+            yield PACKINGS[packing](b""), size
+
+    def _judge(self, call: Call, output: Output, marks: Marks) -> None:
+        """Hold what was sent against what the node says that it has."""
         status = call.finish(output, f"sending {self._target}")
-        taken = re.search(re.escape(marks.word("took")) + rb" (\d{1,18})\n", output.out.text)
-        if status == 0 and taken and int(taken[1]) == sent:
-            return
-        words = tail(output.err.text.decode("utf-8", "replace")) or f"status {status}"
-        if status == 0:
-            words = f"{sent} bytes were sent, and it has {int(taken[1]) if taken else 'not said'}"
-        raise StepFailed(f"{self._target} could not be written: {words}")
+        took = re.search(re.escape(marks.word("took")) + _TOOK, output.out.text)
+        if status != 0 or not took:
+            words = tail(output.err.text.decode("utf-8", "replace")) or f"status {status}"
+            raise StepFailed(f"{self._target} could not be written: {words}")
+        there, here = took[1].decode(), f"{self._frames.sha256()} {self._frames.size}"
+        if there != here:
+            raise StepFailed(
+                f"{self._target} is not what was sent: sha256 and size {there}, here {here}",
+                hint="send it again; where that does not help, check that node's disk and memory",
+            )
 
 
 class Download:
-    """File on the node to a new local file."""
+    """File on the node to a new local file, packed as the node can."""
 
     def __init__(
         self, source: str, target: Path, become: str, limit: int, progress: Progress | None
@@ -119,19 +139,23 @@ class Download:
         """Fetch the file whole, synced, or leave none behind."""
         with _new_file(self._target) as file:
             marks, call = new_marks(), Call(channel, self._become, countdown)
-            script = render_script("node/send")
-            stdin = wrapped(script, {}, marks, arguments=(self._source, marks.script), feeds=True)
-            output = call.begin(stdin, marks, r"size (\d{1,18})", close=False)
-            sends = output.await_mark(MOVING, countdown)
-            size = int(output.out.found) if sends else 0
+            words = (self._source, marks.script)
+            stdin = wrapped(render_script("node/send"), {}, marks, arguments=words, feeds=True)
+            output = call.begin(stdin, marks, r"size (\d{1,18} (?:plain|zstd))", close=False)
+            size, packing = 0, "plain"
+            if output.await_mark(MOVING, countdown):
+                told, packing = output.out.found.decode().split()
+                size = int(told)
             if size > self._limit:
                 raise StepFailed(
                     f"{self._source} has {size} bytes, more than the limit of {self._limit}",
                     hint="check that node: this is not the file drctl asked for",
                 )
-            got = self._receive(file, output.out.rest(size), size, channel, dog)
+            came = UNPACKERS[packing](channel, output.out.rest(MOST), dog, size)
+            got = self._receive(file, came, size)
             dog.no_stall()
             call.close()
+            output.out.text[:0] = came.rest()
             self._judge(call, output, got, size)
             with _local(self._target):
                 file.flush()
@@ -149,27 +173,18 @@ class Download:
                 hint="try again; see whether this user's login leaves a program that prints",
             )
 
-    def _receive(
-        self, file: BinaryIO, data: bytes, size: int, channel: paramiko.Channel, dog: Watchdog
-    ) -> int:
+    def _receive(self, file: BinaryIO, came: Incoming, size: int) -> int:
         got = told = 0
-        while data or (got < size and (data := channel.recv(min(2**18, size - got)))):
+        for data in came.parts():
             with _local(self._target):
                 file.write(data)
             got += len(data)
-            data = b""
-            dog.moved()
+            if got > size:
+                break
             if self._progress and (got - told >= PROGRESS or got == size):
                 told = got
                 self._progress(got, size)
         return got
-
-
-def _readable(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb", buffering=READ)
-    except OSError as e:
-        raise InvalidInput(f"{path} cannot be read on this machine: {e.strerror}") from e
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from drctl.errors import AuthRefused, ConnectionLost, InvalidInput, Refused, StepFailed
+from drctl.lab.waiting import until
 from drctl.ssh import SshTransport
+from drctl.ssh.frames import FRAME, Frames
 from drctl.transport import Script
 from tests.ssh.conftest import Site
 from tests.ssh.nodes import HAVE_SSHD, SshdNode
@@ -64,9 +67,9 @@ def test_node_that_cannot_take_the_file_says_why(
     site: Site, one: SshTransport, source: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    full = site.sudo / "cat"  # a disk with room for 1 MB
+    full = site.sudo / "tee"  # a disk with room for 1 MB
     full.write_text(
-        "#!/bin/sh\n[ ! -c /dev/stdout ] || exec /bin/cat\nhead -c 1000000\n"
+        "#!/bin/sh\n[ -p /dev/stdin ] || exit 0\nhead -c 1000000\n"
         "echo 'No space left on device' >&2\nexit 1\n"
     )
     full.chmod(0o755)
@@ -105,7 +108,7 @@ def test_broken_transfer_is_connection_lost(
     target = tmp_path / "target"
 
     def progress(done: int, total: int) -> None:
-        if done > total / 4:
+        if done > total / 20:  # what is under way by then, a window, is less than the rest
             getattr(relay, harm)()
 
     began = time.monotonic()
@@ -208,23 +211,125 @@ def test_sudo_that_refuses_a_transfer(site: Site, source: Path, tmp_path: Path) 
     assert not (tmp_path / "target").exists()
 
 
+def _in_the_way(site: Site, name: str, text: str) -> None:
+    """A program that the node finds before the system's."""
+    (site.sudo / name).write_text(f"#!/bin/sh\n{text}\n")
+    (site.sudo / name).chmod(0o755)
+
+
+NO_ZSTD = "exit 127"
+
+
 def test_a_node_that_did_not_get_every_byte_is_not_believed(
     site: Site, one: SshTransport, source: Path, tmp_path: Path
 ) -> None:
-    """Its `cat` ends well all the same: what counts is how many bytes lie there."""
-    cat = site.sudo / "cat"
-    cat.write_text("#!/bin/sh\n[ ! -c /dev/stdout ] || exec /bin/cat\n/bin/cat | tail -c +2\n")
-    cat.chmod(0o755)
-    with pytest.raises(StepFailed, match=f"{SIZE} bytes were sent, and it has {SIZE - 1}"):
+    """Its programs end well all the same: what counts is what it has."""
+    less = '[ -p /dev/stdin ] || exit 0\nfor last; do :; done\ntail -c +2 | /usr/bin/tee -a "$last"'
+    _in_the_way(site, "tee", less)
+    with pytest.raises(StepFailed, match=f"is not what was sent.* {SIZE - 1}, here .* {SIZE}"):
         one.upload("n1", source, f"{tmp_path}/target", deadline=60)
 
 
-def test_what_prints_into_a_download_is_noticed(
-    site: Site, one: SshTransport, source: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("program", "text", "words"),
+    [
+        ("cat", '[ $# = 0 ] || echo "you have mail"\nexec /bin/cat "$@"', f"but {SIZE + 14} arr"),
+        ("zstd", '[ "$1" = -qdc ] || echo "you have mail"\nexec /usr/bin/zstd "$@"', "damaged"),
+        ("zstd", '/usr/bin/zstd "$@"\n[ "$1" = -qdc ] || echo "mail"', f"but {SIZE + 5} arrived"),
+    ],
+)
+def test_what_is_wrong_with_a_download_is_noticed(
+    site: Site, one: SshTransport, source: Path, tmp_path: Path, program: str, text: str, words: str
 ) -> None:
-    cat = site.sudo / "cat"
-    cat.write_text('#!/bin/sh\n[ $# = 0 ] || echo "you have mail"\nexec /bin/cat "$@"\n')
-    cat.chmod(0o755)
-    with pytest.raises(StepFailed, match=f"has {SIZE} bytes, but {SIZE + 14} arrived"):
+    if program == "cat":
+        _in_the_way(site, "zstd", NO_ZSTD)
+    elif not shutil.which("zstd"):
+        pytest.skip("no zstd on this machine")
+    _in_the_way(site, program, text)
+    with pytest.raises(StepFailed, match=words):
         one.download("n1", str(source), tmp_path / "target", deadline=60)
     assert not (tmp_path / "target").exists()
+
+
+def test_a_cut_upload_goes_on_where_it_was(site: Site, source: Path, tmp_path: Path) -> None:
+    relay = site.relay(site.node())
+    site.trust(relay)
+    transport = site.transport(site.host("n1", relay))
+    target = tmp_path / "d" / "target"
+
+    def cut(done: int, total: int) -> None:
+        if done > total / 2:
+            relay.cut()
+
+    with pytest.raises(ConnectionLost):
+        transport.upload("n1", source, str(target), deadline=20, progress=cut)
+    until(lambda: target.stat().st_size >= FRAME, 10, "what had arrived is written")
+    steps: list[int] = []
+
+    def note(done: int, total: int) -> None:
+        steps.append(done)
+
+    transport.upload("n1", source, str(target), deadline=60, go_on=True, progress=note)
+    assert steps[0] > FRAME, "it began anew"
+    assert _sha(target) == _sha(source)
+    assert Path(f"{target}.sum").read_text() == f"{_sha(source)} {SIZE}\n"
+
+
+def test_what_a_cut_upload_left_is_hashed_again(
+    one: SshTransport, source: Path, tmp_path: Path
+) -> None:
+    """A part that the disk lost: said, and the next attempt begins anew."""
+    target = tmp_path / "d" / "target"
+    target.parent.mkdir(mode=0o700)
+    target.write_bytes(bytes(FRAME + 5))
+    with pytest.raises(StepFailed, match="is not what was sent"):
+        one.upload("n1", source, str(target), deadline=60, go_on=True)
+    one.upload("n1", source, str(target), deadline=60, go_on=True)
+    assert _sha(target) == _sha(source)
+
+
+@pytest.mark.parametrize("left", [FRAME, 2 * FRAME, 3 * FRAME])
+def test_a_file_that_ends_with_a_whole_part(one: SshTransport, tmp_path: Path, left: int) -> None:
+    source, target = tmp_path / "source", tmp_path / "d" / "target"
+    source.write_bytes(os.urandom(2 * FRAME))
+    target.parent.mkdir(mode=0o700)
+    target.write_bytes(source.read_bytes()[:left] + bytes(max(0, left - 2 * FRAME)))
+    if left > 2 * FRAME:  # more than there is to send: all of it is another file's
+        with pytest.raises(StepFailed, match="is not what was sent"):
+            one.upload("n1", source, str(target), deadline=60, go_on=True)
+    one.upload("n1", source, str(target), deadline=60, go_on=True)
+    assert _sha(target) == _sha(source)
+
+
+def test_a_linked_part_is_not_gone_on_with(one: SshTransport, tmp_path: Path) -> None:
+    """What else has a name for the file would be written through."""
+    source, target, other = (tmp_path / name for name in ("source", "target", "other"))
+    source.write_bytes(b"new")
+    other.write_bytes(bytes(FRAME))
+    target.hardlink_to(other)
+    one.upload("n1", source, str(target), deadline=60, go_on=True)
+    assert (target.read_bytes(), other.read_bytes()) == (b"new", bytes(FRAME))
+
+
+@pytest.mark.parametrize("packing", ["zstd", "plain"])
+def test_a_node_takes_the_file_packed_where_it_has_zstd(
+    site: Site, one: SshTransport, tmp_path: Path, packing: str
+) -> None:
+    if packing == "plain":  # found before the system's
+        _in_the_way(site, "zstd", NO_ZSTD)
+    elif not shutil.which("zstd"):
+        pytest.skip("no zstd on this machine")
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"the same again" * 10**6)
+    asked = []
+
+    def counted(frames: Frames, number: int, how: str) -> bytes:
+        asked.append(how)
+        return frame(frames, number, how)
+
+    frame = Frames.frame
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Frames, "frame", counted)
+        one.upload("n1", source, str(target), deadline=60)
+    assert set(asked) == {packing}
+    assert _sha(target) == _sha(source)

@@ -48,6 +48,7 @@ class FakeTransport:
         target: str,
         *,
         deadline: float,
+        go_on: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self.calls.append((host, "upload"))

@@ -65,7 +65,29 @@ def test_killed_at_every_call(node: Node, when: str) -> None:
         assert node.act("send").status == 0, n
         assert node.state("send") == "after", n
         assert node.act("undo send").status == 0, n
-    assert n == 3  # sync and mv
+    assert n == 4  # sync, mv and rm
+
+
+def note(part: Path, content: bytes, size: int) -> None:
+    """What node/receive leaves beside a file that it took."""
+    Path(f"{part}.sum").write_text(f"{sha256(content)} {size}\n")
+
+
+def test_what_was_hashed_on_the_way_is_not_read_again(node: Node) -> None:
+    part = upload(node, b"x" * len(CONTENT))  # to tell which of the two was believed
+    note(part, CONTENT, len(CONTENT))
+    assert node.act("send").status == 0
+    assert node.state("send") == "after"
+    assert not Path(f"{part}.sum").exists()
+
+
+@pytest.mark.parametrize("cut", [1, len(CONTENT)])
+def test_a_note_of_another_size_is_not_believed(node: Node, cut: int) -> None:
+    part = upload(node, CONTENT[:-cut])
+    note(part, CONTENT, len(CONTENT))
+    ran = node.act("send")
+    assert ran.status != 0 and "the copy does not match" in ran.err
+    assert not part.exists() and not Path(f"{part}.sum").exists()
 
 
 def fill(node: Node) -> list[Path]:
@@ -73,6 +95,7 @@ def fill(node: Node) -> list[Path]:
     staged = [
         node.stage / "snapshot.db",
         node.stage / "snapshot.db.part",
+        node.stage / "snapshot.db.part.sum",
         node.stage / "snapshot.db.verified",
         node.stage / "new/etcd/member/snap/db",
         node.stage / "new.part/etcd/member/snap/db",
