@@ -165,6 +165,20 @@ WRONG: Mapping[str, tuple[Host, str, str]] = {
         "data_dir",
         "its etcd keeps its data in /new/etcd (ExecStart= of etcd.service",
     ),
+    "edited, and not read by systemd": (
+        lambda i: one(i, units=_units(etcd_unit(i, NeedDaemonReload="yes"))),
+        "unit_unread",
+        "etcd.service was changed on disk, and systemd has not read it yet",
+    ),
+    "to start as somebody who cannot read the data": (
+        lambda i: answer(
+            etcd(i, user="0:0"),
+            {"data_here": "yes", "uid.data": "0", "users": "daemon:1"},
+            units=_units(etcd_unit(i, User="daemon")),
+        ),
+        "owner",
+        "but its etcd would run as daemon, who cannot read it (unit etcd.service, as it would",
+    ),
     "dead, and its environment file says otherwise": (
         lambda i: answer(
             ENVIRONMENT_FILE,
@@ -256,6 +270,22 @@ def test_what_is_only_sad_is_a_warning(prod: Inventory) -> None:
     assert not verdict.problems
     assert any("systemd ends its etcd after 1 s" in w for w in verdict.warnings)
     assert any("others are connected to it: 10.9.9.9" in w for w in verdict.warnings)
+
+
+OWNED = TEXT + "etcd: {owner: 'etcd:etcd'}\n"
+
+
+@pytest.mark.parametrize("runs,refused", [("105:105", None), ("0:0", False), ("7:7", True)])
+def test_the_owner_that_the_inventory_gives_the_data(
+    tmp_path: Path, runs: str, refused: bool | None
+) -> None:
+    """Whoever is not root must own what he is to read; root needs not."""
+    inventory = inventory_of(tmp_path, OWNED)
+    shown = {"data_here": "yes", "uid.data": "7", "uid.claimed": "105"}
+    verdict = judge(inventory, {"m1": answer(etcd(inventory, user=runs), shown)})
+    words = "prod.yaml:12: the data of m1 is to belong to etcd:etcd, but its etcd runs as "
+    assert any(words in p.message for p in verdict.problems) is (refused is True)
+    assert any(words in w for w in verdict.warnings) is (refused is False)
 
 
 def test_where_nothing_is_left_it_says_what_could_not_be_compared(prod: Inventory) -> None:
