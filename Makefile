@@ -18,7 +18,7 @@ endif
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' drctl/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: setup drill drills test check guards campaign picture image clean help remake
+.PHONY: setup drill drills test check guards campaign reality picture image clean help remake
 
 setup: $(READY)  ## make .venv with drctl, the lab and the developers' tools
 	@echo "$(VENV)/bin/drctl is ready"
@@ -57,6 +57,9 @@ guards: $(READY)  ## remove each protection, one by one: the fast tests must not
 campaign: $(READY)  ## N restores of real etcd with faults drawn from SEED; continues where it stopped (LANE=0/3 ETCD=DIR DRIVER=docker)
 	@$(VENV)/bin/python -m tests.campaign $(if $(N),--runs $(N)) --seed $(or $(SEED),1) \
 		--lane $(or $(LANE),0/1) --driver $(or $(DRIVER),local) $(if $(ETCD),--etcd $(ETCD))
+
+reality: $(READY)  ## one thing wrong at a time in all three labs: named in step 1, and green once mended (LAB=local ETCD=DIR)
+	@$(VENV)/bin/python -m tests.reality $(if $(LAB),--lab $(LAB)) $(if $(ETCD),--etcd $(ETCD)) --table docs/reality.md
 
 picture: $(READY)  ## make docs/restore.svg again: a real restore of a local cluster, as the terminal shows it (ETCD=DIR)
 	@$(VENV)/bin/python -m tests.picture docs/restore.svg $(ETCD)

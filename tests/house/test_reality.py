@@ -1,4 +1,4 @@
-"""The catalogue of what step 1 must notice: enough of each kind, and every row says whom it names."""
+"""The catalogue of what step 1 must notice: enough of each kind, each says whom it names."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def test_a_row_can_be_told_and_mended() -> None:
         assert row.says and all(row.says), row.id
         assert bool(row.line) == any("<line>" in phrase for phrase in row.says), row.id
         if row.exit in (4, 8):
-            named = re.compile(r"<host>|<member>|node-[0-9]|the living cluster|refuses drctl|^its etcd")
+            named = re.compile(
+                r"<host>|<member>|node-[0-9]|the living cluster|refuses drctl|^its etcd"
+            )
             assert any(named.search(phrase) for phrase in row.says), row.id
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,22 @@ def test_a_member_of_this_cluster_on_a_host_that_is_none(prod: Inventory) -> Non
     assert "w1 has no etcd, but one runs there" in problem.message
     alone = process(1, ["/usr/bin/etcd", "--initial-cluster=x=https://10.0.0.21:2380"])
     assert not judge(prod, {"w1": answer(alone)}).problems, "somebody else's cluster"
+
+
+def test_another_etcd_is_told_where_all_hosts_are_reached_by_one_address(tmp_path: Path) -> None:
+    """Behind forwarded ports, every host's SSH address is 127.0.0.1: it tells none apart."""
+    text = re.sub(
+        r"address: 10\.0\.0\.(\d+)",
+        r"address: 127.0.0.1, port: 22\1, cluster_address: 10.0.0.\1",
+        TEXT,
+    )
+    inventory = inventory_of(tmp_path, text)
+    argv = ["etcd", "--name=other", "--data-dir=/x"]
+    other = process(5, argv, cgroup="0::/other.service", listens=[("127.0.0.1", 3379)])
+    argv = ["/usr/local/bin/etcd", *flags_of(inventory.member("m2"))]
+    host = answer(process(6, argv, db=DB), other, {"data_here": "yes"})
+    verdict = judge(inventory, {"m2": host})
+    assert any("m2: another etcd runs there, and is left alone" in w for w in verdict.warnings)
 
 
 def test_pods_with_networks_of_their_own_are_nobodys_members(prod: Inventory) -> None:

@@ -23,7 +23,7 @@ COMMANDS = {
 
 @dataclass(frozen=True)
 class Row:
-    """`make` and `mend` are shell for the host `host`, by the lab's own way and after the lab's words
+    """`make` and `mend` are shell for `host`, by the lab's own way and after the lab's words
     (`shell/LAB.sh`); `here` is shell for the operator's machine, where $OUT is the snapshot that is
     then given; `inventory` replaces one text, which occurs once, by another, and so do the others
     in `also`. `says` are parts of one line of what drctl prints, with <host>, <address>, <data> and
@@ -69,5 +69,7 @@ def _row(lab: str, raw: dict[str, Any]) -> Row:
     if strange := set(raw) - known:
         raise ValueError(f"{raw.get('id')}: no such field: {', '.join(sorted(strange))}")
     for name in ("says", "inventory"):
-        raw[name] = tuple(tuple(each) if isinstance(each, list) else each for each in raw.get(name, ()))
+        raw[name] = tuple(
+            tuple(each) if isinstance(each, list) else each for each in raw.get(name, ())
+        )
     return Row(lab=lab, **raw)

@@ -1,4 +1,4 @@
-"""A lab in which one thing after another is made wrong, looked at with the real command, and mended.
+"""A lab in which one thing after another is made wrong, looked at with the real drctl, and mended.
 
 Hosts are changed by the lab's own way, never by the product's; what is judged is the product's exit
 status and what it printed.
@@ -54,7 +54,9 @@ class Outcome:
 
     def seen(self, mended: str) -> Outcome:
         """The same, once it is known how the lab was afterwards."""
-        return replace(self, mended=mended, fault=self.fault or ("" if mended == "green" else mended))
+        return replace(
+            self, mended=mended, fault=self.fault or ("" if mended == "green" else mended)
+        )
 
     @property
     def document(self) -> dict[str, Any]:
@@ -232,7 +234,7 @@ class Scene:
         return path, snapshot
 
     def mended(self) -> str:
-        """"green", as soon as it is; else what drctl still says."""
+        """ "green", as soon as it is; else what drctl still says."""
         deadline = time.monotonic() + MENDED_SECONDS
         while True:
             looked = self._look()
