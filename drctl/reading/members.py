@@ -226,15 +226,15 @@ class MemberComparison:
         if uid is None or owner is None or uid == owner:
             return
         runs = "runs" if self.program.process else "would run"
+        who = shown(self.program.user) if uid else "root"
         yield self._differs(
             "owner",
             f"the data of {self.host} is to belong to {claimed}"
             if claimed
             else f"the data of {self.host} belongs to user {owner}, and so will the restored data",
-            f"its etcd {runs} as {shown(self.program.user) or 'root'}"
-            + (", who cannot read it" if uid else ""),
+            f"its etcd {runs} as {who}" + (", who cannot read it" if uid else ""),
             self.program.where,
-            f"write etcd.owner: {shown(self.program.user) or 'root'}, or fix the user there",
+            f"write etcd.owner: {who}, or fix the user there",
             refused=uid != 0,
             key="etcd.owner" if claimed else "groups.etcd",
         )
