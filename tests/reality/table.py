@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from tests.reality.catalogue import Row
 from tests.reality.scene import Outcome
@@ -32,8 +33,9 @@ command on two cores, with other work beside it.
 
 
 def digest(row: Row) -> str:
-    """A row that was changed is another one."""
-    return hashlib.sha256(repr(row).encode()).hexdigest()[:16]
+    """A row that does something else than before is another one."""
+    done = replace(row, wrong="", reality="", imitation="", sample=False)
+    return hashlib.sha256(repr(done).encode()).hexdigest()[:16]
 
 
 def table(played: list[tuple[Row, Outcome | None]]) -> str:
