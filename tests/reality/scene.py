@@ -184,7 +184,7 @@ class Scene:
             if row.mend:
                 self._change(row, row.mend)
         says = [filled(phrase, values) for phrase in row.says]
-        line = next((t for t in ended.output.splitlines() if all(s in t for s in says)), "")
+        line = next((t for t in told(row, ended.output) if all(s in t for s in says)), "")
         fault = ""
         if ended.status != row.exit:
             fault = f"exit {ended.status}, expected {row.exit}: {ended.output.strip()[-1500:]}"
@@ -253,6 +253,14 @@ def filled(text: str, values: dict[str, str]) -> str:
     for name, value in values.items():
         text = text.replace(f"<{name}>", value)
     return text
+
+
+def told(row: Row, output: str) -> list[str]:
+    """What stands together: a line; `inventory diff` spreads one difference over three."""
+    lines = [line.strip() for line in output.splitlines()]
+    if row.command != "diff":
+        return lines
+    return [" ".join(lines[at : at + 3]) for at in range(len(lines))]
 
 
 def warnings(output: str) -> set[str]:
