@@ -344,6 +344,30 @@ def test_the_kubelets_own_folder_is_the_truth(tmp_path: Path) -> None:
     assert "write kubernetes.manifests: /etc/other" in problem.message
 
 
+@pytest.mark.parametrize("alive", [True, False])
+def test_stale_manifests_in_the_inventorys_folder_start_nothing(
+    tmp_path: Path, alive: bool
+) -> None:
+    """The kubelet reads another folder, and a copy of each file lies where the inventory says."""
+    inventory = inventory_of(tmp_path, STATIC)
+    flags = flags_of(inventory.member("m1"))
+    text = pod_text(flags, "/var/lib/etcd")
+    pods = f"0::/kubepods/pod{'a' * 32}/x"
+    runs = process(5, ["etcd", *flags], cgroup=pods, mounts="other", db=DB) if alive else {}
+    kubelet = process(
+        7, ["kubelet"], cgroup="0::/system.slice/kubelet.service", manifests="/etc/other"
+    )
+    host = answer(
+        manifest("/etc/kubernetes/manifests/etcd.yaml", text, number=1),
+        manifest("/etc/other/etcd.yaml", text, number=2),
+        *(runs, kubelet, {"data_here": "yes"}),
+    )
+    (problem,) = judge(inventory, {"m1": host}).problems
+    assert "the kubelet's manifests are in /etc/kubernetes/manifests" in problem.message
+    assert "reads them from /etc/other" in problem.message
+    assert "write kubernetes.manifests: /etc/other" in problem.message
+
+
 def test_the_owner_of_lost_data_is_the_manifests(tmp_path: Path) -> None:
     inventory = inventory_of(tmp_path, STATIC)
     text = pod_text(flags_of(inventory.member("m1")), "/var/lib/etcd")
