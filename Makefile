@@ -18,7 +18,7 @@ endif
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' drctl/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: setup drill drills test check guards campaign bench picture image clean help remake
+.PHONY: setup drill drills test check guards campaign reality bench picture image clean help remake
 
 setup: $(READY)  ## make .venv with drctl, the lab and the developers' tools
 	@echo "$(VENV)/bin/drctl is ready"
@@ -72,6 +72,9 @@ bench: $(READY)  ## how long it takes beside OpenSSH, Ansible, pyinfra, paramiko
 		printf '%s\n' '$(BENCH_MADE)' > $(BENCH_VENV)/.ready; }
 	@$(VENV)/bin/python -m tests.bench --programs $(BENCH_VENV)/bin $(if $(QUICK),--quick) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ETCD),--etcd $(ETCD)) $(BENCH_ARGS)
+
+reality: $(READY)  ## one thing wrong at a time in all three labs: named in step 1, and green once mended (LAB=local ETCD=DIR)
+	@$(VENV)/bin/python -m tests.reality $(if $(LAB),--lab $(LAB)) $(if $(ETCD),--etcd $(ETCD)) --table docs/reality.md
 
 picture: $(READY)  ## make docs/restore.svg again: a real restore of a local cluster, as the terminal shows it (ETCD=DIR)
 	@$(VENV)/bin/python -m tests.picture docs/restore.svg $(ETCD)

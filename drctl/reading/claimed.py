@@ -41,11 +41,16 @@ class Claims:
         return found
 
     def host_at(self, address: str) -> str:
-        """The inventory's host with that address, "" for none."""
-        for host in self.rest["hosts"]:
-            if address in self.addresses(host):
-                return str(host)
-        return ""
+        """The inventory's first host with that address, "" for none."""
+        return next(iter(self._hosts_at(address)), "")
+
+    def only_host_at(self, address: str) -> str:
+        """The same; "" too where several have it: behind forwarded ports all are 127.0.0.1."""
+        found = self._hosts_at(address)
+        return found[0] if len(found) == 1 else ""
+
+    def _hosts_at(self, address: str) -> list[str]:
+        return [str(host) for host in self.rest["hosts"] if address in self.addresses(host)]
 
 
 @dataclass(frozen=True)

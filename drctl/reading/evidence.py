@@ -7,7 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
 
@@ -19,6 +19,7 @@ _SOCKET = re.compile(r"([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{1,4})")
 _SERVICE = re.compile(r"/([A-Za-z0-9:_.\\@-]+\.service)(?:/|$)")
 _CONTAINER = re.compile(r"(?:docker|libpod|cri-containerd|crio)[-/:]([0-9a-f]{64})")
 _POD = re.compile(r"kubepods")
+_MOST_UID = (1 << 32) - 1
 
 Address = tuple[str, int]
 """IP address and port."""
@@ -122,7 +123,9 @@ class Process:
 @dataclass(frozen=True)
 class Evidence:
     """Everything that one host showed. `units` is what `systemctl show` printed; files are by their
-    path. `data_here`: whether there is a data directory; None for no member's host."""
+    path. `data_here`: whether there is a data directory; None for no member's host. `data_uid` and
+    `claimed_uid`: whose it is, and whose the inventory says, None for not known; `users` has the
+    uids of the units' users."""
 
     host: str
     processes: tuple[Process, ...]
@@ -136,6 +139,9 @@ class Evidence:
     data_here: bool | None
     addresses: frozenset[str]  # its own
     leases: tuple[str, ...]  # addresses by which apiservers say in etcd that they live
+    data_uid: int | None = None
+    claimed_uid: int | None = None
+    users: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_evidence(answer: Answer) -> Evidence:
@@ -182,6 +188,13 @@ def read_evidence(answer: Answer) -> Evidence:
         else None,
         addresses=frozenset(_plain_addresses(answer, "addresses")),
         leases=_plain_addresses(answer, "leases"),
+        data_uid=answer.number_or_none("uid.data", most=_MOST_UID),
+        claimed_uid=answer.number_or_none("uid.claimed", most=_MOST_UID),
+        users={
+            found[1]: int(found[2])
+            for word in answer.words("users", most=20)
+            if (found := re.fullmatch("(.+):([0-9]{1,10})", word))
+        },
     )
 
 

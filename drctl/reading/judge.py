@@ -141,7 +141,7 @@ def _of_this_host(reading: Reading, claims: Claims) -> Reading:
 
     def elsewhere(program: Program) -> bool:
         listens = program.process.listens if program.process else ()
-        hosts = {claims.host_at(address) for address, _ in listens}
+        hosts = {claims.only_host_at(address) for address, _ in listens}
         return bool(hosts) and "" not in hosts and reading.host not in hosts
 
     return replace(reading, running=tuple(p for p in reading.running if not elsewhere(p)))

@@ -83,6 +83,8 @@ class MemberComparison:
         yield from self._peers()
         yield from self._clients()
         yield from self._own_ways()
+        yield from self._owner()
+        yield from self._unit()
         yield from self._quota()
         yield from self._start_time()
 
@@ -202,6 +204,51 @@ class MemberComparison:
                 f"{fsync.where}, {self.program.starter}",
                 "take it out before a power cut does harm",
                 refused=False,
+                key="groups.etcd",
+            )
+
+    # -- who, and from which text -----------------------------------------------------------------
+
+    def _uid(self) -> int | None:
+        """As whom it runs, or would be started; None where that is not known."""
+        user = self.program.user.partition(":")[0]
+        if not user and self.program.starter.kind == "unit":
+            return 0  # systemd.exec: root where a unit names nobody
+        if user.isascii() and user.isdecimal():
+            return int(user)
+        return self.reading.evidence.users.get(user)
+
+    def _owner(self) -> Iterator[Difference]:
+        """Root reads what anybody owns; anybody else only what is his, in a mode of 700."""
+        claimed, uid = self.member.get("owner"), self._uid()
+        evidence = self.reading.evidence
+        owner = evidence.claimed_uid if claimed else evidence.data_uid
+        if uid is None or owner is None or uid == owner:
+            return
+        runs = "runs" if self.program.process else "would run"
+        who = shown(self.program.user) if uid else "root"
+        yield self._differs(
+            "owner",
+            f"the data of {self.host} is to belong to {claimed}"
+            if claimed
+            else f"the data of {self.host} belongs to user {owner}, and so will the restored data",
+            f"its etcd {runs} as {who}" + (", who cannot read it" if uid else ""),
+            self.program.where,
+            f"write etcd.owner: {who}, or fix the user there",
+            refused=uid != 0,
+            key="etcd.owner" if claimed else "groups.etcd",
+        )
+
+    def _unit(self) -> Iterator[Difference]:
+        """A fence makes systemd read its files: what would start then was not looked at."""
+        unit = next((u for u in self.reading.units if u.name == self.program.starter.name), None)
+        if unit and unit.edited and self.program.starter.kind == "unit":
+            yield self._differs(
+                "unit_unread",
+                f"{self.host} is to start etcd as it is written there",
+                f"{unit.name} was changed on disk, and systemd has not read it yet",
+                "NeedDaemonReload of systemd",
+                f"type on {self.host}: systemctl daemon-reload; then look again",
                 key="groups.etcd",
             )
 

@@ -88,9 +88,12 @@ def _of_this_cluster(program: Program, claims: Claims) -> bool:
 
 def starters(reading: Reading, claims: Claims, etcds: Sequence[Program]) -> Iterator[Difference]:
     """Units that are not there, and programs that another unit, or none, has started."""
+    told: list[Difference] = []
     for name, service in claims.rest["services"].items():
         if reading.host not in service["hosts"]:
             continue
+        if service["manager"] == "static-pod" and not told:
+            yield from (told := [*_other_folder(reading, claims)])
         if service["manager"] == "systemd" and not claims.installs(name, reading.host):
             yield from _missing_units(reading, claims, name, service)
         for program in (*reading.running, *reading.written):
@@ -100,6 +103,27 @@ def starters(reading: Reading, claims: Claims, etcds: Sequence[Program]) -> Iter
                 continue
             if not _fits(program, service, reading, claims):
                 yield _other_starter(reading.host, claims, name, service, program)
+
+
+def _other_folder(reading: Reading, claims: Claims) -> Iterator[Difference]:
+    """The kubelet starts what lies in its own folder, whatever lies in the inventory's."""
+    claimed, runs = _folder(reading, claims), reading.pods_folder
+    if runs and runs != claimed:
+        yield Difference(
+            reading.host,
+            "manifests",
+            f"the kubelet's manifests are in {claimed}",
+            f"the kubelet reads them from {shown(runs, 200)}",
+            "its staticPodPath, or --pod-manifest-path",
+            f"write kubernetes.manifests: {shown(runs, 200)}",
+            file=claims.file,
+            line=claims.line("manifests"),
+            edit=Edit(("kubernetes", "manifests"), runs),
+        )
+
+
+def _folder(reading: Reading, claims: Claims) -> str:
+    return str(claims.rest["hosts"][reading.host]["manifests"]).rstrip("/")
 
 
 def _unit(name: str) -> str:
@@ -137,8 +161,9 @@ def _fits(program: Program, service: Any, reading: Reading, claims: Claims) -> b
     if service["manager"] == "systemd":
         return starter.kind == "unit" and starter.name in map(_unit, service["units"])
     if service["manager"] == "static-pod":
-        folder = claims.rest["hosts"][reading.host]["manifests"]
-        return starter.kind == "pod" and posixpath.dirname(starter.name) == folder.rstrip("/")
+        # Where the kubelet's own folder is known, it is compared by itself.
+        folder = reading.pods_folder or _folder(reading, claims)
+        return starter.kind == "pod" and posixpath.dirname(starter.name) == folder
     if service["manager"] in ("docker", "podman"):
         return starter.kind == service["manager"] and starter.name in service["units"]
     return True  # of a manager of commands nothing is known but its commands

@@ -81,14 +81,17 @@ class Reading:
 def read_host(evidence: Evidence) -> Reading:
     """Explain what a host showed."""
     units = read_units(evidence.units)
-    pods, unread = read_pods(evidence.manifests, PROGRAMS)
+    folders = [p.manifests for p in evidence.processes if p.manifests and p.our_network]
+    folder = folders[0].rstrip("/") if folders else ""
+    # What lies elsewhere, in the inventory's folder too, is started by nobody.
+    ours = {p: t for p, t in evidence.manifests.items() if not folder or _lies_in(p, folder)}
+    pods, unread = read_pods(ours, PROGRAMS)
     containers = _containers(evidence)
     running = [
         program
         for process in evidence.processes
         if (program := _running(process, units, pods, containers))
     ]
-    folders = [p.manifests for p in evidence.processes if p.manifests and p.our_network]
     return Reading(
         host=evidence.host,
         evidence=evidence,
@@ -99,9 +102,13 @@ def read_host(evidence: Evidence) -> Reading:
             *(container.program for container in containers.values()),
         ),
         units=units,
-        pods_folder=folders[0].rstrip("/") if folders else "",
+        pods_folder=folder,
         unread=tuple(unread),
     )
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return posixpath.dirname(path) == folder
 
 
 # -- as it runs -----------------------------------------------------------------------------------

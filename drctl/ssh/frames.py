@@ -177,21 +177,20 @@ class IncomingFrame(Incoming):
     """The same, packed as one zstd frame, which ends by itself.
 
     What a node sends may become 2**15 times as much (RFC 8878 3.1.1.2: blocks of one byte,
-    repeated), so little of it is unpacked at once, and nothing behind the size that was announced.
+    repeated), so little of it is unpacked at once.
     """
 
     def parts(self) -> Iterator[bytes]:
         """StepFailed where it is no such frame, or asks for more memory than level 1 needs."""
         frame = zstandard.ZstdDecompressor(max_window_size=FRAME).decompressobj()
-        while self._size >= 0 and not frame.eof and (data := self._read(CHUNK)):
+        while not frame.eof and (data := self._read(CHUNK)):
             for at in range(0, len(data), LITTLE):
                 try:
                     part = frame.decompress(data[at : at + LITTLE])
                 except zstandard.ZstdError as e:
                     raise StepFailed(f"what came is damaged: {e}", hint="try again") from e
-                self._size -= len(part)
                 yield part
-                if frame.eof or self._size < 0:
+                if frame.eof:
                     behind = frame.unused_data + data[at + LITTLE :] + self._first.read()
                     self._first = io.BytesIO(behind)
                     break

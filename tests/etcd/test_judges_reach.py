@@ -136,3 +136,30 @@ def test_a_client_url_s_name_matters_where_drctl_asks_it() -> None:
     facts = {**given.facts, "reach": {**REACH, **only}}
     (problem,) = JUDGES["etcd.can_reach"](replace(given, facts=facts)).problems
     assert problem.host == "etcd-2" and "in the client URL of etcd-2" in problem.message
+
+
+OTHER_CA = sign("other ca", ca=True)
+STRANGE = sign("etcd", by=OTHER_CA, hosts=NAMES)
+
+
+@pytest.mark.parametrize(
+    "shown,accused",
+    [
+        ({HOSTS[1]}, True),
+        (set(), False),
+        (set(HOSTS), False),  # a CA of its own for all peers, which is not among the clients'
+    ],
+)
+def test_a_member_whose_certificate_another_ca_signed(shown: set[str], accused: bool) -> None:
+    said = SEEN | {f"shown.{h}.0": der(STRANGE) for h in shown}
+    answers = dict.fromkeys(HOSTS, said)
+    verdict = JUDGES["etcd.can_reach"](replace(gathered(answers), facts={"reach": REACH}))
+    words = "is not signed by the CA of the other members'"
+    assert [p.host for p in verdict.problems if words in p.message] == [HOSTS[1]] * accused
+
+
+def test_one_host_alone_accuses_nobody_of_another_ca() -> None:
+    answers = {h: dict(SEEN) for h in HOSTS}
+    answers[HOSTS[0]][f"shown.{HOSTS[1]}.0"] = der(STRANGE)
+    verdict = JUDGES["etcd.can_reach"](replace(gathered(answers), facts={"reach": REACH}))
+    assert not [p for p in verdict.problems if "signed by the CA" in p.message]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,20 @@ WRONG: Mapping[str, tuple[Host, str, str]] = {
         "data_dir",
         "its etcd keeps its data in /new/etcd (ExecStart= of etcd.service",
     ),
+    "edited, and not read by systemd": (
+        lambda i: one(i, units=_units(etcd_unit(i, NeedDaemonReload="yes"))),
+        "unit_unread",
+        "etcd.service was changed on disk, and systemd has not read it yet",
+    ),
+    "to start as somebody who cannot read the data": (
+        lambda i: answer(
+            etcd(i, user="0:0"),
+            {"data_here": "yes", "uid.data": "0", "users": "daemon:1"},
+            units=_units(etcd_unit(i, User="daemon")),
+        ),
+        "owner",
+        "but its etcd would run as daemon, who cannot read it (unit etcd.service, as it would",
+    ),
     "dead, and its environment file says otherwise": (
         lambda i: answer(
             ENVIRONMENT_FILE,
@@ -258,6 +273,22 @@ def test_a_member_of_this_cluster_on_a_host_that_is_none(prod: Inventory) -> Non
     assert not judge(prod, {"w1": answer(alone)}).problems, "somebody else's cluster"
 
 
+def test_another_etcd_is_told_where_all_hosts_are_reached_by_one_address(tmp_path: Path) -> None:
+    """Behind forwarded ports, every host's SSH address is 127.0.0.1: it tells none apart."""
+    text = re.sub(
+        r"address: 10\.0\.0\.(\d+)",
+        r"address: 127.0.0.1, port: 22\1, cluster_address: 10.0.0.\1",
+        TEXT,
+    )
+    inventory = inventory_of(tmp_path, text)
+    argv = ["etcd", "--name=other", "--data-dir=/x"]
+    other = process(5, argv, cgroup="0::/other.service", listens=[("127.0.0.1", 3379)])
+    argv = ["/usr/local/bin/etcd", *flags_of(inventory.member("m2"))]
+    host = answer(process(6, argv, db=DB), other, {"data_here": "yes"})
+    verdict = judge(inventory, {"m2": host})
+    assert any("m2: another etcd runs there, and is left alone" in w for w in verdict.warnings)
+
+
 def test_pods_with_networks_of_their_own_are_nobodys_members(prod: Inventory) -> None:
     calico = process(
         77, ["etcd", "--name=calico"], cgroup=f"0::/kubepods/pod{'a' * 32}/x", network="other"
@@ -282,6 +313,22 @@ def test_what_is_only_sad_is_a_warning(prod: Inventory) -> None:
     assert not verdict.problems
     assert any("systemd ends its etcd after 1 s" in w for w in verdict.warnings)
     assert any("others are connected to it: 10.9.9.9" in w for w in verdict.warnings)
+
+
+OWNED = TEXT + "etcd: {owner: 'etcd:etcd'}\n"
+
+
+@pytest.mark.parametrize("runs,refused", [("105:105", None), ("0:0", False), ("7:7", True)])
+def test_the_owner_that_the_inventory_gives_the_data(
+    tmp_path: Path, runs: str, refused: bool | None
+) -> None:
+    """Whoever is not root must own what he is to read; root needs not."""
+    inventory = inventory_of(tmp_path, OWNED)
+    shown = {"data_here": "yes", "uid.data": "7", "uid.claimed": "105"}
+    verdict = judge(inventory, {"m1": answer(etcd(inventory, user=runs), shown)})
+    words = "prod.yaml:12: the data of m1 is to belong to etcd:etcd, but its etcd runs as "
+    assert any(words in p.message for p in verdict.problems) is (refused is True)
+    assert any(words in w for w in verdict.warnings) is (refused is False)
 
 
 def test_where_nothing_is_left_it_says_what_could_not_be_compared(prod: Inventory) -> None:
@@ -320,6 +367,30 @@ def test_the_kubelets_own_folder_is_the_truth(tmp_path: Path) -> None:
     )
     host = answer(manifest("/etc/other/etcd.yaml", text), runs, {"data_here": "yes"})
     (problem,) = judge(inventory, {"m1": host}).problems
+    assert "write kubernetes.manifests: /etc/other" in problem.message
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_stale_manifests_in_the_inventorys_folder_start_nothing(
+    tmp_path: Path, alive: bool
+) -> None:
+    """The kubelet reads another folder, and a copy of each file lies where the inventory says."""
+    inventory = inventory_of(tmp_path, STATIC)
+    flags = flags_of(inventory.member("m1"))
+    text = pod_text(flags, "/var/lib/etcd")
+    pods = f"0::/kubepods/pod{'a' * 32}/x"
+    runs = process(5, ["etcd", *flags], cgroup=pods, mounts="other", db=DB) if alive else {}
+    kubelet = process(
+        7, ["kubelet"], cgroup="0::/system.slice/kubelet.service", manifests="/etc/other"
+    )
+    host = answer(
+        manifest("/etc/kubernetes/manifests/etcd.yaml", text, number=1),
+        manifest("/etc/other/etcd.yaml", text, number=2),
+        *(runs, kubelet, {"data_here": "yes"}),
+    )
+    (problem,) = judge(inventory, {"m1": host}).problems
+    assert "the kubelet's manifests are in /etc/kubernetes/manifests" in problem.message
+    assert "reads them from /etc/other" in problem.message
     assert "write kubernetes.manifests: /etc/other" in problem.message
 
 

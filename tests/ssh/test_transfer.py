@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import time
@@ -248,6 +249,22 @@ def test_what_is_wrong_with_a_download_is_noticed(
     _in_the_way(site, program, text)
     with pytest.raises(StepFailed, match=words):
         one.download("n1", str(source), tmp_path / "target", deadline=60)
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.skipif(not shutil.which("zstd"), reason="no zstd on this machine")
+def test_a_packed_download_is_no_bomb(
+    site: Site, one: SshTransport, source: Path, tmp_path: Path
+) -> None:
+    """50 KB on the way, 500 MB on the disk."""
+    big = 'exec /usr/bin/zstd "$@"'
+    _in_the_way(site, "zstd", f'[ "$1" = -qdc ] || exec 0< "{tmp_path}/zeros"\n{big}')
+    with (tmp_path / "zeros").open("wb") as file:
+        file.truncate(500_000_000)
+    with pytest.raises(StepFailed, match="arrived") as caught:
+        one.download("n1", str(source), tmp_path / "target", deadline=60)
+    arrived = re.search(r"but (\d+) arrived", str(caught.value))
+    assert arrived and int(arrived[1]) < SIZE + 2**26
     assert not (tmp_path / "target").exists()
 
 

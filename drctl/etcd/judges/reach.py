@@ -33,6 +33,7 @@ def can_reach(gathered: Gathered) -> Verdict:
         *_unresolved(found, plan["names"]),
         *_cut_off(seen, plan["peers"]),
         *_shown(seen, plan),
+        *_signed_by_another(seen, plan["peers"]),
     ]
     warnings: list[str] = []
     for host, one in seen.items():
@@ -136,6 +137,29 @@ def _shown(seen: Mapping[str, _Seen], plan: Mapping[str, Any]) -> Iterator[Probl
             for flaw in filter(None, flaws):
                 hint = f"issue one for {peer['called']}: the other members would not connect to it"
                 yield Problem(f"{what} {flaw}", peer["host"], hint)
+
+
+def _signed_by_another(
+    seen: Mapping[str, _Seen], peers: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Problem]:
+    """Of the certificates at the peer ports, those that no CA here signed, where one did sign
+    another member's: which CA the peers go by is not known here, and it is one for all."""
+    cas = [ca for one in seen.values() for paper in one.papers.values() for ca in _read(paper.ca)]
+    unknown: dict[str, bool] = {}
+    for one in seen.values():
+        for label, ders in one.shown.items():
+            if chain := _read(ders):
+                # One host alone accuses nobody: all who were shown it must see it so.
+                unknown[label] = unknown.get(label, True) and bool(unsigned(chain, cas, one.now))
+    if not cas or all(unknown.values()):
+        return
+    for label in (label for label, strange in unknown.items() if strange):
+        yield Problem(
+            f"the certificate at its peer port {peers[label]['at']} is not signed by the CA of "
+            "the other members'",
+            peers[label]["host"],
+            "issue one by that CA: the other members would not connect to it",
+        )
 
 
 def _flaws(
