@@ -56,7 +56,7 @@ OWNERS: dict[str, set[str]] = {
     "sqlite3": {"journal"},
     "supervisor": {"lab"},
     "yaml": {"yamlfile"},
-    "zstandard": {"etcd"},
+    "zstandard": {"etcd", "ssh"},
 }
 """Who may import a package of somebody else's (and sqlite3)."""
 
