@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import takewhile
 
 from drctl.engine.acting import Acting
 from drctl.engine.claims import Claims
@@ -43,9 +44,12 @@ class Engine:
             self._claims.settle_pending()
             if self._session.state.claimed:
                 self._claims.claim()
-            for step in self._session.plan.steps:
+            for number, step in enumerate(self._session.plan.steps):
                 self._session.check_stop()
-                self._step(step)
+                try:
+                    self._step(step)
+                except Refused as error:
+                    raise self._with_the_others(error, number) from error
             self._claims.release(done)
             self._session.note("finished", state=done)
         except Aborted as error:
@@ -57,6 +61,27 @@ class Engine:
             self._end("failed", final)
             raise final from error
         return self._session.state
+
+    def _with_the_others(self, first: Refused, number: int) -> Refused:
+        """The refusal of a look before the first change, and those of the looks behind it that are
+        made regardless: an operator is to mend all of it at once."""
+        steps = self._session.plan.steps
+        if steps[number].kind != "gather" or self._session.changed or type(first) is not Refused:
+            return first
+        looks = takewhile(lambda step: step.kind == "gather", steps[number + 1 :])
+        for step in (step for step in looks if step.regardless):
+            self._session.check_stop()
+            try:
+                self._step(step)
+            except Refused as error:
+                first = Refused(
+                    f"{first.message}\n{error.message}",
+                    host=first.host if first.host == error.host else None,
+                    hint="; ".join(dict.fromkeys(h for h in (first.hint, error.hint) if h)) or None,
+                )
+            except DrctlError:  # it could not look: the refusal is what there is to tell
+                break
+        return first
 
     def _end_tries(self) -> None:
         """Where nothing but things of no worth was made, they are removed and the nodes released:

@@ -75,6 +75,7 @@ class PlannedStep:
     text: str = ""
     tolerate: bool = False
     each_session: bool = False
+    regardless: bool = False  # of a refusal before it: all of them are told at once
     strategy: Strategy = "together"
     last: str = ""  # the value that names the hosts which come last, one at a time
     repeatable: bool = False

@@ -183,6 +183,7 @@ class Planner:
             yields=step.yields,
             tolerate=step.tolerate == "unreachable",
             each_session=step.each_session,
+            regardless=step.regardless,
             repeatable=step.repeatable,
             patience=step.patience,
             deadline=step.deadline,

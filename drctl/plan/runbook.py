@@ -67,6 +67,11 @@ class Step(_Model):
     each_session: bool = Field(
         False, description="repeat at every resume, even if recorded as done"
     )
+    regardless: bool = Field(
+        False,
+        description="look also where a look before this one was refused, so that all that is wrong "
+        "is told at once; for looks that need no value of those before",
+    )
     patience: float = Field(
         0, ge=0, le=3600, description="seconds to keep asking until judged good"
     )
@@ -91,8 +96,8 @@ class Step(_Model):
             )
         if (self.service is None) != (self.want is None):
             raise ValueError("`service` and `want` are needed together")
-        if (self.judge or self.yields or self.patience) and self.gather is None:
-            raise ValueError("`judge`, `yields` and `patience` need `gather`")
+        if (self.judge or self.yields or self.patience or self.regardless) and self.gather is None:
+            raise ValueError("`judge`, `yields`, `patience` and `regardless` need `gather`")
         if self.last and (self.gather or self.confirm) is not None:
             raise ValueError("`last` is for steps that change something")
         if self.role and self.run is None:

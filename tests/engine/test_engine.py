@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -502,6 +503,36 @@ def test_a_full_journal_after_a_change_is_a_failed_step(stage: Stage) -> None:
 
 
 # -- judges -------------------------------------------------------------------------------------
+
+
+def test_what_is_refused_before_the_first_change_is_told_all_at_once(stage: Stage) -> None:
+    made: list[str] = []
+    for name in ("one", "two", "three", "late"):
+        problem = Problem(f"{name} is wrong", hint=f"mend {name}")
+        stage.judges[name] = judging(partial(made.append, name), problem)
+    for name in ("one", "two", "three", "late", "good"):
+        stage.answer(name, lambda *_: "")
+    error = stage.fails(
+        Refused,
+        gather("one", judges=("one",)),
+        gather("two", judges=("two",)),  # may need what the first would have yielded
+        gather("good", regardless=True),
+        gather("three", judges=("three",), regardless=True),
+        QUESTION,
+        gather("late", judges=("late",), regardless=True),
+    )
+    assert error.message == "one: one is wrong\nthree: three is wrong"
+    assert error.hint == "mend one; mend three"
+    assert made == ["one", "three"]
+    assert stage.state.steps_done == {"good"}
+
+
+def test_a_look_that_cannot_be_made_hides_no_refusal(stage: Stage) -> None:
+    stage.judges["never"] = judging(lambda: None, Problem("wrong"))
+    stage.answer("one", lambda *_: "")
+    stage.answer("two", GONE)
+    looks = gather("one", judges=("never",)), gather("two", regardless=True)
+    assert stage.fails(Refused, *looks).message == "one: wrong"
 
 
 @pytest.mark.parametrize(
