@@ -44,7 +44,8 @@ def each(hosts: Sequence[str], work: Callable[[str], T], *, at_once: int) -> Ite
         yield from map(work, hosts)
         return
     with ThreadPoolExecutor(max_workers=min(at_once, len(hosts))) as pool:
-        yield from pool.map(work, hosts)
+        made = list(pool.map(work, hosts))  # all are over before anybody hears of the first
+    yield from made
 
 
 Confirm = Callable[[PlannedStep, RunState], str | None]

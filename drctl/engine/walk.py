@@ -17,7 +17,15 @@ from drctl.engine.acting import Acting
 from drctl.engine.claims import Claims
 from drctl.engine.gathering import Gathering
 from drctl.engine.session import Confirm, Session
-from drctl.errors import Aborted, DrctlError, HostUnavailable, Refused, StepFailed
+from drctl.errors import (
+    Aborted,
+    DrctlError,
+    Drifted,
+    HostUnavailable,
+    LockHeld,
+    Refused,
+    StepFailed,
+)
 from drctl.journal.runstate import RunState
 from drctl.plan.model import PlannedStep
 from drctl.verdict import Judge
@@ -70,10 +78,11 @@ class Engine:
             return first
         looks = takewhile(lambda step: step.kind == "gather", steps[number + 1 :])
         for step in (step for step in looks if step.regardless):
-            self._session.check_stop()
+            if self._session.stop.is_set():
+                break
             try:
                 self._step(step)
-            except Refused as error:
+            except (Refused, LockHeld, Drifted) as error:
                 first = Refused(
                     f"{first.message}\n{error.message}",
                     host=first.host if first.host == error.host else None,

@@ -31,7 +31,7 @@ def back_again(facts: Mapping[str, Any]) -> dict[str, list[str]]:
         paths = " ".join(quote(path) for path in _directories(member))
         running += [f"{member['name']}={url}" for url in member["peer_urls"]]
         found[host] = [
-            f"on {host}, before its etcd starts: find {paths} -mindepth 1 -delete",
+            f"on {host}, before its etcd starts: find -H {paths} -mindepth 1 -delete",
             f"etcdctl --endpoints={members[0]['client_urls'][0]} (with --cacert, --cert, --key) "
             f"member add {member['name']} --peer-urls={','.join(member['peer_urls'])}",
             f"on {host}, start etcd with --initial-cluster-state=existing "

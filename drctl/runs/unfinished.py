@@ -23,7 +23,11 @@ def unfinished_runs(
             warnings.append(f"{line}, which is over: the next restore releases it")
         else:
             found.setdefault(holder["run"], []).append(line)
-    latest = controller.store.latest(inventory.cluster, changed=True, pass_over=lambda _: None)
+    try:
+        latest = controller.store.latest(inventory.cluster, changed=True, pass_over=lambda _: None)
+    except DrctlError as error:  # the nodes' locks tell as well
+        latest = None
+        warnings.append(f"not known whether a run of this machine is unfinished: {error.message}")
     if latest and latest.unfinished:
         line = f"run {latest.run} is {latest.state}, by this machine's journal"
         found.setdefault(latest.run, []).append(line)

@@ -74,7 +74,11 @@ class Watchdog:
 
     def moved(self) -> None:
         """Something got through: the stall is measured from here."""
-        self._moved = time.monotonic()
+        self._moved = max(self._moved, time.monotonic())
+
+    def allow(self, seconds: float) -> None:
+        """So long nothing needs to move: the other side is busy with what it has."""
+        self._moved = time.monotonic() + seconds
 
     def no_stall(self) -> None:
         """From now on only the deadline counts: what is in the pipes can't be seen moving."""

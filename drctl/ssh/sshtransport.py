@@ -14,7 +14,7 @@ from typing import TypeVar
 import paramiko
 from paramiko.ssh_exception import ChannelException, SSHException
 
-from drctl.errors import ConnectionLost, DrctlError, InvalidInput, Unreachable
+from drctl.errors import ConnectionLost, DrctlError, InvalidInput, NotWritten, Unreachable
 from drctl.ssh import session
 from drctl.ssh.frames import Shared
 from drctl.ssh.limits import AbandonedError, Countdown, Watchdog, bounded
@@ -290,6 +290,8 @@ def _on(host: str) -> Iterator[None]:
     """Name the host in every error that does not."""
     try:
         yield
+    except NotWritten:  # that is this machine
+        raise
     except DrctlError as e:
         e.host = e.host or host
         raise

@@ -7,6 +7,7 @@ is hashed and counted by the other side. How a file is packed is said by the nod
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import BinaryIO
 
 import paramiko
 
-from drctl.errors import InvalidInput, Refused, StepFailed
+from drctl.errors import InvalidInput, NotWritten, Refused, StepFailed
 from drctl.render import render_script
 from drctl.ssh.frames import FRAME, PACKINGS, UNPACKERS, Frames, Incoming
 from drctl.ssh.limits import Countdown, Watchdog
@@ -28,6 +29,10 @@ from drctl.transport import MOST, Progress
 BLOCK = 2**15 - 64  # what paramiko puts into one packet of the 32 KiB that sshd accepts
 PROGRESS = 2**20  # bytes between two calls of the progress callback
 WINDOW = 2**24  # how far a node may be ahead of us in a download: memory, so not unlimited
+
+SLOWEST = 2**23  # bytes in a second that a node can hash of what it has
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 # Marks on stdout that a transfer's script has passed: the shell is ready, the script has begun,
 # and it is about to take or send the file.
@@ -63,11 +68,12 @@ class Upload:
         """Send the file; StepFailed with the node's own words if it could not be taken, or if
         what it took is not what was sent."""
         marks, call = new_marks(), Call(channel, self._become, countdown)
-        words = (self._target, marks.script, str(FRAME), self._go_on)
+        words = (self._target, marks.script, str(FRAME), self._go_on, str(self._frames.size))
         stdin = wrapped(render_script("node/receive"), {}, marks, arguments=words, feeds=True)
         output = call.begin(stdin, marks, r"go ((?:plain|zstd) \d{1,12})", close=False)
         if output.await_mark(MOVING, countdown):
             packing, have = output.out.found.decode().split()
+            dog.allow(int(have) * FRAME / SLOWEST)  # that much is hashed again there first
             stopped = partial(output.has_said, marks.word("full"))
             self._send(packing, int(have), channel, dog, stopped)
         dog.no_stall()
@@ -193,7 +199,8 @@ def _local(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        raise StepFailed(f"{path} cannot be written on this machine: {e.strerror}") from e
+        kind = NotWritten if e.errno in _FULL else StepFailed
+        raise kind(f"{path} cannot be written on this machine: {e.strerror}") from e
 
 
 @contextmanager
@@ -205,7 +212,8 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
     except FileExistsError:
         raise Refused(f"{path} already exists", hint="name another file, or remove it") from None
     except OSError as e:
-        raise StepFailed(f"{path} cannot be created on this machine: {e.strerror}") from e
+        kind = NotWritten if e.errno in _FULL else StepFailed
+        raise kind(f"{path} cannot be created on this machine: {e.strerror}") from e
     try:
         with os.fdopen(fd, "wb") as file:
             yield file

@@ -86,6 +86,9 @@ class Unbroken:
 def unbroken() -> Iterator[tuple[Unbroken, Unbroken]]:
     """Standard output and standard error as such streams, for as long as the block runs."""
     before = sys.stdout, sys.stderr
+    for stream in before:  # whoever shares the descriptor may have made it one that does not wait
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.set_blocking(stream.fileno(), True)
     out, err = Unbroken(sys.stdout), Unbroken(sys.stderr)
     sys.stdout, sys.stderr = out, err
     try:

@@ -46,7 +46,7 @@ def test_it_goes_on_without_it_and_says_so_for_good(lost: Bench) -> None:
     assert "member add etcd-127.0.0.13 --peer-urls=https://127.0.0.13:2380" in handed_over
     assert "--initial-cluster-state=existing" in handed_over
     assert "UNREACHABLE" not in handed_over
-    empty = "on m3, before its etcd starts: find /var/lib/etcd -mindepth 1 -delete"
+    empty = "on m3, before its etcd starts: find -H /var/lib/etcd -mindepth 1 -delete"
     assert f"  1. {empty}" in handed_over
     shown = lost.drctl("runs", "show")
     assert WIPE in shown.out

@@ -527,6 +527,16 @@ def test_what_is_refused_before_the_first_change_is_told_all_at_once(stage: Stag
     assert stage.state.steps_done == {"good"}
 
 
+def test_a_lock_is_told_with_what_is_refused(stage: Stage) -> None:
+    """Nobody is to mend a node on which another one's run is at work."""
+    stage.judges["never"] = judging(lambda: None, Problem("wrong"))
+    stage.judges["held"] = judging(lambda: None, Problem("locked by eve", kind="lock"))
+    stage.answer("one", lambda *_: "")
+    stage.answer("two", lambda *_: "")
+    looks = gather("one", judges=("never",)), gather("two", judges=("held",), regardless=True)
+    assert stage.fails(Refused, *looks).message == "one: wrong\ntwo: locked by eve"
+
+
 def test_a_look_that_cannot_be_made_hides_no_refusal(stage: Stage) -> None:
     stage.judges["never"] = judging(lambda: None, Problem("wrong"))
     stage.answer("one", lambda *_: "")

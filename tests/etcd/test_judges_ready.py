@@ -172,6 +172,7 @@ def test_the_inventorys_owner_wins() -> None:
         {"data_mode": "u+s"},
         {"same_fs": "perhaps"},
         {"now": "9" * 5000},
+        {"now": "1000000000000"},  # the year 33658
         {"data_free": str(2**63)},
         {"units_missing": "\u202eteclatnu"},
         {"excused": "etcdutl", "etcdutl_version": ""},

@@ -79,7 +79,8 @@ def test_a_login_that_shows_and_traces_the_command_says_no_mark(
 def test_a_login_that_reads_gets_nothing_of_ours(login: Login, tmp_path: Path) -> None:
     """A recorder takes what comes on the input until it hands over; an upload had sent its script,
     and a command all of it."""
-    all_of_it_works(login(f"timeout 1 cat >> {tmp_path}/eaten", RUN), tmp_path)
+    shown = 'printf "%s\\n" "$SSH_ORIGINAL_COMMAND"'  # a mark in it would let it have all
+    all_of_it_works(login(shown, f"timeout 1 cat >> {tmp_path}/eaten", RUN), tmp_path)
     assert (tmp_path / "eaten").read_bytes() == b""
 
 

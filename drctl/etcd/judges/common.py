@@ -21,6 +21,9 @@ from drctl.etcd.answers import (
 from drctl.etcd.complaints import reason
 from drctl.verdict import Gathered, Kind, Problem
 
+LATEST = 253_402_300_799
+"""Of a clock, in seconds since the epoch: the end of 9999, the last year that Python has."""
+
 Reports = Mapping[str, Answer]
 """What each host answered."""
 S = TypeVar("S")

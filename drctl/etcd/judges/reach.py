@@ -12,7 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from drctl.answer import Answer
 from drctl.etcd.certificates import chain_of, outdated, public_fault, uncovered, unsigned
-from drctl.etcd.judges.common import Reports, read, reports
+from drctl.etcd.judges.common import LATEST, Reports, read, reports
 from drctl.verdict import Gathered, Problem, Verdict
 
 USES = ("client", "server", "peer")
@@ -68,7 +68,7 @@ class _Seen:
         """Raises AnswerError."""
         asked = [label for label in plan["peers"] if f"peer.{label}" in report]
         return cls(
-            datetime.fromtimestamp(report.number_or_none("now", most=1 << 40) or 0, UTC),
+            datetime.fromtimestamp(report.number_or_none("now", most=LATEST) or 0, UTC),
             {label: report.one_of(f"peer.{label}", *_DOOR) for label in asked},
             {label: report.pieces(f"shown.{label}") for label in asked},
             {use: _paper(report, use) for use in USES if f"cert.{use}" in report},

@@ -13,6 +13,7 @@ from drctl.etcd.answers import parse_version, version_tuple
 from drctl.etcd.judges.blank import EXCUSED, without_the_lacking
 from drctl.etcd.judges.clocks import clock_warnings
 from drctl.etcd.judges.common import (
+    LATEST,
     Reports,
     agreed,
     expected_members,
@@ -27,7 +28,6 @@ from drctl.verdict import Gathered, Problem, Verdict
 
 WAL_BYTES = 64_000_000  # preallocated by each restored member (measured, etcd 3.5.16)
 SPACE_MARGIN = 1.1
-LATEST = 1 << 40  # of a clock, in seconds since the epoch: any later one is no time
 _BUMP_FLAGS = {"bump-revision", "mark-compacted"}
 PRIVATE = "700"
 _OLDEST = (3, 5)
