@@ -221,13 +221,20 @@ def _in_the_way(site: Site, name: str, text: str) -> None:
 NO_ZSTD = "exit 127"
 
 
-def test_a_node_that_did_not_get_every_byte_is_not_believed(
-    site: Site, one: SshTransport, source: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ("tail -c +2", f"only {SIZE - 1} of {SIZE} bytes came"),
+        ("{ printf 'drctl odd'; tail -c +10; }", "is not what was sent"),
+    ],
+)
+def test_a_node_that_has_another_file_is_not_believed(
+    site: Site, one: SshTransport, source: Path, tmp_path: Path, changed: str, words: str
 ) -> None:
     """Its programs end well all the same: what counts is what it has."""
-    less = '[ -p /dev/stdin ] || exit 0\nfor last; do :; done\ntail -c +2 | /usr/bin/tee -a "$last"'
-    _in_the_way(site, "tee", less)
-    with pytest.raises(StepFailed, match=f"is not what was sent.* {SIZE - 1}, here .* {SIZE}"):
+    odd = f'[ -p /dev/stdin ] || exit 0\nfor last; do :; done\n{changed} | /usr/bin/tee -a "$last"'
+    _in_the_way(site, "tee", odd)
+    with pytest.raises(StepFailed, match=words):
         one.upload("n1", source, f"{tmp_path}/target", deadline=60)
 
 
