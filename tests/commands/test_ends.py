@@ -137,6 +137,7 @@ def test_a_path_that_cannot_be_used(
 ) -> None:
     bench.rig.silent = {"h1"}
     bench.rig.handlers["backup/save"] = lambda *_: CommandResult(1, "", "no space left")
+    bench.rig.handlers["backup/remove"] = lambda *_: ""
     noise = bench.folder / "noise"
     noise.write_bytes(bytes(range(256)) * 8)
     paths = {

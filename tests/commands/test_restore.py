@@ -159,7 +159,7 @@ def test_a_dry_run_changes_nothing(down: Bench) -> None:
     assert down.rig.snapshot() == before
     assert down.rig.scripts() <= READ_ONLY
     assert not down.state_dir.exists()
-    assert "3 stop etcd\n  stop-etcd: stop every member\n" in ended.out
+    assert "3 stop etcd\n  stop-etcd: stop every member, the leader last\n" in ended.out
 
 
 def test_a_dry_run_ends_as_its_checks_would(bench: Bench) -> None:

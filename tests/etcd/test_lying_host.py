@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from drctl.etcd import JUDGES as ETCD
-from drctl.etcd.values import PER_HOST, SHARED, VALUES
+from drctl.etcd.values import PER_HOST, SHARED, SHOWN, VALUES
 from drctl.kube import JUDGES as KUBE
 from drctl.plan.runbook import load_runbook, shipped_runbooks
 from drctl.verdict import Gathered, Verdict
@@ -21,8 +21,10 @@ from tests.etcd.test_judges_ready import GOOD, SNAPSHOT
 
 JUDGES = ETCD | KUBE
 SHAPES = {name: TypeAdapter[Any](shape) for name, shape in VALUES.items()}
-ONLY_SHOWN = {"members", "alarms", "differences"}  # by `drctl status`, and handed on to nobody
+ONLY_SHOWN = set(SHOWN)
 MADE_HERE = {"token", "blank_token", "blank_cluster_id"}  # no host is asked
+BEARING = {"etcd.status", "etcd.what_would_be_lost", "etcd.who_leads", "etcd.whose"}
+"""They refuse nothing: whose answer is none counts as silent."""
 LIAR = "etcd-2"
 RUN = "20261124-031502-0a1b2c"
 STAGE = "/var/lib/etcd.drctl"
@@ -157,7 +159,7 @@ def _shared_within_bounds(values: Any) -> None:
 
 @pytest.mark.parametrize(
     "judge",
-    sorted(JUDGES.keys() - {"etcd.status", "etcd.what_would_be_lost", "etcd.is_out_of_reach"}),
+    sorted(JUDGES.keys() - BEARING - {"etcd.is_out_of_reach"}),
 )
 @pytest.mark.parametrize("lie", ["run=1\nrun=2", "x\0y", "x" * 2_000_000])
 def test_an_answer_that_is_none_is_that_hosts_problem(judge: str, lie: str) -> None:
@@ -192,6 +194,15 @@ def test_what_is_kept_lies_where_the_run_kept_it(lie: dict[str, str]) -> None:
     verdict = judged("etcd.may_be_removed", lines(HONEST | lie))
     assert [p.host for p in verdict.problems] == [LIAR]
     assert verdict.values["kept"] == {h: {f"{STAGE}/{RUN}/old": 9} for h in HOSTS if h != LIAR}
+
+
+@pytest.mark.parametrize("judge", ["etcd.who_leads", "etcd.whose"])
+def test_what_decides_no_more_than_an_order_or_a_warning_refuses_nothing(judge: str) -> None:
+    verdict = judged(judge, "x\0y")
+    assert verdict.problems == ()
+    named = [host for value in verdict.values.values() for host in value]
+    assert LIAR not in named
+    assert any(LIAR in text for text in verdict.warnings) == (judge == "etcd.whose")
 
 
 @pytest.mark.parametrize("judge", ["etcd.status", "etcd.what_would_be_lost"])

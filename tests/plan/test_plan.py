@@ -199,7 +199,13 @@ def test_both_orders_have_the_same_steps() -> None:
     more = {"still-above", "rebuild-again"}
     assert {s.id for s in staged} - {s.id for s in plain} == more
     by_id = {step.id: step for step in plain}
-    assert all(by_id[step.id] == step for step in staged if step.id not in more)
+    gentle: dict[str, dict[str, Any]] = {
+        "tried": {"yields": ("slow_disks",)},
+        "rebuild": {"last": "slow_disks"},
+    }
+    for step in staged:
+        if step.id not in more:
+            assert by_id[step.id].model_copy(update=gentle.get(step.id, {})) == step
 
 
 MANAGERS = ("systemd", "command", "static-pod", "docker", "podman")
