@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
+from warnings import catch_warnings, simplefilter
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -20,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
     load_pem_private_key,
 )
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 SOON = timedelta(days=30)
@@ -55,7 +58,17 @@ def faults(material: Material, hosts: Collection[str], now: datetime) -> list[Pe
 
 def chain_of(ders: Sequence[bytes]) -> list[x509.Certificate]:
     """The certificates that a node sent, in their order. Raises ValueError where one is none."""
-    return [x509.load_der_x509_certificate(der) for der in ders]
+    with _as_they_are():
+        return [x509.load_der_x509_certificate(der) for der in ders]
+
+
+@contextmanager
+def _as_they_are() -> Iterator[None]:
+    """kubeadm's older CAs have the serial number 0, which RFC 5280 does not allow and etcd takes:
+    the library's warning of it is nothing that an operator can act on."""
+    with catch_warnings():
+        simplefilter("ignore", CryptographyDeprecationWarning)
+        yield
 
 
 def public_fault(cert: x509.Certificate, public: bytes) -> str:
@@ -110,7 +123,8 @@ def _said(moment: datetime) -> str:
 
 def _load(part: PemFile, pem: bytes, found: list[PemComplaint]) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(pem)
+        with _as_they_are():
+            return x509.load_pem_x509_certificates(pem)
     except ValueError:
         found.append((part, "contains no PEM certificate"))
         return []

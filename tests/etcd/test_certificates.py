@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from cryptography.utils import CryptographyDeprecationWarning
 
-from drctl.etcd.certificates import Material, faults, warnings
+from drctl.etcd.certificates import Material, chain_of, faults, warnings
 from tests.support.handed import CLIENT, NOW, SERVER, Signed, new_key, sign
 
 HOSTS = ("10.0.0.1", "fd00::1", "etcd-1.example.org")
@@ -26,6 +30,18 @@ def test_a_good_one_has_no_fault() -> None:
     assert found() == []
     assert found(sign("x", by=CA, hosts=HOSTS, usages=None)) == []
     assert not warnings(Material(CA.pem, GOOD.pem, GOOD.key()), NOW)
+
+
+def test_the_serial_number_0_of_older_kubeadms_is_nobodys_business(tmp_path: Path) -> None:
+    """The library warns of it, and tests take warnings for errors."""
+    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ca", "-set_serial", "0"]
+    where = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "pem")]
+    subprocess.run(["openssl", "req", *made, *where], check=True, capture_output=True)
+    pem = (tmp_path / "pem").read_bytes()
+    (one,) = chain_of([ssl.PEM_cert_to_DER_cert(pem.decode())])
+    with pytest.warns(CryptographyDeprecationWarning):
+        assert one.serial_number == 0
+    assert ("ca", "contains no PEM certificate") not in found(ca=pem)
 
 
 def test_a_wildcard_covers_one_label() -> None:
