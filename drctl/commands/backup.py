@@ -141,8 +141,8 @@ def _unfinished(
                     *told,
                 ]
             ),
-            hint="resume it or roll it back, then back up; to back up all the same, and have the "
-            "backup say so: --anyway",
+            hint="resume it or roll it back where it was started (elsewhere, first: drctl runs "
+            "adopt), then back up; to back up all the same, and have the backup say so: --anyway",
         )
     warnings += [f"{line}: the backup is marked with it" for line in told]
     return [*found], [*warnings, *(w for w in state.warnings if "a run is unfinished" in w)]

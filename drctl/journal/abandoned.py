@@ -21,7 +21,8 @@ def abandoned(facts: Mapping[str, Any]) -> list[str]:
 def back_again(facts: Mapping[str, Any]) -> dict[str, list[str]]:
     """How abandoned hosts become new members, one after the other, step by step: etcd accepts only
     an --initial-cluster that names just those who are members by then. Directories are emptied, not
-    removed: a unit may have one as its WorkingDirectory, and a disk may be mounted there."""
+    removed: a unit may have one as its WorkingDirectory, and a disk may be mounted there, on which
+    the old data of earlier runs lies as well."""
     found: dict[str, list[str]] = {}
     members = list(facts.get("members", {}).values())
     running = [f"{m['name']}={url}" for m in members for url in m["peer_urls"]]
@@ -31,7 +32,8 @@ def back_again(facts: Mapping[str, Any]) -> dict[str, list[str]]:
         paths = " ".join(quote(path) for path in _directories(member))
         running += [f"{member['name']}={url}" for url in member["peer_urls"]]
         found[host] = [
-            f"on {host}, before its etcd starts: find -H {paths} -mindepth 1 -delete",
+            f"on {host}, before its etcd starts: find -H {paths} -mindepth 1 "
+            "! -path '*/.drctl*' -delete",
             f"etcdctl --endpoints={members[0]['client_urls'][0]} (with --cacert, --cert, --key) "
             f"member add {member['name']} --peer-urls={','.join(member['peer_urls'])}",
             f"on {host}, start etcd with --initial-cluster-state=existing "

@@ -62,6 +62,23 @@ def annotated(node: PodNode, unit: str) -> str:
     return plain.replace("  annotations:\n", f"  annotations:\n{MARK}")
 
 
+@pytest.mark.parametrize("back", ["mgr_unfence", "mgr_restore"])
+def test_what_is_parked_goes_when_the_manifest_is_on_the_disk(node: PodNode, back: str) -> None:
+    """They may lie on two filesystems, and a power cut keeps one of them only as it was."""
+    assert node.act("stop-apiserver").status == 0
+    assert not manifest(node, node.one).exists()
+    log, sync = node.root / "log", node.shell.bin / "sync"
+    sync.unlink()
+    (copy,) = node.root.rglob(f"parked/{node.one}/{node.one}.yaml")
+    sync.write_text(
+        f"#!/bin/sh\n[ ! -e {manifest(node, node.one)} ] || [ ! -e {copy} ] || echo both >> {log}\n"
+    )
+    sync.chmod(0o755)
+    assert manager(node, f"{back} {node.one}").status == 0
+    assert log.exists(), "never flushed while both were there"
+    assert manifest(node, node.one).exists() and not copy.exists()
+
+
 def test_parked_and_gone(node: PodNode) -> None:
     before = manifest(node, node.one).read_bytes()
     seen = node.observe("stop-apiserver")

@@ -35,6 +35,17 @@ def change(cluster: Cluster, way: str) -> None:
     cluster.wait_healthy()
 
 
+def brings_back(cluster: Cluster, operator: Operator, folder: Path) -> None:
+    """A restore with that operator's inventory brings back what was saved, and nothing else."""
+    snapshot = operator.backup(folder)
+    cluster.etcdctl("put /registry/later lost")
+    restored = operator.restore(snapshot, "--replace-healthy")
+    assert restored.returncode == 0, restored.stderr
+    assert operator.types("verify", *operator.on).returncode == 0
+    assert cluster.etcdctl("get /registry/a --print-value-only") == "saved\n"
+    assert cluster.etcdctl("get /registry/later --print-value-only") == ""
+
+
 def discovered(cluster: Cluster, operator: Operator, path: Path) -> Operator:
     """The same person with the inventory that was written from one host's address."""
     known_hosts = path.with_suffix(".known_hosts")
@@ -70,13 +81,7 @@ def test_each_way_is_found_and_its_inventory_serves(cluster: Cluster, tmp_path: 
         if way.startswith("kubespray"):
             assert [m.name for m in inventory.members] == ["etcd1", "etcd2", "etcd3"]
             assert inventory.members[0].ca == f"{by_hand.KUBESPRAY_SSL}/ca.pem"
-    snapshot = operator.backup(tmp_path / "backup")
-    cluster.etcdctl("put /registry/later lost")
-    restored = operator.restore(snapshot, "--replace-healthy")
-    assert restored.returncode == 0, restored.stderr
-    assert operator.types("verify", *operator.on).returncode == 0
-    assert cluster.etcdctl("get /registry/a --print-value-only") == "saved\n"
-    assert cluster.etcdctl("get /registry/later --print-value-only") == ""
+    brings_back(cluster, operator, tmp_path / "backup")
     assert [node.state("etcd3") for node in cluster.nodes] == ["active"] * 3
 
 
@@ -89,10 +94,4 @@ def test_and_a_restore_with_it_brings_back_what_was_saved(
     operator = discovered(
         cluster, Operator(cluster.inventory, tmp_path / "state"), tmp_path / "found.yaml"
     )
-    snapshot = operator.backup(tmp_path / "backup")
-    cluster.etcdctl("put /registry/later lost")
-    restored = operator.restore(snapshot, "--replace-healthy")
-    assert restored.returncode == 0, restored.stderr
-    assert operator.types("verify", *operator.on).returncode == 0
-    assert cluster.etcdctl("get /registry/a --print-value-only") == "saved\n"
-    assert cluster.etcdctl("get /registry/later --print-value-only") == ""
+    brings_back(cluster, operator, tmp_path / "backup")

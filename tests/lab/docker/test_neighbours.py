@@ -68,8 +68,9 @@ class Place:
     def receive(self, target: str) -> str:
         text = render_script("node/receive").body
         return (
-            f"printf 'a snapshot' | sh -c \"$(cat <<'SCRIPT_ENDS'\n{text}\nSCRIPT_ENDS\n)\""
-            f" sh '{target}' mark\n"
+            "printf 'a snapshot' | { if command -v zstd >/dev/null; then zstd -q; else cat; fi; }"
+            f" | sh -c \"$(cat <<'SCRIPT_ENDS'\n{text}\nSCRIPT_ENDS\n)\""
+            f" sh '{target}' mark 4096 no 10\n"
         )
 
     def under_attack(self, attack: str, work: str, times: int) -> None:
