@@ -19,8 +19,8 @@ from drctl.errors import Aborted, NotWritten, UsageError
 from drctl.journal.store import Store
 from drctl.plan.secrets import Secrets
 from drctl.printable import printable
-from drctl.reading import ACCEPT
 from drctl.runs.controller import Ask, Controller
+from drctl.runs.drift import IN_STEP_1
 from drctl.ui.console import print_json, tell
 from drctl.ui.documents import error_document
 from drctl.ui.streams import is_heard
@@ -216,16 +216,16 @@ def tidy_on_signals() -> None:
 accept_node_option = click.option(
     "--accept-drift",
     multiple=True,
-    metavar="node.HOST.FIELD",
-    help="Accept that the node differs from the inventory in this.",
+    metavar="NAME",
+    help="Accept a refusal by the name in its brackets: node.HOST.FIELD, ready.SERVICE.",
 )
 
 
 def refuse_unknown(accept_drift: tuple[str, ...]) -> None:
     """Raises UsageError for what only a run that began may accept."""
-    if other := [name for name in accept_drift if not name.startswith(ACCEPT)]:
+    if other := [name for name in accept_drift if not name.startswith(IN_STEP_1)]:
         raise UsageError(
             f"nothing like {', '.join(other)} can be accepted here",
-            hint="what a node differs in has a name in brackets, node.HOST.FIELD; what changed "
-            "since a run began is accepted with --resume",
+            hint="what may be accepted has a name in brackets, node.HOST.FIELD or "
+            "ready.SERVICE; what changed since a run began is accepted with --resume",
         )

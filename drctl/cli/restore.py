@@ -58,7 +58,7 @@ accept_drift_option = click.option(
     "--accept-drift",
     multiple=True,
     metavar="FIELD",
-    help="Accept that the node differs from the inventory in this (node.HOST.FIELD); with "
+    help="Accept a refusal by the name in its brackets (node.HOST.FIELD, ready.SERVICE); with "
     "--resume: that this changed.",
 )
 

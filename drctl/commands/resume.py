@@ -13,10 +13,9 @@ from drctl.journal.runstate import RunState, fold
 from drctl.nodes.catch_up import learn
 from drctl.nodes.comparison import refuse_if_followed
 from drctl.plan.model import Plan
-from drctl.reading import ACCEPT
 from drctl.runs.basis import Basis
 from drctl.runs.controller import Controller
-from drctl.runs.drift import journal_accepted, plan_again
+from drctl.runs.drift import IN_STEP_1, journal_accepted, plan_again
 from drctl.runs.execute import execute
 from drctl.runs.explained import explained
 from drctl.runs.facts import prepare_facts_again, snapshot_again
@@ -79,7 +78,7 @@ def _latest_unfinished(controller: Controller, cluster: str) -> str:
 
 def _accepted(options: Mapping[str, Any], more: Collection[str]) -> list[str]:
     """What the nodes may differ in stays accepted; what changed since is accepted each time."""
-    before = [name for name in options.get("accept_drift", ()) if name.startswith(ACCEPT)]
+    before = [name for name in options.get("accept_drift", ()) if name.startswith(IN_STEP_1)]
     return list(dict.fromkeys([*before, *more]))
 
 

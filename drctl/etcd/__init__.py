@@ -13,6 +13,7 @@ JUDGES: dict[str, Judge] = {
     "etcd.is_the_blank_cluster": judges.is_the_blank_cluster,
     "etcd.nobody_else": judges.nobody_else,
     "etcd.live_state": judges.live_state,
+    "etcd.who_answers": judges.who_answers,
     "etcd.who_leads": judges.who_leads,
     "etcd.choose_bump": judges.choose_bump,
     "etcd.is_planned_identity": judges.is_planned_identity,

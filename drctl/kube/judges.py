@@ -28,6 +28,53 @@ def serves(gathered: Gathered) -> Verdict:
     return Verdict(problems=tuple(problems), findings=tuple(findings))
 
 
+READY = "ready."
+"""How the names of services begin whose `ready` command an operator may accept."""
+
+
+def is_ready_now(gathered: Gathered) -> Verdict:
+    """Tries what step 8 asks, where the old cluster serves (`quorum`; without it nobody is asked).
+
+    A service that runs on hosts and is ready on none of them is refused: its `ready` command is
+    wrong, or it is broken already; step 7 would wait for it in vain, and end there. Ready on some,
+    the others are warnings.
+    """
+    found, garbled = readable(gathered, "missing")
+    judged, strange = read(found, _unready, "missing")
+    accepted = set(gathered.options.get("accept_drift", ()))
+    problems, warnings = [*garbled, *strange], []
+    for service in sorted({name for told in judged.values() for name in told}):
+        said = {host: told[service] for host, told in judged.items() if service in told}
+        unready = {host: words for host, words in said.items() if words}
+        if len(unready) == len(said) and READY + service not in accepted:
+            problems += [_never_ready(service, host, words) for host, words in unready.items()]
+        else:
+            warnings += [f"{h}: {service} runs and is not ready: {w}" for h, w in unready.items()]
+    warnings += [
+        f"{host}: not asked whether it is ready: {why}" for host, why in gathered.silent.items()
+    ]
+    return Verdict(problems=tuple(problems), warnings=tuple(warnings))
+
+
+def _never_ready(service: str, host: str, said: str) -> Problem:
+    return Problem(
+        f"{service} runs, but its `ready` command says no on every host: {said} [{READY}{service}]",
+        host,
+        f"type that command on the host and correct services.{service}.ready in the inventory; "
+        f"where {service} is what is to be mended: --accept-drift {READY}{service}",
+    )
+
+
+def _unready(_host: str, report: Answer) -> dict[str, str]:
+    """What each service that runs here and is asked says; "" for ready."""
+    found = {}
+    for service in report.words("asked", most=100):
+        if report.one_of("runs." + service, "yes", "no") == "yes":
+            said = report.text(_PREFIX + service).removesuffix(" not ready")
+            found[service] = "" if said == "ok" else said or "no answer"
+    return found
+
+
 def _host(host: str, report: Answer) -> tuple[list[Problem], list[str]]:
     if "asked" not in report:
         return [Problem("did not report which services it checked", host, None, "unproven")], []

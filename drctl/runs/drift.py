@@ -11,11 +11,15 @@ from drctl.errors import Drifted, UsageError
 from drctl.inventory import Inventory
 from drctl.journal.chain import Journal
 from drctl.journal.runstate import RunState
+from drctl.kube import READY
 from drctl.nodes.comparison import ABOUT_A_HOST
 from drctl.plan.model import TEMPLATE, Plan, drift
 from drctl.reading import ACCEPT
 from drctl.runs.basis import Basis
 from drctl.runs.undo import begun_steps
+
+IN_STEP_1 = (ACCEPT, READY)
+"""How the names begin of what nodes may differ in: it stays accepted as long as a run lasts."""
 
 TEMPLATES = "templates"
 """The name that accepts every template's new text."""
@@ -83,7 +87,7 @@ def journal_accepted(
     changed = drift(state.plan["meaning"], plan.meaning)
     fields = {name: list(pair) for name, pair in changed.items() if accepts(accepted, name)}
     for name in accepted:
-        if name.startswith((*ABOUT_A_HOST, ACCEPT)) or any(
+        if name.startswith((*ABOUT_A_HOST, *IN_STEP_1)) or any(
             accepts([name], field) for field in fields
         ):
             continue

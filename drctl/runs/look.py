@@ -49,7 +49,7 @@ def findings(
 ) -> dict[str, Any]:
     """What a shipped runbook of checks found, as plain JSON data: `findings` and `warnings` as
     sentences, and the snapshot's facts. `accept_drift` names what may differ from the inventory
-    (`drctl.reading.ACCEPT`). Raises InvalidInput for an invalid local file, and what
+    (`drctl.runs.drift.IN_STEP_1`). Raises InvalidInput for an invalid local file, and what
     the judges refuse."""
     basis = Basis.new(inventory, runbook, snapshot, {"accept_drift": [*accept_drift]})
     if basis.snapshot and not controller.quiet:

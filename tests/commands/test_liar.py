@@ -33,6 +33,7 @@ LOOKS = (
     "etcd/probe",
     "etcd/kept",
     "kube/health",
+    "kube/ready",
     "kube/settings",
     "node/reading",
     "kube/secrets",

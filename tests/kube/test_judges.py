@@ -1,5 +1,6 @@
 """kube.serves: every service of every host says ok, or it is unproven. kube.kubelets_end_pods:
-what may become of static pods where no apiserver answers. kube.one_manifest_each."""
+what may become of static pods where no apiserver answers. kube.one_manifest_each.
+kube.is_ready_now: what step 8 will ask is tried while the old cluster serves."""
 
 from __future__ import annotations
 
@@ -52,6 +53,53 @@ def test_a_host_that_only_holds_etcd_has_nothing_to_say() -> None:
 def test_silence_is_unproven() -> None:
     assert [p.host for p in serves({"m1": "asked=a\nready.a=ok"}, m2="cut").problems] == ["m2"]
     assert serves({}).problems
+
+
+def ready_now(*answers: str, accept: tuple[str, ...] = (), **silent: str) -> Verdict:
+    told = {f"m{n}": answer for n, answer in enumerate(answers, 1)}
+    return JUDGES["kube.is_ready_now"](Gathered(told, silent, options={"accept_drift": accept}))
+
+
+def of_apiserver(said: str, runs: str = "yes") -> str:
+    return f"asked=apiserver\nruns.apiserver={runs}\nready.apiserver={said}"
+
+
+def test_what_no_host_says_yes_to_is_refused() -> None:
+    verdict = ready_now(*2 * [of_apiserver("curl: not found not ready")])
+    assert [p.host for p in verdict.problems] == ["m1", "m2"]
+    assert "curl: not found" in verdict.problems[0].message
+    assert "[ready.apiserver]" in verdict.problems[0].message
+    assert "services.apiserver.ready" in str(verdict.problems[0].hint)
+
+
+def test_or_accepted_by_name() -> None:
+    verdict = ready_now(of_apiserver("no"), accept=("ready.apiserver",))
+    assert not verdict.problems
+    assert verdict.warnings == ("m1: apiserver runs and is not ready: no",)
+
+
+def test_a_sick_one_beside_ready_ones_is_a_warning() -> None:
+    verdict = ready_now(of_apiserver("no"), of_apiserver("ok"))
+    assert not verdict.problems
+    assert verdict.warnings == ("m1: apiserver runs and is not ready: no",)
+
+
+@pytest.mark.parametrize(
+    "answer", ["asked=", of_apiserver("down", "no"), of_apiserver("ok"), of_apiserver("ok", "no")]
+)
+def test_what_does_not_run_or_was_not_asked_says_nothing(answer: str) -> None:
+    verdict = ready_now(answer)
+    assert not verdict.problems and not verdict.warnings
+
+
+@pytest.mark.parametrize("answer", [of_apiserver("ok", "maybe"), "asked=apiserver", "asked=a a\n"])
+def test_an_answer_that_is_none_is_refused(answer: str) -> None:
+    assert [p.host for p in ready_now(of_apiserver("ok"), answer).problems] == ["m2"]
+
+
+def test_a_host_that_was_too_slow_is_a_warning() -> None:
+    verdict = ready_now(of_apiserver("ok"), m9="took longer than 30 s")
+    assert verdict.warnings == ("m9: not asked whether it is ready: took longer than 30 s",)
 
 
 def end_pods(*answers: str) -> tuple[str, ...]:

@@ -103,6 +103,7 @@ class SimulatedCluster(FakeTransport):
             "etcd/restored": self._restored,
             "etcd/probe": lambda h, _s, _e: f"probe={'ok' if self._serves(h) else 'no answer'}",
             "kube/health": self._health,
+            "kube/ready": self._ready,
             "kube/settings": self._settings,
             "node/reading": lambda h, _s, _e: as_claimed(
                 self.inventory, h, runs=self.nodes[h].services.get("etcd", False)
@@ -308,6 +309,15 @@ class SimulatedCluster(FakeTransport):
         return f"asked={' '.join(s.name for s in asked)}\n" + "".join(
             f"ready.{s.name}={'ok' if all(node.services[u] for u in s.units) else 'down'}\n"
             for s in asked
+        )
+
+    def _ready(self, host: str, script: Script, env: Env) -> str:
+        if env["DRCTL_QUORUM"] != "True":
+            return "asked=\n"
+        health = self._health(host, script, env)
+        return (
+            health.replace("ready.", "runs.").replace("=ok", "=yes").replace("=down", "=no")
+            + health.partition("\n")[2]
         )
 
     def _settings(self, host: str, _script: Script, _env: Env) -> str:

@@ -117,7 +117,7 @@ def test_taking_back_is_rollbacks_alone(inventory: Inventory) -> None:
 
 def test_checks_end_before_the_first_change(inventory: Inventory) -> None:
     plan = planner(inventory).plan(load_runbook("restore-staged"))
-    checks = ["machine", "facts", "reading", "settings", "nobody-else", "live"]
+    checks = ["machine", "facts", "reading", "settings", "nobody-else", "live", "ready"]
     assert [s.id for s in plan.checks().steps] == checks
 
 

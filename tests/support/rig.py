@@ -29,6 +29,7 @@ READ_ONLY = {
     "etcd/state/at",
     "etcd/restored",
     "kube/health",
+    "kube/ready",
     "kube/settings",
     "kube/secrets",
     "backup/sweep",

@@ -267,3 +267,28 @@ def test_it_is_looked_at_for_as_long_as_the_inventory_says(shell: Shell, tmp_pat
     assert node.act("stop-apiserver").status == 0
     after = log(node)[log(node).index("stop one") :]
     assert after.count("look one") >= 4  # at least twice a second
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("true", "ok"), ("echo 503; exit 22", "503 not ready")]
+)
+def test_ready_is_tried_while_the_old_cluster_serves(
+    tmp_path: Path, shell: Shell, command: str, said: str
+) -> None:
+    node = Node(tmp_path, shell, ready=command)
+    for unit in ("one", "two"):
+        (tmp_path / "svc/up" / unit).touch()
+    node.values["quorum"] = "True"
+    told = node.observe("ready")
+    assert told["asked"].split() == ["apiserver", "kubelet"]
+    assert (told["runs.apiserver"], told["ready.apiserver"]) == ("yes", said)
+    assert told["runs.kubelet"] == "no"  # it does not run: nothing follows from its answer
+
+
+@pytest.mark.parametrize("quorum", ["False", ""])
+def test_and_not_asked_where_it_does_not(tmp_path: Path, shell: Shell, quorum: str) -> None:
+    asked = tmp_path / "was-asked"
+    node = Node(tmp_path, shell, ready=f"touch {asked}")
+    node.values["quorum"] = quorum
+    assert node.observe("ready") == {"asked": ""}
+    assert not asked.exists()

@@ -20,6 +20,7 @@ from drctl.etcd.judges.living import (
     live_state,
     nobody_else,
     same_old_cluster,
+    who_answers,
     who_leads,
     whose,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "snapshot_lets_us_in",
     "status",
     "what_would_be_lost",
+    "who_answers",
     "who_leads",
     "whose",
     "writes_and_reads",

@@ -140,10 +140,7 @@ def live_state(gathered: Gathered) -> Verdict:
     """
     heard, garbled = members_heard(gathered)
     answering = {host: v.status for host, v in heard.items() if v.status is not None}
-    given_up = sum(1 for gone in gathered.facts.get("abandoned", {}).values() if gone)
-    most = len(answering) * 2 > max(len(expected_members(gathered)), len(heard)) + given_up
-    quorum = any(v.has_quorum for v in heard.values())
-    quorum = quorum or most or any(status.leader for status in answering.values())
+    most, quorum = _quorum(gathered, heard)
     revision = max((status.revision for status in answering.values()), default=None)
     clusters = {host: to_hex(status.cluster_id) for host, status in answering.items()}
     values = {
@@ -160,6 +157,20 @@ def live_state(gathered: Gathered) -> Verdict:
     problems += [*garbled, *_still_serving(gathered), *implausible(gathered, answering)]
     warnings = [*began_anew, *_survivor(quorum, values, snapshot), *_foreign(clusters, snapshot)]
     return Verdict(values, tuple(problems), tuple(warnings), _live_findings(values))
+
+
+def who_answers(gathered: Gathered) -> Verdict:
+    """Yields quorum, as `live_state` finds it, and refuses nothing."""
+    return Verdict({"quorum": _quorum(gathered, members_heard(gathered)[0])[1]})
+
+
+def _quorum(gathered: Gathered, heard: Mapping[str, Voice]) -> tuple[bool, bool]:
+    """Whether most members answer, and whether there is a quorum."""
+    answering = [v.status for v in heard.values() if v.status is not None]
+    given_up = sum(1 for gone in gathered.facts.get("abandoned", {}).values() if gone)
+    most = len(answering) * 2 > max(len(expected_members(gathered)), len(heard)) + given_up
+    known = any(v.has_quorum for v in heard.values()) or any(s.leader for s in answering)
+    return most, most or known
 
 
 def _ahead(revision: int | None, snapshot: Mapping[str, Any] | None) -> str:
