@@ -28,14 +28,8 @@ from jinja2 import (
 
 from drctl.errors import InvalidInput
 from drctl.printable import printable
+from drctl.shipped import data_folder
 from drctl.transport import Script
-
-
-def data_folder(name: str) -> Path:
-    """The shipped folder or file `name`: inside the wheel if installed, else in the checkout."""
-    package = Path(__file__).parent
-    inside = package / name
-    return inside if inside.exists() else package.parent / name
 
 
 def quote(value: object) -> str:

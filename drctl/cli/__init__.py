@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,23 +13,14 @@ from drctl import __version__
 from drctl.asked import wants_json
 from drctl.cli.common import Options
 from drctl.cli.complete import completing
-from drctl.cli.drill import drill_group
 from drctl.cli.ends import status_of
-from drctl.cli.files import inventory_group, runbook_group
-from drctl.cli.lab import lab_group
-from drctl.cli.look import (
-    backup_command,
-    preflight_command,
-    status_command,
-    trust_command,
-    verify_command,
-)
-from drctl.cli.restore import clean_command, restore_command, rollback_command, run_command
-from drctl.cli.runs import runs_group
-from drctl.render import data_folder
-from drctl.runs.controller import Controller
+from drctl.cli.lazy import LazyGroup
+from drctl.shipped import data_folder
 from drctl.ui.console import print_text
 from drctl.ui.streams import unbroken
+
+if TYPE_CHECKING:
+    from drctl.runs.controller import Controller
 
 
 def show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -44,7 +36,29 @@ def show_version(context: click.Context, _parameter: click.Parameter, wanted: bo
     context.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+PLACES = {
+    **{
+        name: f"drctl.cli.restore:{name}_command"
+        for name in ("restore", "rollback", "clean", "run")
+    },
+    **{
+        name: f"drctl.cli.look:{name}_command"
+        for name in ("preflight", "status", "verify", "backup", "trust")
+    },
+    "runs": "drctl.cli.runs:runs_group",
+    "inventory": "drctl.cli.files:inventory_group",
+    "runbook": "drctl.cli.files:runbook_group",
+    "lab": "drctl.cli.lab:lab_group",
+    "drill": "drctl.cli.drill:drill_group",
+}
+"""Every command, and where it is."""
+
+
+@click.group(
+    cls=LazyGroup,
+    places=PLACES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -62,23 +76,7 @@ def cli(context: click.Context, verbose: int) -> None:
     context.obj.verbose = verbose
 
 
-for command in (
-    restore_command,
-    rollback_command,
-    clean_command,
-    run_command,
-    preflight_command,
-    status_command,
-    verify_command,
-    backup_command,
-    trust_command,
-):
-    cli.add_command(command)
-for group in (runs_group, inventory_group, runbook_group, lab_group, drill_group):
-    cli.add_command(group)
-
-
-def main(make: Callable[..., Controller] = Controller) -> None:
+def main(make: Callable[..., Controller] | None = None) -> None:
     """Run the command line and exit with the documented status. `make` makes the controller: tests
     pass one with another way to the hosts, or another clock."""
     if completing(cli):

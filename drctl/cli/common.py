@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from drctl.errors import Aborted, NotWritten, UsageError
-from drctl.journal.store import Store
-from drctl.plan.secrets import Secrets
 from drctl.printable import printable
-from drctl.runs.controller import Ask, Controller
-from drctl.runs.drift import IN_STEP_1
 from drctl.ui.console import print_json, tell
 from drctl.ui.documents import error_document
 from drctl.ui.streams import is_heard
+
+if TYPE_CHECKING:  # what a command does not use is not imported
+    from drctl.journal.store import Store
+    from drctl.plan.secrets import Secrets
+    from drctl.runs.controller import Ask, Controller
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -38,17 +39,22 @@ class Options:
     json: bool = False
     state_dir: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
-    make: Callable[..., Controller] = Controller
+    make: Callable[..., Controller] | None = None
 
     @property
     def store(self) -> Store:
+        from drctl.journal.store import Store
+
         return Store(self.state_dir or default_state_dir())
 
     def controller(
         self, *, yes: bool = False, meant: str = "", secrets: Secrets | None = None
     ) -> Controller:
         """`meant` is the option that goes beyond --yes, for the journal."""
-        return self.make(
+        from drctl.plan.secrets import Secrets
+        from drctl.runs.controller import Controller
+
+        return (self.make or Controller)(
             state_dir=self.store.folder,
             ask=agree(f"--yes {meant}".rstrip()) if yes else ask,
             confirm=(lambda _: True) if yes else confirmed,
@@ -223,6 +229,8 @@ accept_node_option = click.option(
 
 def refuse_unknown(accept_drift: tuple[str, ...]) -> None:
     """Raises UsageError for what only a run that began may accept."""
+    from drctl.runs.drift import IN_STEP_1
+
     if other := [name for name in accept_drift if not name.startswith(IN_STEP_1)]:
         raise UsageError(
             f"nothing like {', '.join(other)} can be accepted here",

@@ -15,9 +15,6 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from drctl.cli.common import Options, default_state_dir
-from drctl.inventory import load_inventory
-from drctl.journal.store import Store
-from drctl.plan.runbook import shipped_runbooks
 from drctl.ui.console import print_text
 
 VARIABLE = "_DRCTL_COMPLETE"
@@ -72,6 +69,9 @@ def _inventory(context: click.Context) -> Path | None:
 
 def _runs(context: click.Context) -> Iterable[Offer]:
     """Newest first; of one cluster only where the line names an inventory."""
+    from drctl.inventory import load_inventory
+    from drctl.journal.store import Store
+
     path = _inventory(context)
     cluster = load_inventory(path).cluster if path else None
     found = Store(_state_dir(context)).runs(cluster)
@@ -79,6 +79,8 @@ def _runs(context: click.Context) -> Iterable[Offer]:
 
 
 def _hosts(context: click.Context) -> Iterable[Offer]:
+    from drctl.inventory import load_inventory
+
     path = _inventory(context)
     if path is None:
         return ()
@@ -86,6 +88,8 @@ def _hosts(context: click.Context) -> Iterable[Offer]:
 
 
 def _runbooks(_context: click.Context) -> Iterable[Offer]:
+    from drctl.plan.runbook import shipped_runbooks
+
     return ((name, "shipped with drctl") for name in shipped_runbooks())
 
 

@@ -32,7 +32,8 @@ from drctl.plan.model import Plan
 from drctl.runs.controller import Controller
 from drctl.runs.drift import ACCEPTABLE
 from drctl.ui.console import print_json, print_text, tell
-from drctl.ui.documents import hand_over, plan_document, plan_text, run_document, taken_back
+from drctl.ui.documents import hand_over, run_document, taken_back
+from drctl.ui.plans import plan_document, plan_text
 
 var_option = click.option(
     "--var",

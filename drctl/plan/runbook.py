@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from drctl.errors import Fault, InvalidInput
 from drctl.plan.model import Verb
-from drctl.render import data_folder
+from drctl.shipped import data_folder
 from drctl.yamlfaults import faults_from_validation
 from drctl.yamlfile import Document, read_yaml
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 
-from drctl.render import data_folder
+from drctl.shipped import data_folder
 
 
 @cache

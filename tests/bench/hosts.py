@@ -22,7 +22,7 @@ from pathlib import Path
 
 from drctl.lab import certs
 from drctl.lab.local import addresses
-from drctl.render import data_folder
+from drctl.shipped import data_folder
 from tests.bench.running import DRCTL, ROOT, Ended, Wrong, run
 
 HERE = Path(__file__).parent / "contenders"

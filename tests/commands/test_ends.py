@@ -26,7 +26,10 @@ def reporting(
     group: click.Group = cli, words: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Each command with `--output`, by the words that name it."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command
         if isinstance(command, click.Group):
             yield from reporting(command, (*words, name))
         elif any("--output" in param.opts for param in command.params):

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.house.imports import Import, imports_of, module_of, part_of, sources
 
 FLOOR: tuple[tuple[str, ...], ...] = (
-    ("errors", "printable", "asked"),
+    ("errors", "printable", "asked", "shipped"),
     ("textfile",),
     ("answer", "transport", "yamlfile"),
     ("verdict", "render", "yamlfaults"),

@@ -81,10 +81,12 @@ def test_drill_alone_is_drill_run_with_its_options(typed: list[str]) -> None:
 
 def test_every_command_is_in_the_reference() -> None:
     reference = README[README.index("## Reference") :]
-    for name, command in cli.commands.items():
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
         assert f"`{name}" in reference, f"README's reference lacks {name}"
         if isinstance(command, click.Group):
-            for part in command.commands:
+            for part in command.list_commands(context):
                 assert part in reference, f"README's reference lacks {name} {part}"
 
 

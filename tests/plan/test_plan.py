@@ -14,8 +14,8 @@ from drctl.inventory import Inventory, load_inventory
 from drctl.plan.model import Plan, drift
 from drctl.plan.planner import UPLOADS, Planner
 from drctl.plan.runbook import VERBS, load_runbook, shipped_runbooks
-from drctl.render import data_folder
 from drctl.runs.judges import JUDGES
+from drctl.shipped import data_folder
 from tests.model.harness import INVENTORY
 from tests.model.installation import made_up_installation
 

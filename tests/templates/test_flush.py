@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from drctl.render import data_folder, render
+from drctl.render import render
+from drctl.shipped import data_folder
 from tests.templates.shells import Shell
 
 KNOWS = 'case $1 in --help) echo "  -f, --file-system"; exit 0 ;; esac\n'

@@ -22,7 +22,7 @@ from drctl.lab import binaries
 from drctl.lab.docker.kubernetes import cache_directory
 from drctl.lab.docker.workshop import SAFELY
 from drctl.lab.labs import Say
-from drctl.render import data_folder
+from drctl.shipped import data_folder
 
 OLDEST_ETCD = (3, 5, 16)  # the first 3.5 without known faults in what a restore relies on
 ETCD_SUITE = "trixie"
