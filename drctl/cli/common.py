@@ -38,6 +38,7 @@ class Options:
     verbose: int = 0
     json: bool = False
     state_dir: Path | None = None
+    parallel: int | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     make: Callable[..., Controller] | None = None
 
@@ -61,6 +62,7 @@ class Options:
             quiet=self.json,
             secrets=secrets or Secrets(),
             stop=self.stop,
+            parallel=self.parallel,
         )
 
 
@@ -103,10 +105,24 @@ def state_dir_option(command: F) -> F:
     )(command)
 
 
+def _set_parallel(context: click.Context, _parameter: click.Parameter, value: int | None) -> None:
+    context.obj.parallel = value
+
+
 def inventory_option(command: F) -> F:
-    return click.option(
+    """The cluster that a command works on, and how many of its hosts at once."""
+    parallel = click.option(
+        "--parallel",
+        type=click.IntRange(1, 1000),
+        metavar="N",
+        expose_value=False,
+        callback=_set_parallel,
+        help="Work on so many hosts at once [default: the inventory's, or 64].",
+    )
+    inventory = click.option(
         "--inventory", "-i", type=FILE, required=True, help="The cluster's inventory (YAML)."
-    )(command)
+    )
+    return inventory(parallel(command))
 
 
 def yes_option(command: F) -> F:

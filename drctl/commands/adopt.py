@@ -88,8 +88,8 @@ def adopt(
     """
     work_dirs = _work_dirs(inventory, without)
     with controller.alone(inventory) as transport:
-        chosen = run or _the_run(transport, work_dirs, controller.parallel)
-        found = read_nodes(transport, work_dirs, chosen, parallel=controller.parallel)
+        chosen = run or _the_run(transport, work_dirs, controller.at_once(inventory))
+        found = read_nodes(transport, work_dirs, chosen, parallel=controller.at_once(inventory))
         manifest = _manifest(inventory, chosen, found)
         found = found.but(
             leaping(found.nodes, manifest.epoch, {}), dict.fromkeys(without, LEFT_OUT)

@@ -43,7 +43,7 @@ def clean(controller: Controller, inventory: Inventory, run: str | None) -> tupl
             )
             plan_of = plans_after(basis.planner(inventory), forward)
             give_back(controller, inventory, transport, but=run)
-            learn(transport, journal, forward, plan_of, parallel=controller.parallel)
+            learn(transport, journal, forward, plan_of, parallel=controller.at_once(inventory))
             state = fold(journal.events)
             refuse_unless_cleanable(state)
             plan = plan_of("clean", state)

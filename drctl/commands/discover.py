@@ -128,7 +128,7 @@ def _look(controller: Controller, wanted: Wanted, machines: Sequence[Machine], s
                 return error
             return _with_members(transport, inventory.hosts[machine.name], looked)
 
-        with ThreadPoolExecutor(max_workers=max(1, controller.parallel)) as pool:
+        with ThreadPoolExecutor(max_workers=controller.at_once(inventory)) as pool:
             answers = list(pool.map(ask, machines))
     for machine, answer in zip(machines, answers, strict=True):
         seen.machines[machine.name] = machine

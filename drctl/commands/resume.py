@@ -61,7 +61,7 @@ def resume(
                 plan,
                 plans_after(basis.planner(inventory), plan),
                 accept_drift=accept_drift,
-                parallel=controller.parallel,
+                parallel=controller.at_once(inventory),
             )
             journal_accepted(journal, state, plan, accept_drift)
             refuse_unless_resumable(fold(journal.events))

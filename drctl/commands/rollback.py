@@ -58,7 +58,9 @@ def rollback(
             planner = basis.planner(inventory)
             plan_of = plans_after(planner, forward, lose_writes=lose_writes, **how)
             give_back(controller, inventory, transport, but=run)
-            learn(transport, journal, forward, plan_of, parallel=controller.parallel, **how)
+            learn(
+                transport, journal, forward, plan_of, parallel=controller.at_once(inventory), **how
+            )
             # What a journal without its tail did not know was begun is to be taken back as well.
             refuse_drift(fold(journal.events), forward, "undo", **held)
             journal_accepted(journal, state, forward, accept_drift)

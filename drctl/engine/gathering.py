@@ -60,9 +60,11 @@ class Gathering:
         answers: dict[str, str] = {}
         asked: dict[str, tuple[float, float]] = {}
 
+        known = self._session.state.hosts
+        begun = [host for host in step.hosts if (step.id, host) not in known]
+        self._session.note_all("host-started", ({"step": step.id, "host": h} for h in begun))
+
         def ask(host: str) -> None:
-            if (step.id, host) not in self._session.state.hosts:
-                self._session.note("host-started", step=step.id, host=host)
             before = self._session.wall()
             answers[host] = self._acting.look(step, host, step.tasks[host])
             asked[host] = (before, self._session.wall())
@@ -102,12 +104,10 @@ class Gathering:
     def _record_answers(
         self, step: PlannedStep, answers: Mapping[str, str], silent: Mapping[str, str]
     ) -> None:
-        for host, text in answers.items():
-            self._session.note(
-                "result", step=step.id, host=host, state="done", answer=text[:KEPT_ANSWER]
-            )
-        for host, why in silent.items():
-            self._session.note("result", step=step.id, host=host, state="unreachable", detail=why)
+        done = [{"state": "done", "answer": text[:KEPT_ANSWER]} for text in answers.values()]
+        missing = [{"state": "unreachable", "detail": why} for why in silent.values()]
+        told = zip((*answers, *silent), (*done, *missing), strict=True)
+        self._session.note_all("result", ({"step": step.id, "host": h, **how} for h, how in told))
 
     def _refusal(self, step: PlannedStep, problems: tuple[Problem, ...]) -> DrctlError:
         lines = [f"{p.host}: {p.message}" if p.host else p.message for p in problems]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -64,7 +64,7 @@ class Session:
     record: Callable[[RunState, str], str]  # and, given how it ended, what it keeps afterwards
     listener: Listener = field(default_factory=Silent)
     stop: threading.Event = field(default_factory=threading.Event)
-    parallel: int = 8
+    parallel: int = 8  # hosts that are worked on at the same time
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
@@ -79,6 +79,12 @@ class Session:
         with self._lock:
             apply_event(self.state, self.journal.append(kind, **body))
 
+    def note_all(self, kind: str, bodies: Iterable[Mapping[str, Any]]) -> None:
+        """The same for several events of one kind, with one wait for the disk."""
+        with self._lock:
+            for event in self.journal.append_all((kind, body) for body in bodies):
+                apply_event(self.state, event)
+
     def check_stop(self) -> None:
         """A safe point: raises Aborted where the operator asked for an end."""
         if self.stop.is_set():
@@ -86,7 +92,7 @@ class Session:
 
     def begun(self, step_id: str) -> bool:
         """Whether this step was meant to change any host."""
-        return any(sid == step_id and h.attempts for (sid, _), h in self.state.hosts.items())
+        return step_id in self.state.intended
 
     @property
     def changed(self) -> bool:
@@ -107,8 +113,9 @@ class Session:
                 error.host = error.host or host
                 failures[host] = error
 
+        at_once = min(self.parallel, step.at_once or self.parallel)
         for wave in self._waves(step):
-            for _ in each(wave, guarded, at_once=self.parallel):
+            for _ in each(wave, guarded, at_once=at_once):
                 pass
             if failures:
                 break

@@ -227,6 +227,9 @@ class OptionsFile(Strict):
         strict=True,
         description="seconds a stopped service must stay gone, where its manager cannot prove it",
     )
+    parallel: int | None = Field(
+        None, ge=1, le=1000, strict=True, description="hosts that are worked on at the same time"
+    )
 
 
 class InventoryFile(Strict):

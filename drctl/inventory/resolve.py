@@ -70,6 +70,7 @@ def resolve(file: InventoryFile, path: Path, warnings: tuple[str, ...] = ()) -> 
             for name, service in services.items()
         },
         settle_seconds=file.options.settle_seconds,
+        parallel=file.options.parallel,
         warnings=warnings,
     )
 

@@ -163,6 +163,7 @@ class Inventory(Resolved):
     prepare: Prepare | None
     services: dict[str, Service]
     settle_seconds: float
+    parallel: int | None = None  # hosts that are worked on at once, if the file says so
     warnings: tuple[str, ...]
     lines: dict[str, int] = {}  # dotted key -> the line of the file on which it stands
     abandoned: tuple[str, ...] = ()  # hosts that a run continues without; never written in a file

@@ -15,7 +15,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -141,26 +141,37 @@ class Journal:
 
     def append(self, kind: str, **body: Any) -> Event:
         """Write one event; when this returns it is on disk. Raises Refused when it cannot be."""
-        text = json.dumps(body, sort_keys=True)  # in ASCII: SQLite takes no lone surrogate
-        with self._lock:
-            seq = len(self._events) + 1
-            at = self._clock().isoformat()
-            digest = chain_hash(self._hashes[-1], seq, at, kind, text)
-            self._write((seq, at, kind, text, digest))
-            event = Event(seq, at, kind, json.loads(text))
-            self._events.append(event)
-            self._hashes.append(digest)
-        for hear in self._subscribers:
-            hear(event)
+        (event,) = self.append_all([(kind, body)])
         return event
 
-    def _write(self, row: tuple[int, str, str, str, str]) -> None:
+    def append_all(self, noted: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Event]:
+        """Write events with one wait for the disk: all of them are on it when this returns, or
+        none. Raises Refused when they cannot be."""
+        rows: list[Row] = []
+        with self._lock:
+            seq, digest = len(self._events), self._hashes[-1]
+            for kind, body in noted:
+                text = json.dumps(body, sort_keys=True)  # in ASCII: SQLite takes no lone surrogate
+                seq, at = seq + 1, self._clock().isoformat()
+                digest = chain_hash(digest, seq, at, kind, text)
+                rows.append((seq, at, kind, text, digest))
+            if rows:
+                self._write(rows)
+            events = [Event(seq, at, kind, json.loads(text)) for seq, at, kind, text, _ in rows]
+            self._events += events
+            self._hashes += [digest for *_, digest in rows]
+        for event in events:
+            for hear in self._subscribers:
+                hear(event)
+        return events
+
+    def _write(self, rows: Sequence[Row]) -> None:
         try:
             if self._db is None:
                 assert self.path is not None
-                self._db = _made(self.path, row)
+                self._db = _made(self.path, rows)
             else:
-                self._db.execute(INSERT, row)
+                _insert(self._db, rows)
         except (OSError, sqlite3.Error) as error:
             raise unwritable(self.path, error) from error
 
@@ -170,6 +181,8 @@ class Journal:
 
 
 SELECT = "SELECT seq, at, kind, body, hash FROM events ORDER BY seq"
+Row = tuple[int, str, str, str, str]
+"""What SELECT finds and INSERT takes."""
 INSERT = "INSERT INTO events VALUES (?,?,?,?,?)"
 
 
@@ -179,15 +192,28 @@ def _connect(path: Path | str) -> sqlite3.Connection:
     return db
 
 
-def _made(path: Path, row: tuple[int, str, str, str, str]) -> sqlite3.Connection:
-    """A new journal with its first event. It gets its name last: a journal without any event is
+def _insert(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """All of them or none."""
+    db.execute("SAVEPOINT rows")
+    try:
+        db.executemany(INSERT, rows)
+        db.execute("RELEASE rows")
+    except BaseException:
+        if db.in_transaction:  # on a full disk SQLite has taken it back itself
+            db.execute("ROLLBACK TO rows")
+            db.execute("RELEASE rows")
+        raise
+
+
+def _made(path: Path, rows: Sequence[Row]) -> sqlite3.Connection:
+    """A new journal with its first events. It gets its name last: a journal without any event is
     a damaged one, never one that was just being begun."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     with closing(_connect(new)) as db:
         db.execute(TABLE)
-        db.execute(INSERT, row)
+        _insert(db, rows)
     new.rename(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -80,6 +80,7 @@ class RunState:
     later: dict[str, dict[str, Any]] = field(default_factory=dict)  # a rollback's steps, a clean's
     values: dict[str, Any] = field(default_factory=dict)
     hosts: dict[tuple[str, str], HostState] = field(default_factory=dict)
+    intended: set[str] = field(default_factory=set)  # the steps that any node was to be changed by
     steps_done: set[str] = field(default_factory=set)
     first_stop: str = ""  # since when a service is being fenced
     ready: dict[tuple[str, str], str] = field(default_factory=dict)  # since when a start is done
@@ -94,6 +95,13 @@ class RunState:
 
     def of(self, step: str, host: str) -> HostState:
         return self.hosts.setdefault((step, host), HostState())
+
+    def intend(self, step: str, host: str, attempt: int) -> HostState:
+        """That `host` is to be changed by `step`, for the `attempt`-th time."""
+        known = self.of(step, host)
+        known.state, known.attempts = "intended", attempt
+        self.intended.add(step)
+        return known
 
     @property
     def seen_lines(self) -> dict[str, int]:
@@ -114,7 +122,7 @@ class RunState:
     def taking_back(self) -> bool:
         """Whether any step's undo was intended on any node."""
         undoing = {name for name, step in self.later.items() if step["undoes"]}
-        return any(step in undoing and known.attempts for (step, _), known in self.hosts.items())
+        return bool(self.intended & undoing)
 
     @property
     def tries(self) -> frozenset[str]:
@@ -125,14 +133,12 @@ class RunState:
     @property
     def tried(self) -> bool:
         """Whether any try on any node was intended."""
-        tries = self.tries
-        return any(step in tries and known.attempts for (step, _), known in self.hosts.items())
+        return bool(self.intended & self.tries)
 
     @property
     def attempted(self) -> bool:
         """Whether any change on any node was intended."""
-        tries = self.tries
-        return any(known.attempts and step not in tries for (step, _), known in self.hosts.items())
+        return bool(self.intended - self.tries)
 
     @property
     def changed(self) -> bool:
@@ -208,8 +214,7 @@ def _host_started(state: RunState, event: Event) -> None:
 
 
 def _intent(state: RunState, event: Event) -> None:
-    host = state.of(event.body["step"], event.body["host"])
-    host.state, host.attempts = "intended", event.body["attempt"]
+    host = state.intend(event.body["step"], event.body["host"], event.body["attempt"])
     host.seen = host.seen or event.body["seen"]
     host.started = host.started or event.at
     if state.direction == "clean":

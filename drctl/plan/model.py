@@ -77,6 +77,7 @@ class PlannedStep:
     each_session: bool = False
     regardless: bool = False  # of a refusal before it: all of them are told at once
     strategy: Strategy = "together"
+    at_once: int = 0  # hosts at the same time, at most; 0: as many as the session allows
     last: str = ""  # the value that names the hosts which come last, one at a time
     repeatable: bool = False
     patience: float = 0.0
@@ -114,6 +115,7 @@ class Plan:
     meaning: Mapping[str, str] = field(default_factory=dict)
     new_values: Mapping[str, str] = field(default_factory=dict)
     work_dirs: Mapping[str, str] = field(default_factory=dict)
+    parallel: int | None = None  # hosts that are worked on at once, if the inventory says so
     owns: tuple[str, ...] = ()  # hosts that a run claims, sorted: the same order for everybody
 
     @property

@@ -22,6 +22,8 @@ from drctl.plan.secrets import KIND
 from drctl.render import has_template, render_script, template_digest
 from drctl.transport import Script
 
+RESTARTS_AT_ONCE = 50
+"""Kubelets that start list their pods and nodes at an apiserver that has just come back itself."""
 # what `upload:` sends -> the action that receives it
 UPLOADS = {"snapshot": "stage/snapshot", "installation": "prepare/install", "sample": "try"}
 ROLES: Mapping[str, Role] = {
@@ -121,6 +123,7 @@ class Planner:
             owns=tuple(
                 sorted({h for step in steps for h in step.tasks} - {*self.inventory.abandoned})
             ),
+            parallel=self.inventory.parallel,
             work_dirs={name: host.work_dir for name, host in self.inventory.hosts.items()},
         )
 
@@ -165,6 +168,7 @@ class Planner:
                 "want": step.want,
                 "role": service.role,
                 "resource": f"service {service.name}",
+                "at_once": RESTARTS_AT_ONCE if step.want == "restarted" else 0,
                 "strategy": service.start if step.want in ("running", "restarted") else "together",
             }
         elif not step.gather:

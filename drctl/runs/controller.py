@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,8 +10,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from drctl.errors import Refused
 from drctl.inventory import Inventory
 from drctl.journal.store import Store, operator
+from drctl.plan.model import Plan
 from drctl.plan.secrets import Secrets
 from drctl.ssh import SshTransport
 from drctl.transport import Transport
@@ -19,7 +22,24 @@ Ask = Callable[[str, str], str | None]
 """Show a text and ask for the words that mean yes; how it was answered, or None for no."""
 
 
+AT_ONCE = 64
+"""Hosts. More threads than this only wait for each other (docs/performance.md has 500 hosts)."""
+SPARE_FILES = 200
+"""Descriptors for everything but the connections."""
+
+
 def over_ssh(inventory: Inventory) -> Transport:
+    """One connection per host, which stays. Raises Refused where the limit on open files does not
+    let there be so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = len(inventory.hosts) + SPARE_FILES
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        raise Refused(
+            f"{len(inventory.hosts)} hosts need {wanted} open files; this process may have {hard}",
+            hint="raise the limit (ulimit -Hn, limits.conf) and run the command again",
+        )
+    if soft != resource.RLIM_INFINITY and wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return SshTransport(inventory.hosts, known_hosts=inventory.known_hosts)
 
 
@@ -35,7 +55,7 @@ class Controller:
     quiet: bool = False
     secrets: Secrets = field(default_factory=Secrets)
     connect: Callable[[Inventory], Transport] = over_ssh
-    parallel: int = 8
+    parallel: int | None = None  # hosts that are worked on at once; None: see `at_once`
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     stop: threading.Event = field(default_factory=threading.Event)
@@ -43,6 +63,10 @@ class Controller:
     @property
     def store(self) -> Store:
         return Store(self.state_dir)
+
+    def at_once(self, cluster: Inventory | Plan) -> int:
+        """How many of this cluster's hosts are worked on at the same time."""
+        return self.parallel or cluster.parallel or AT_ONCE
 
     @property
     def who(self) -> str:

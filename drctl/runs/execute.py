@@ -101,7 +101,7 @@ def engine_over(
             record=lambda so_far, ended: record(plan, so_far, ended, controller.who),
             listener=watch,
             stop=controller.stop,
-            parallel=controller.parallel,
+            parallel=controller.at_once(plan),
             secrets=controller.secrets.given,
             sleep=controller.sleep,
             clock=controller.clock,

@@ -11,7 +11,9 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -78,6 +80,14 @@ def _parse(text: str, file: Path, number: int) -> HostKeyLine | None:
     return HostKeyLine(file, number, marker, tuple(fields[0].split(",")), fields[1], blob)
 
 
+@lru_cache(maxsize=32)
+def _read(file: Path, _as_it_is: tuple[int, ...]) -> tuple[HostKeyLine, ...]:
+    """Read once for all hosts, as long as it does not change. Raises OSError."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    lines = enumerate(text.splitlines(), start=1)
+    return tuple(e for n, line in lines if (e := _parse(line, file, n)))
+
+
 @dataclass(frozen=True)
 class HostKeyVerdict:
     """What known_hosts says of one offered key; `entries` are the lines that decided it."""
@@ -97,12 +107,9 @@ class KnownHosts:
         """Read what can be read: a missing or unreadable file knows no host, as with OpenSSH."""
         entries: list[HostKeyLine] = []
         for file in files:
-            try:
-                text = file.read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                continue
-            lines = enumerate(text.splitlines(), start=1)
-            entries += [e for n, line in lines if (e := _parse(line, file, n))]
+            with suppress(OSError):
+                status = file.stat()
+                entries += _read(file, (status.st_mtime_ns, status.st_size, status.st_ino))
         return cls(entries)
 
     def about(self, name: str) -> tuple[HostKeyLine, ...]:

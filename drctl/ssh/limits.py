@@ -56,9 +56,12 @@ def _settle(future: Future[T], work: Callable[[], T]) -> None:
         future.set_exception(e)
 
 
+LOOK = 0.5  # seconds between two looks at a watchdog: often enough for moved() and hurry()
+
+
 class Watchdog:
-    """Calls `expire` once, from a thread of its own, when the countdown runs out or nothing has
-    moved for `stall` seconds. Use it as a context manager; `fired` says why it did.
+    """Calls `expire` once, from another thread, when the countdown runs out or nothing has moved
+    for `stall` seconds. Use it as a context manager; `fired` says why it did.
     """
 
     def __init__(
@@ -68,8 +71,7 @@ class Watchdog:
         self._expire = expire
         self._stall = stall
         self._moved = time.monotonic()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="drctl-watchdog")
+        self._firing: threading.Thread | None = None
         self.fired = ""
 
     def moved(self) -> None:
@@ -89,26 +91,25 @@ class Watchdog:
         if self._countdown.left() > seconds:
             self._countdown = Countdown(seconds)
 
-    def _left(self) -> float:
+    @property
+    def left(self) -> float:
+        """Seconds until it fires, if nothing happens."""
         stalled = self._moved + self._stall - time.monotonic()
         return max(0.0, min(self._countdown.left(), stalled))
 
-    def _watch(self) -> None:
-        # Woken often enough for moved() and hurry() to need no signal.
-        while not self._done.wait(min(self._left(), 0.5)):
-            if self._left() > 0:
-                continue
-            late = self._countdown.left() == 0
-            self.fired = (
-                f"no answer within {self._countdown.seconds:g} s"
-                if late
-                else f"no data for {self._stall:g} s"
-            )
-            self._expire()
-            return
+    def fire(self) -> None:
+        """Say why, and call `expire`, which may take its time, in a thread of its own."""
+        late = self._countdown.left() == 0
+        self.fired = (
+            f"no answer within {self._countdown.seconds:g} s"
+            if late
+            else f"no data for {self._stall:g} s"
+        )
+        self._firing = threading.Thread(target=self._expire, daemon=True, name="drctl-expire")
+        self._firing.start()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        _KEEPER.add(self)
         return self
 
     def __exit__(
@@ -117,5 +118,40 @@ class Watchdog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._done.set()
-        self._thread.join(5.0)
+        _KEEPER.remove(self)
+        if self._firing:
+            self._firing.join(5.0)
+
+
+class _Keeper:
+    """One thread that looks at every watchdog: a call that has one starts no thread of its own."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._dogs: set[Watchdog] = set()
+        self._thread: threading.Thread | None = None
+
+    def add(self, dog: Watchdog) -> None:
+        with self._changed:
+            self._dogs.add(dog)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._keep, daemon=True, name="drctl-keeper")
+                self._thread.start()
+            elif dog.left < LOOK:
+                self._changed.notify()
+
+    def remove(self, dog: Watchdog) -> None:
+        """From now on it does not begin to fire."""
+        with self._changed:
+            self._dogs.discard(dog)
+
+    def _keep(self) -> None:
+        with self._changed:
+            while True:
+                for dog in [dog for dog in self._dogs if dog.left == 0]:
+                    self._dogs.discard(dog)
+                    dog.fire()
+                self._changed.wait(min([LOOK, *(dog.left for dog in self._dogs)]))
+
+
+_KEEPER = _Keeper()

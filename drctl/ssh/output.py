@@ -24,6 +24,27 @@ LINGER = 2.0  # seconds to wait for more output of a script that has ended, if a
 LONGEST_MARK = 64  # bytes
 
 
+_STATUS = re.compile(rb"(\d{1,3})\n")
+_NOTHING = re.compile(b"")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A token, and behind it what matches `rest`. (Tokens are never compiled: each call has new
+    ones, and a pattern takes a thousand times as long to make as to use.)"""
+
+    token: bytes
+    rest: re.Pattern[bytes] = _NOTHING
+
+    def search(self, text: bytearray, start: int) -> tuple[int, re.Match[bytes]] | None:
+        """Where it stands in `text` from `start` on, and what its rest says."""
+        while (start := text.find(self.token, start)) >= 0:
+            if found := self.rest.match(text, start + len(self.token)):
+                return start, found
+            start += 1
+        return None
+
+
 @dataclass(frozen=True)
 class Marks:
     """Two tokens: `ready` goes onto the command line, `script` to a shell that is ready."""
@@ -31,15 +52,15 @@ class Marks:
     ready: str
     script: str
 
-    def opening(self, *more: str) -> tuple[re.Pattern[bytes], ...]:
+    def opening(self, *more: str) -> tuple[Mark, ...]:
         """What a stream passes in turn: the shell is ready, the script has begun, and `more`
         (regular expressions, whose group is what such a mark says)."""
-        words = (f"{self.ready}-ready", *(f"{self.script}-{m}" for m in ("begun", *more)))
-        return tuple(re.compile(f"{w}\n".encode()) for w in words)
+        said = (Mark(self.word(""), re.compile(f"{each}\n".encode())) for each in ("begun", *more))
+        return (Mark(f"{self.ready}-ready\n".encode()), *said)
 
-    def ending(self) -> re.Pattern[bytes]:
+    def ending(self) -> Mark:
         """Says on both streams that the script has ended, and its status."""
-        return re.compile(rf"{self.script}-ended (\d{{1,3}})\n".encode())
+        return Mark(self.word("ended "), _STATUS)
 
     def word(self, text: str) -> bytes:
         """A word that the script says in between."""
@@ -50,8 +71,8 @@ class Marks:
 class Stream:
     """One of the two streams; `text` is what was said since the last mark, up to the end."""
 
-    opening: tuple[re.Pattern[bytes], ...]
-    ending: re.Pattern[bytes]
+    opening: tuple[Mark, ...]
+    ending: Mark
     passed: int = 0  # opening marks
     found: bytes = b""  # what the last one said
     status: int | None = None  # the script's own, from the mark that ends it
@@ -74,14 +95,18 @@ class Stream:
         at = max(0, len(self.text) - LONGEST_MARK)
         self.text += data
         while self.passed < len(self.opening):
-            mark = self.opening[self.passed].search(self.text, at)
-            if not mark:
+            passed = self.opening[self.passed].search(self.text, at)
+            if not passed:
                 break
-            self.found, end = bytes(mark[mark.re.groups]), mark.end()
+            _, said = passed
+            self.found, end = bytes(said[said.re.groups]), said.end()
+            del said  # it holds the text, which changes now
             del self.text[:end]
             self.passed, at = self.passed + 1, 0
         if last := self.ending.search(self.text, at):
-            self.status, start = int(last[1]), last.start()
+            start, said = last
+            self.status = int(said[1])
+            del last, said
             del self.text[start:]
         spare = len(self.text) - MAX_OUTPUT - LONGEST_MARK
         if spare > 0:  # the end is read for its mark: the command must be able to end
@@ -147,7 +172,9 @@ class Output:
             ended = self._channel.status_event.is_set()
             if self.read():
                 quiet_since = time.monotonic()
-            elif over or (ended and time.monotonic() - quiet_since > LINGER):
+            elif ended and time.monotonic() - quiet_since > LINGER:
+                break
+            if over and not self._bell.is_set():  # all is read, and nobody will ring again
                 break
             if self.out.ended and self.err.ended:
                 ended_at = ended_at or time.monotonic()

@@ -17,7 +17,7 @@ from paramiko.ssh_exception import ChannelException, SSHException
 from drctl.errors import ConnectionLost, DrctlError, InvalidInput, NotWritten, Unreachable
 from drctl.ssh import session
 from drctl.ssh.frames import Shared
-from drctl.ssh.limits import AbandonedError, Countdown, Watchdog, bounded
+from drctl.ssh.limits import Countdown, Watchdog
 from drctl.ssh.link import Link, dial
 from drctl.ssh.route import HostLike, Router
 from drctl.ssh.sshconfig import SshSettings
@@ -240,20 +240,20 @@ class SshTransport:
         assert transport is not None, "a link in the pool was dialled"
         # A busy connection is known to live: a full one may take long to answer.
         patience = countdown.left() if link.users > 1 else countdown.left(self._connect_timeout)
-        open_it = partial(transport.open_session, window_size=window, timeout=patience)
-        asked = time.monotonic()
+        asked, dog = time.monotonic(), Watchdog(Countdown(patience + 0.5), link.abort)
         try:
-            return bounded(open_it, patience + 0.5, link.abort)
+            with dog:
+                return transport.open_session(window_size=window, timeout=patience)
         except ChannelException:
             raise
-        except (*session.LOST, AbandonedError) as e:
+        except session.LOST as e:
             early = time.monotonic() - asked < patience
             if isinstance(e, SSHException) and early and link.usable:
                 # Refused: paramiko keeps one reason for all threads, and another one took it.
                 raise ChannelException(2, str(e)) from e
             if link.users == 1:  # or else it is merely busy with what others send
                 link.abort()
-            if isinstance(e, AbandonedError):
+            if dog.fired:
                 raise TimeoutError(f"no answer within {patience:.3g} s") from e
             raise
 

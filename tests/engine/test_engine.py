@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -28,7 +29,7 @@ from drctl.errors import (
     Unreachable,
 )
 from drctl.journal.chain import Journal
-from drctl.journal.runstate import RunState, fold
+from drctl.journal.runstate import Event, RunState, fold
 from drctl.plan.model import Plan, PlannedStep, Task
 from drctl.transport import CommandResult, Script
 from drctl.verdict import Gathered, Judge, Kind, Problem, Verdict
@@ -450,6 +451,40 @@ def test_after_the_first_host_the_others_go_together(stage: Stage) -> None:
     failing(stage, "b")
     stage.fails(StepFailed, act("one", strategy="first-alone"))
     assert stage.acts == [("a", "one"), ("c", "one")]
+
+
+def test_a_step_may_take_fewer_at_once_than_the_session(stage: Stage) -> None:
+    stage.parallel, working, most = 8, [0], [0]
+
+    def look(_host: str, _env: Env) -> str:
+        working[0] += 1
+        most[0] = max(most[0], working[0])
+        time.sleep(0.05)
+        working[0] -= 1
+        return ""
+
+    stage.answer("look", look)
+    stage.run(gather("look"))
+    assert most == [3]
+    most[0] = 0
+    stage.run(gather("look", at_once=2))
+    assert most == [2]
+
+
+def test_a_gather_waits_for_the_disk_twice_however_many_hosts(stage: Stage) -> None:
+    """Once when it begins, once when all have answered; the steps' own two events aside."""
+    written: list[int] = []
+    append_all = stage.journal.append_all
+
+    def counted(noted: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Event]:
+        made = append_all(noted)
+        written.append(len(made))
+        return made
+
+    stage.journal.append_all = counted  # type: ignore[method-assign]  # to count
+    stage.answer("look", lambda *_: "")
+    stage.run(gather("look"))
+    assert written.count(3) == 2 and max(written) == 3
 
 
 @pytest.mark.parametrize(("named", "order"), [(["a"], "bca"), (["b", "a"], "cab"), ([], "abc")])

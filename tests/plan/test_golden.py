@@ -43,7 +43,7 @@ def plan_of(name: str, inventory: Path = INVENTORY) -> Plan:
     state = RunState(values={"proven_revision": 1_000_000_031})
     for step in forward.steps:
         for host in step.hosts if step.kind == "act" else ():
-            state.of(step.id, host).attempts = 1
+            state.intend(step.id, host, 1)
     return rollback_plan(maker, forward, state)
 
 

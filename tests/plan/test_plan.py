@@ -115,6 +115,12 @@ def test_taking_back_is_rollbacks_alone(inventory: Inventory) -> None:
         planner(inventory).plan(load_runbook("rollback"))
 
 
+def test_kubelets_restart_fifty_at_a_time(inventory: Inventory) -> None:
+    plan = planner(inventory).plan(load_runbook("restore"))
+    assert {step.id for step in plan.steps if step.at_once} == {"restart-kubelet"}
+    assert plan.step("restart-kubelet").at_once == 50
+
+
 def test_checks_end_before_the_first_change(inventory: Inventory) -> None:
     plan = planner(inventory).plan(load_runbook("restore-staged"))
     checks = ["machine", "facts", "reading", "settings", "nobody-else", "live", "ready"]

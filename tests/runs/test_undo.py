@@ -31,7 +31,7 @@ def test_a_client_that_was_started_was_let_in(begun: list[str], let_in: list[str
     state = RunState(run="r", plan=forward.record(), claimed=True)
     for step in begun:
         for host in forward.step(step).hosts:
-            state.of(step, host).attempts = 1
+            state.intend(step, host, 1)
     plan = rollback_plan(maker, forward, state)
     assert plan.facts["let_in"] == let_in
     kubelets = [step for step in plan.steps if step.id == "rb-kubelets"]
@@ -48,7 +48,7 @@ def test_a_program_that_no_undo_sends_may_be_another_one() -> None:
         for digest in ("then", "now")
     )
     state = RunState(run="r", plan=then.record(), claimed=True)
-    state.of("swap", "m1").attempts = 1
+    state.intend("swap", "m1", 1)
     refuse_drift(state, now, "undo", hint="")
     with pytest.raises(Drifted, match=r"etcdutl\.sha256"):
         refuse_drift(state, now, "forward", hint="")

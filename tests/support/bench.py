@@ -60,7 +60,10 @@ class Bench:
         """One that reaches the simulated hosts, one by one, and waits for nothing."""
         clock = self.rig.clock
         return Controller(
-            **given, connect=lambda _: self.rig, parallel=1, sleep=clock.sleep, clock=clock
+            **{**given, "parallel": 1},
+            connect=lambda _: self.rig,
+            sleep=clock.sleep,
+            clock=clock,
         )
 
     @property
