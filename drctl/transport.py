@@ -80,13 +80,15 @@ class Transport(Protocol):
         *,
         deadline: float,
         go_on: bool = False,
+        rate: float | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Stream `source` to the absolute path `target` (0600, its directory made 0700 if absent).
 
         Only in a directory that nobody else can change, and to a fresh file; where `go_on`, to
         what an earlier call that was cut left there. When it returns, the file is on the host's
-        disk, is what was sent, and `target.sum` there has its sha256 in hex and its size.
+        disk, is what was sent, and `target.sum` there has its sha256 in hex and its size. `rate` is
+        in bytes of the file per second: no more is sent than that.
 
         The caller gives a path that may be half-written when this raises. Errors as for `run`;
         StepFailed when the host could not take the file (no space, read-only), or took another.

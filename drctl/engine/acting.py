@@ -153,6 +153,7 @@ class Acting:
             target,
             deadline=step.deadline,
             go_on=step.repeatable,
+            rate=step.rate and step.rate * 1e6,
             progress=progress,
         )
 

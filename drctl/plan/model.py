@@ -80,6 +80,7 @@ class PlannedStep:
     at_once: int = 0  # hosts at the same time, at most; 0: as many as the session allows
     last: str = ""  # the value that names the hosts which come last, one at a time
     repeatable: bool = False
+    rate: float | None = None  # MB (1e6 bytes) per second that each host is sent, at most
     patience: float = 0.0
     deadline: float = 300.0
 

@@ -191,6 +191,7 @@ class Planner:
             repeatable=step.repeatable,
             patience=step.patience,
             deadline=step.deadline,
+            rate=step.rate,
             last=step.last or "",
             **more,
         )

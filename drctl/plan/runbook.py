@@ -77,6 +77,13 @@ class Step(_Model):
     )
     deadline: float = Field(300, gt=0, le=86400, description="seconds per host")
     repeatable: bool = Field(False, description="safe to retry after a failure")
+    rate: float | None = Field(
+        None,
+        gt=0,
+        le=100_000,
+        description="MB (1e6 bytes of the file) per second that each host is sent at most: it may "
+        "serve meanwhile",
+    )
     last: ValueName | None = Field(
         None,
         description="a value that lists hosts: they come after all others, one at a time",
@@ -100,6 +107,8 @@ class Step(_Model):
             raise ValueError("`judge`, `yields`, `patience` and `regardless` need `gather`")
         if self.last and (self.gather or self.confirm) is not None:
             raise ValueError("`last` is for steps that change something")
+        if self.rate and self.upload is None:
+            raise ValueError("`rate` needs `upload`")
         if self.role and self.run is None:
             raise ValueError("`role` needs `run`")
         if not self.hosts and self.service is None and self.confirm is None:

@@ -26,7 +26,9 @@ from drctl.ssh.limits import Watchdog
 FRAME = 4 * 2**20
 """Bytes of the file in one frame; the last one has what is left."""
 
-KEPT = 4  # frames in memory for those who are a little behind; data that shrinks needs far less
+KEPT = 3 * FRAME
+"""Bytes of packed parts in memory for those who are behind: two or three parts of what does not
+shrink, ten times as many of what Kubernetes writes."""
 CHUNK = 2**18  # bytes to take at once
 LITTLE = 2**10  # packed ones
 LEVEL = 1  # over 500 MB/s on one core; the next ones are slower than most networks
@@ -76,8 +78,7 @@ class Frames:
             made = self._made.get(key)
             mine = made is None
             if made is None:
-                while len(self._made) >= KEPT:
-                    del self._made[next(iter(self._made))]
+                self._make_room()
                 made = self._made[key] = Future()
         if mine:
             try:
@@ -88,6 +89,19 @@ class Frames:
             return made.result()
         except StepFailed as e:  # one for all who asked: each is to name its own host
             raise StepFailed(e.message, hint=e.hint) from e
+
+    def _make_room(self) -> None:
+        """For one more, which may be as large as a part: the oldest go."""
+        sizes = {
+            key: len(made.result()) if made.done() and not made.exception() else FRAME
+            for key, made in self._made.items()
+        }
+        kept = sum(sizes.values())
+        for key, size in sizes.items():
+            if kept <= KEPT - FRAME:
+                break
+            del self._made[key]
+            kept -= size
 
     def sha256(self) -> str:
         """Of the whole file as it was sent, in hex; what was not hashed on the way is read."""

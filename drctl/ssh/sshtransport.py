@@ -99,12 +99,13 @@ class SshTransport:
         *,
         deadline: float,
         go_on: bool = False,
+        rate: float | None = None,
         progress: Progress | None = None,
     ) -> None:
         """See `drctl.transport.Transport.upload`."""
         countdown, become = Countdown(deadline), self._become(host)
         with self._shared.frames(source) as frames:
-            job = Upload(frames, target, become, progress, go_on=go_on)
+            job = Upload(frames, target, become, progress, go_on=go_on, rate=rate)
             self._call(host, countdown, job.run, f"sending {target}", stall=self._stall)
 
     def download(

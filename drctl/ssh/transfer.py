@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -57,12 +58,15 @@ class Upload:
         progress: Progress | None,
         *,
         go_on: bool = False,
+        rate: float | None = None,
     ) -> None:
+        """`rate` in bytes of the file per second."""
         self._frames = frames
         self._target = _remote_path(target)
         self._become = become
         self._progress = progress
         self._go_on = "yes" if go_on else "no"
+        self._rate = rate or float("inf")
 
     def run(self, channel: paramiko.Channel, countdown: Countdown, dog: Watchdog) -> None:
         """Send the file; StepFailed with the node's own words if it could not be taken, or if
@@ -88,13 +92,15 @@ class Upload:
         dog: Watchdog,
         stopped: Callable[[], bool],
     ) -> None:
-        size, told = self._frames.size, 0
+        size, told, began = self._frames.size, 0, time.monotonic()
         try:
             for block, done in self._blocks(packing, have):
                 if stopped():
                     break
                 channel.sendall(block)
                 dog.moved()
+                due = began + (done - have * FRAME) / self._rate
+                time.sleep(max(0.0, min(due - time.monotonic(), 1.0)))
                 if self._progress and (done - told >= PROGRESS or done == size):
                     told = done
                     self._progress(done, size)

@@ -78,7 +78,17 @@ def test_memory_does_not_grow_with_the_file(file: Path) -> None:
     frames = Frames(file)
     for number in range(8):
         frames.frame(number, "plain")
-    assert len(frames._made) == KEPT
+        assert sum(len(made.result()) for made in frames._made.values()) <= KEPT
+    assert len(frames._made) > 1
+
+
+def test_parts_that_shrink_stay_for_those_who_are_behind(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(8 * FRAME))
+    frames = Frames(file)
+    for number in range(8):
+        frames.frame(number, "zstd")
+    assert len(frames._made) == 8
 
 
 def test_a_file_that_becomes_shorter(file: Path) -> None:

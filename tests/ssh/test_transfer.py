@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -143,6 +144,19 @@ def test_stopped_or_killed_sshd_during_an_upload(
             progress=lambda *_: node.signal(signal.Signals[number]),
         )
     assert time.monotonic() - began < 6 + BOUND
+
+
+def test_no_more_is_sent_than_the_rate_allows(
+    one: SshTransport, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the waits that it asks for: as long as the file takes at that rate."""
+    pauses: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append)
+    monkeypatch.setattr("drctl.ssh.transfer.time", clock)
+    size = source.stat().st_size
+    one.upload("n1", source, f"{tmp_path}/slowly", deadline=60, rate=size / 7)
+    assert sum(pauses) == pytest.approx(7)
+    assert (tmp_path / "slowly").read_bytes() == source.read_bytes()
 
 
 @pytest.mark.parametrize("way", ["upload", "download"])

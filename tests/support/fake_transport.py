@@ -49,6 +49,7 @@ class FakeTransport:
         *,
         deadline: float,
         go_on: bool = False,
+        rate: float | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.calls.append((host, "upload"))
