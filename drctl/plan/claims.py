@@ -33,7 +33,10 @@ def claims(inventory: Inventory) -> dict[str, Any]:
             for name, host in inventory.hosts.items()
         },
         "members": {member.host: _member(member) for member in inventory.members},
-        "services": {service.name: _service(service) for service in inventory.services.values()},
+        "services": {
+            name: {**_service(service), "own_hosts": f"services.{name}.hosts" in inventory.lines}
+            for name, service in inventory.services.items()
+        },
         "prepare": list(inventory.prepare.hosts) if inventory.prepare else [],
     }
 

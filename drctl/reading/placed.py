@@ -33,16 +33,18 @@ def strangers(reading: Reading, claims: Claims) -> Iterator[Difference]:
             continue
         group = "etcd" if service == "etcd" else "control_plane"
         key = f"groups.{group}" if service == "etcd" else f"services.{service}.hosts"
+        own = claims.service(service).get("own_hosts")  # they stand there, and need no group
+        place = key if own else f"groups.{group}"
         yield Difference(
             reading.host,
             program.name,
             f"{reading.host} has no {program.name}",
             f"one runs there: {_why_bad(program)}",
             program.where,
-            f"write groups.{group}: […, {reading.host}]; or stop it there for good",
+            f"write {place}: […, {reading.host}]; or stop it there for good",
             file=claims.file,
             line=claims.line(key),
-            edit=Edit(("groups", group), reading.host, append=True),
+            edit=None if own else Edit(("groups", group), reading.host, append=True),
         )
 
 
@@ -197,6 +199,11 @@ def _edit(name: str, service: Any, starter: Starter) -> Edit | None:
 def _to_write(name: str, service: Any, starter: Starter) -> str:
     told = shown(starter.name, 200)
     if starter.kind == "pod" and service["manager"] == "static-pod":
+        if "/" not in starter.name:
+            return (
+                "mend its manifest, if one in the kubelet's folder is no YAML any more; or name "
+                "the folder where it lies in kubernetes.manifests"
+            )
         return f"write kubernetes.manifests: {posixpath.dirname(told)}"
     if starter.kind == "pod":
         return f"write services.{name}.manager: static-pod"
