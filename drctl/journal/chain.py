@@ -193,15 +193,15 @@ def _connect(path: Path | str) -> sqlite3.Connection:
 
 
 def _insert(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """All of them or none."""
-    db.execute("SAVEPOINT rows")
+    """All of them or none: what could not be committed must not be left open, or what comes later
+    would be a part of it."""
     try:
+        db.execute("SAVEPOINT rows")
         db.executemany(INSERT, rows)
         db.execute("RELEASE rows")
     except BaseException:
         if db.in_transaction:  # on a full disk SQLite has taken it back itself
-            db.execute("ROLLBACK TO rows")
-            db.execute("RELEASE rows")
+            db.execute("ROLLBACK")
         raise
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 from drctl.answer import Answer
 from drctl.etcd.judges.common import read, readable, silences
 from drctl.verdict import Gathered, Problem, Verdict
@@ -35,40 +39,44 @@ READY = "ready."
 def is_ready_now(gathered: Gathered) -> Verdict:
     """Tries what step 8 asks, where the old cluster serves (`quorum`; without it nobody is asked).
 
-    A service that runs on hosts and is ready on none of them is refused: its `ready` command is
-    wrong, or it is broken already; step 7 would wait for it in vain, and end there. Ready on some,
-    the others are warnings.
+    A service that runs on hosts and is ready on less than most of them is refused: its `ready`
+    command is wrong, or it is broken already; step 7 would wait for it in vain, and end there. Else
+    those that are not ready are warnings.
     """
     found, garbled = readable(gathered, "missing")
-    judged, strange = read(found, _unready, "missing")
+    services = gathered.facts["claims"]["services"]
+    judged, strange = read(found, partial(_unready, services), "missing")
     accepted = set(gathered.options.get("accept_drift", ()))
     problems, warnings = [*garbled, *strange], []
     for service in sorted({name for told in judged.values() for name in told}):
         said = {host: told[service] for host, told in judged.items() if service in told}
         unready = {host: words for host, words in said.items() if words}
-        if len(unready) == len(said) and READY + service not in accepted:
+        if len(unready) * 2 >= len(said) and unready and READY + service not in accepted:
             problems += [_never_ready(service, host, words) for host, words in unready.items()]
         else:
             warnings += [f"{h}: {service} runs and is not ready: {w}" for h, w in unready.items()]
     warnings += [
-        f"{host}: not asked whether it is ready: {why}" for host, why in gathered.silent.items()
+        f"{host}: did not say whether its services are ready: {why}"
+        for host, why in gathered.silent.items()
     ]
     return Verdict(problems=tuple(problems), warnings=tuple(warnings))
 
 
 def _never_ready(service: str, host: str, said: str) -> Problem:
     return Problem(
-        f"{service} runs, but its `ready` command says no on every host: {said} [{READY}{service}]",
+        f"`ready` of {service} says no on most hosts where it runs: {said} [{READY}{service}]",
         host,
         f"type that command on the host and correct services.{service}.ready in the inventory; "
         f"where {service} is what is to be mended: --accept-drift {READY}{service}",
     )
 
 
-def _unready(_host: str, report: Answer) -> dict[str, str]:
-    """What each service that runs here and is asked says; "" for ready."""
+def _unready(services: Mapping[str, Any], host: str, report: Answer) -> dict[str, str]:
+    """What each service that runs here and is asked says; "" for ready. What else a host would
+    like to tell of is not heard."""
     found = {}
-    for service in report.words("asked", most=100):
+    asked = {*report.words("asked", most=100)}
+    for service in (name for name in services if name in asked and host in services[name]["hosts"]):
         if report.one_of("runs." + service, "yes", "no") == "yes":
             said = report.text(_PREFIX + service).removesuffix(" not ready")
             found[service] = "" if said == "ok" else said or "no answer"

@@ -26,7 +26,7 @@ from drctl.ssh.limits import Watchdog
 FRAME = 4 * 2**20
 """Bytes of the file in one frame; the last one has what is left."""
 
-KEPT = 3 * FRAME
+KEPT = 3 * FRAME + 2**16
 """Bytes of packed parts in memory for those who are behind: two or three parts of what does not
 shrink, ten times as many of what Kubernetes writes."""
 CHUNK = 2**18  # bytes to take at once

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -105,8 +106,12 @@ class Watchdog:
             if late
             else f"no data for {self._stall:g} s"
         )
-        self._firing = threading.Thread(target=self._expire, daemon=True, name="drctl-expire")
-        self._firing.start()
+        thread = threading.Thread(target=self._expire, daemon=True, name="drctl-expire")
+        try:
+            thread.start()
+            self._firing = thread
+        except RuntimeError:  # this machine lets us have no more threads
+            self._expire()
 
     def __enter__(self) -> Self:
         _KEEPER.add(self)
@@ -134,9 +139,10 @@ class _Keeper:
     def add(self, dog: Watchdog) -> None:
         with self._changed:
             self._dogs.add(dog)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._keep, daemon=True, name="drctl-keeper")
-                self._thread.start()
+            if self._thread is None or not self._thread.is_alive():
+                thread = threading.Thread(target=self._keep, daemon=True, name="drctl-keeper")
+                thread.start()
+                self._thread = thread
             elif dog.left < LOOK:
                 self._changed.notify()
 
@@ -150,7 +156,8 @@ class _Keeper:
             while True:
                 for dog in [dog for dog in self._dogs if dog.left == 0]:
                     self._dogs.discard(dog)
-                    dog.fire()
+                    with suppress(Exception):  # one that cannot end its call must not end the rest
+                        dog.fire()
                 self._changed.wait(min([LOOK, *(dog.left for dog in self._dogs)]))
 
 

@@ -99,8 +99,12 @@ class Upload:
                     break
                 channel.sendall(block)
                 dog.moved()
-                due = began + (done - have * FRAME) / self._rate
-                time.sleep(max(0.0, min(due - time.monotonic(), 1.0)))
+                early = began + (done - have * FRAME) / self._rate - time.monotonic()
+                began += max(0.0, -early - 1)  # time that was lost is not made good
+                while early > 0 and not stopped():
+                    time.sleep(min(early, 1.0))
+                    dog.moved()
+                    early -= 1
                 if self._progress and (done - told >= PROGRESS or done == size):
                     told = done
                     self._progress(done, size)

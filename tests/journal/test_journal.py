@@ -11,12 +11,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from drctl.errors import LockHeld, Refused
-from drctl.journal.chain import Journal, chain_hash
+from drctl.journal.chain import Journal, chain_hash, read
 from drctl.journal.runstate import Event, fold
 from drctl.journal.store import Store
 
@@ -249,6 +250,26 @@ def test_a_newer_drctls_events_are_left_alone(tmp_path: Path) -> None:
         journal.append("an event of the future", what="ever")
         state = fold(journal.events)
     assert state.values == {"a": 1}
+
+
+def test_a_reader_that_holds_it_up_costs_an_event_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be committed is not left open: what came later was a part of it, and on no
+    disk at all."""
+    path, connect = tmp_path / "journal.sqlite", sqlite3.connect
+    impatient = partial(connect, timeout=0.05)
+    monkeypatch.setattr("drctl.journal.chain.sqlite3.connect", impatient)
+    with closing(Journal(path)) as journal:
+        journal.append("first")
+        with closing(connect(path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM events").fetchone()
+            for kind in ("held up", "held up too"):
+                with pytest.raises(Refused, match="locked"):
+                    journal.append(kind)
+        journal.append("afterwards")
+    assert [event.kind for event in read(path).events] == ["first", "afterwards"]
 
 
 def test_subscribers_hear_what_is_on_disk(tmp_path: Path) -> None:

@@ -57,7 +57,11 @@ def test_silence_is_unproven() -> None:
 
 def ready_now(*answers: str, accept: tuple[str, ...] = (), **silent: str) -> Verdict:
     told = {f"m{n}": answer for n, answer in enumerate(answers, 1)}
-    return JUDGES["kube.is_ready_now"](Gathered(told, silent, options={"accept_drift": accept}))
+    services = {"apiserver": {"hosts": [*told, *silent]}}
+    facts = {"claims": {"services": services}}
+    return JUDGES["kube.is_ready_now"](
+        Gathered(told, silent, facts, options={"accept_drift": accept})
+    )
 
 
 def of_apiserver(said: str, runs: str = "yes") -> str:
@@ -79,7 +83,7 @@ def test_or_accepted_by_name() -> None:
 
 
 def test_a_sick_one_beside_ready_ones_is_a_warning() -> None:
-    verdict = ready_now(of_apiserver("no"), of_apiserver("ok"))
+    verdict = ready_now(of_apiserver("no"), of_apiserver("ok"), of_apiserver("ok"))
     assert not verdict.problems
     assert verdict.warnings == ("m1: apiserver runs and is not ready: no",)
 
@@ -92,14 +96,29 @@ def test_what_does_not_run_or_was_not_asked_says_nothing(answer: str) -> None:
     assert not verdict.problems and not verdict.warnings
 
 
-@pytest.mark.parametrize("answer", [of_apiserver("ok", "maybe"), "asked=apiserver", "asked=a a\n"])
+@pytest.mark.parametrize(
+    "answer", [of_apiserver("ok", "maybe"), "asked=apiserver", "asked=a\nasked=a"]
+)
 def test_an_answer_that_is_none_is_refused(answer: str) -> None:
     assert [p.host for p in ready_now(of_apiserver("ok"), answer).problems] == ["m2"]
 
 
+def test_one_host_does_not_decide_for_the_others() -> None:
+    verdict = ready_now(of_apiserver("no"), of_apiserver("no"), of_apiserver("ok"))
+    assert [p.host for p in verdict.problems] == ["m1", "m2"]
+
+
+@pytest.mark.parametrize("name", ["foo", "etcd"])
+def test_a_service_that_the_inventory_has_not_there_is_not_heard_of(name: str) -> None:
+    verdict = ready_now(of_apiserver("no").replace("apiserver", name))
+    assert not verdict.problems and not verdict.warnings
+
+
 def test_a_host_that_was_too_slow_is_a_warning() -> None:
     verdict = ready_now(of_apiserver("ok"), m9="took longer than 30 s")
-    assert verdict.warnings == ("m9: not asked whether it is ready: took longer than 30 s",)
+    assert verdict.warnings == (
+        "m9: did not say whether its services are ready: took longer than 30 s",
+    )
 
 
 def end_pods(*answers: str) -> tuple[str, ...]:

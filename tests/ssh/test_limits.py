@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from drctl.ssh.limits import Countdown, Watchdog
 
 
@@ -56,3 +58,32 @@ def test_a_call_with_one_starts_no_thread() -> None:
         before = threading.active_count()
         with Watchdog(Countdown(60), lambda: None), Watchdog(Countdown(60), lambda: None):
             assert threading.active_count() == before
+
+
+def test_a_machine_without_room_for_threads_keeps_its_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second, start = threading.Event(), threading.Event(), threading.Thread.start
+
+    def refused(self: threading.Thread) -> None:
+        if self.name == "drctl-expire":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with Watchdog(Countdown(0), first.set) as dog:
+        assert first.wait(30)
+    assert dog.fired
+    with Watchdog(Countdown(0), second.set):
+        assert second.wait(30)
+
+
+def test_one_that_fails_ends_no_other() -> None:
+    second = threading.Event()
+
+    class Broken(Watchdog):
+        def fire(self) -> None:
+            raise ValueError("broken")
+
+    with Broken(Countdown(0), lambda: None), Watchdog(Countdown(0.1), second.set):
+        assert second.wait(30)

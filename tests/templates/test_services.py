@@ -292,3 +292,16 @@ def test_and_not_asked_where_it_does_not(tmp_path: Path, shell: Shell, quorum: s
     node.values["quorum"] = quorum
     assert node.observe("ready") == {"asked": ""}
     assert not asked.exists()
+
+
+@pytest.mark.parametrize("status", [124, 137])
+def test_a_ready_command_that_hangs_says_no(tmp_path: Path, shell: Shell, status: int) -> None:
+    """As `timeout` tells it."""
+    node = Node(tmp_path, shell, ready="sleep 600")
+    timeout = shell.bin / "timeout"
+    timeout.unlink(missing_ok=True)
+    timeout.write_text(f'#!/bin/sh\n[ "$*" = "-k 2 8 sh -c sleep 600" ] && exit {status}\nexit 1\n')
+    timeout.chmod(0o755)
+    node.values["quorum"] = "True"
+    told = node.observe("ready")
+    assert told["ready.apiserver"] == "no answer within 8 s, not ready"

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from drctl.render import render_script
 from drctl.transport import Script
-from tests.templates.node import Node
+from tests.templates.node import RUN, Node
 from tests.templates.shells import Ran, Shell
 
 _SYSTEMCTL = r"""#!/bin/sh
@@ -138,6 +139,24 @@ def test_a_fence_that_systemd_has_not_read_is_none(machine: Machine) -> None:
     assert machine.observe("stop-etcd")["state"] == "before"
     assert machine.act("stop-etcd").status == 0
     assert machine.observe("stop-etcd")["state"] == "after"
+
+
+def test_systemd_hears_of_a_fences_end_when_the_node_is_given_back(machine: Machine) -> None:
+    """A reload takes long, and a start needs none: it is not in the outage. But it comes: step 1
+    refuses a unit of which systemd has not read the files."""
+    seen, log = machine.observe("stop-etcd"), machine.state / "log"
+    assert machine.act("stop-etcd").status == 0
+    log.unlink()
+    assert machine.act("start-etcd", seen).status == 0
+    assert "daemon-reload" not in log.read_text()
+    work = machine.node.root / "work"
+    (work / "owner").write_text(f"run={RUN}\nepoch=1\n")
+    env = {"DRCTL_EPOCH": "1", "DRCTL_RECORD": "{}", "DRCTL_LINE": "1 r1 done"}
+    for expected in (1, 1):  # once
+        ran = machine.node.run(render_script("job/release"), env)
+        assert ran.status == 0, ran
+        assert log.read_text().splitlines().count("daemon-reload") == expected
+    assert not (work / "owner").exists()
 
 
 @pytest.mark.parametrize("step", ["start-etcd", "undo stop-etcd"])
