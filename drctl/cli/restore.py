@@ -59,7 +59,7 @@ accept_drift_option = click.option(
     "--accept-drift",
     multiple=True,
     metavar="FIELD",
-    help="Accept a refusal by the name in its brackets (node.HOST.FIELD, ready.SERVICE); with "
+    help="Accept a refusal by the name in its brackets (node.HOST.FIELD); with "
     "--resume: that this changed.",
 )
 

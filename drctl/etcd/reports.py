@@ -52,7 +52,7 @@ etcd.writes_and_reads
     probe (ok, or what went wrong)
 kube.serves
     ready.<service> (ok, or what it said)
-kube.is_ready_now
+kube.is_ready_now, kube.tells_if_not_ready
     as kube.serves; runs.<service> (yes|no); asked '' where the old cluster has no quorum
 kube.settings_fit
     member_ca, etcd_ca (a digest per certificate); and where there is a kube-apiserver:

@@ -12,6 +12,7 @@ __all__ = ["JUDGES", "READY"]
 JUDGES: dict[str, Judge] = {
     "kube.serves": judges.serves,
     "kube.is_ready_now": judges.is_ready_now,
+    "kube.tells_if_not_ready": judges.tells_if_not_ready,
     "kube.settings_fit": settings_fit,
     "kube.kubelets_end_pods": kubelets_end_pods,
     "kube.one_manifest_each": one_manifest_each,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,32 +44,50 @@ def is_ready_now(gathered: Gathered) -> Verdict:
     command is wrong, or it is broken already; step 7 would wait for it in vain, and end there. Else
     those that are not ready are warnings.
     """
+    verdict, never = _ready_now(gathered)
+    refused = tuple(
+        Problem(
+            f"{said} [{READY}{service}]",
+            host,
+            f"type that command on the host and correct services.{service}.ready in the inventory; "
+            f"where {service} is what is to be mended: --accept-drift {READY}{service}",
+        )
+        for service, host, said in never
+    )
+    return replace(verdict, problems=(*verdict.problems, *refused))
+
+
+def tells_if_not_ready(gathered: Gathered) -> Verdict:
+    """The same, and refuses nothing but what is no answer: a service that is broken may be what the
+    restore is to mend."""
+    verdict, never = _ready_now(gathered)
+    warned = tuple(
+        f"{host}: {said}: unless that is what you restore for, {service} will be waited for in vain"
+        for service, host, said in never
+    )
+    return replace(verdict, warnings=(*verdict.warnings, *warned))
+
+
+def _ready_now(gathered: Gathered) -> tuple[Verdict, list[tuple[str, str, str]]]:
+    """What is judged alike, and (service, host, words) of what is ready on few hosts or none."""
     found, garbled = readable(gathered, "missing")
     services = gathered.facts["claims"]["services"]
     judged, strange = read(found, partial(_unready, services), "missing")
     accepted = set(gathered.options.get("accept_drift", ()))
-    problems, warnings = [*garbled, *strange], []
+    warnings, never = [], []
     for service in sorted({name for told in judged.values() for name in told}):
         said = {host: told[service] for host, told in judged.items() if service in told}
         unready = {host: words for host, words in said.items() if words}
-        if len(unready) * 2 >= len(said) and unready and READY + service not in accepted:
-            problems += [_never_ready(service, host, words) for host, words in unready.items()]
+        if len(unready) * 2 >= len(said) and READY + service not in accepted:
+            words = f"`ready` of {service} says no on most hosts where it runs: "
+            never += [(service, host, words + each) for host, each in unready.items()]
         else:
             warnings += [f"{h}: {service} runs and is not ready: {w}" for h, w in unready.items()]
     warnings += [
         f"{host}: did not say whether its services are ready: {why}"
         for host, why in gathered.silent.items()
     ]
-    return Verdict(problems=tuple(problems), warnings=tuple(warnings))
-
-
-def _never_ready(service: str, host: str, said: str) -> Problem:
-    return Problem(
-        f"`ready` of {service} says no on most hosts where it runs: {said} [{READY}{service}]",
-        host,
-        f"type that command on the host and correct services.{service}.ready in the inventory; "
-        f"where {service} is what is to be mended: --accept-drift {READY}{service}",
-    )
+    return Verdict(problems=(*garbled, *strange), warnings=tuple(warnings)), never
 
 
 def _unready(services: Mapping[str, Any], host: str, report: Answer) -> dict[str, str]:

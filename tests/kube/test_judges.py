@@ -82,6 +82,17 @@ def test_or_accepted_by_name() -> None:
     assert verdict.warnings == ("m1: apiserver runs and is not ready: no",)
 
 
+def test_a_restore_is_told_and_not_refused() -> None:
+    """It may be what the restore is to mend."""
+    judge = JUDGES["kube.tells_if_not_ready"]
+    facts = {"claims": {"services": {"apiserver": {"hosts": ["m1"]}}}}
+    verdict = judge(Gathered({"m1": of_apiserver("503")}, facts=facts))
+    assert not verdict.problems
+    (warning,) = verdict.warnings
+    assert warning.startswith("m1: `ready` of apiserver says no on most hosts where it runs: 503")
+    assert judge(Gathered({"m1": "asked=apiserver"}, facts=facts)).problems
+
+
 def test_a_sick_one_beside_ready_ones_is_a_warning() -> None:
     verdict = ready_now(of_apiserver("no"), of_apiserver("ok"), of_apiserver("ok"))
     assert not verdict.problems

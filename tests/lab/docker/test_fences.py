@@ -30,10 +30,11 @@ class Unit:
     name: str  # "fenced-plain.service"
 
     def verb(self, verb: str) -> Ran:
-        """Run mgr_VERB of the product's template on it."""
+        """Run mgr_VERB of the product's template on it (a fence: and let systemd hear of it)."""
         manager = render("service/managers/systemd.sh")
         names = f"DRCTL_WORK={WORK}\nDRCTL_RUN=test\n"
-        return self.node.sh(f"{names}{manager}\nmgr_{verb} {self.name}\n", check=False)
+        heard = " && mgr_heed" if verb == "fence" else ""
+        return self.node.sh(f"{names}{manager}\nmgr_{verb} {self.name}{heard}\n", check=False)
 
     def systemctl(self, verb: str) -> Ran:
         """Run `systemctl VERB UNIT`."""
