@@ -160,8 +160,9 @@ def live_state(gathered: Gathered) -> Verdict:
 
 
 def who_answers(gathered: Gathered) -> Verdict:
-    """Yields quorum, as `live_state` finds it, and refuses nothing."""
-    return Verdict({"quorum": _quorum(gathered, members_heard(gathered)[0])[1]})
+    """Yields quorum, as `live_state` finds it, and refuses nothing but what is no answer."""
+    heard, garbled = members_heard(gathered)
+    return Verdict({"quorum": _quorum(gathered, heard)[1]}, problems=tuple(garbled))
 
 
 def _quorum(gathered: Gathered, heard: Mapping[str, Voice]) -> tuple[bool, bool]:
