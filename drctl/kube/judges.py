@@ -71,7 +71,7 @@ def tells_if_not_ready(gathered: Gathered) -> Verdict:
 def _ready_now(gathered: Gathered) -> tuple[Verdict, list[tuple[str, str, str]]]:
     """What is judged alike, and (service, host, words) of what is ready on few hosts or none."""
     found, garbled = readable(gathered, "missing")
-    services = gathered.facts["claims"]["services"]
+    services = gathered.facts["services"]
     judged, strange = read(found, partial(_unready, services), "missing")
     accepted = set(gathered.options.get("accept_drift", ()))
     warnings, never = [], []

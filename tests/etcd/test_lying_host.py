@@ -56,6 +56,7 @@ HONEST: dict[str, str] = {
     "listed": "yes", "written": "pods:1:2", "keys_left": "3", "keys_before": "4",
     "restored_cluster_id": CLUSTER, "kept_data": f"{STAGE}/{RUN}/old", "bytes_data": "9",
     "swapped_data": "yes", "probe": "ok", "asked": "apiserver", "ready.apiserver": "ok",
+    "runs.apiserver": "yes",
     "etcd_servers": "http://127.0.71.1:2379", "etcd_prefix": "/registry", "encryption": "a" * 64,
     "account_keys": "k", "etcd_ca": "d", "member_ca": "d", "secrets_status": "200",
     "secrets_read": "3", "kubelet_age": "95", "apiserver": "silent",

@@ -58,7 +58,7 @@ def test_silence_is_unproven() -> None:
 def ready_now(*answers: str, accept: tuple[str, ...] = (), **silent: str) -> Verdict:
     told = {f"m{n}": answer for n, answer in enumerate(answers, 1)}
     services = {"apiserver": {"hosts": [*told, *silent]}}
-    facts = {"claims": {"services": services}}
+    facts = {"services": services}
     return JUDGES["kube.is_ready_now"](
         Gathered(told, silent, facts, options={"accept_drift": accept})
     )
@@ -85,7 +85,7 @@ def test_or_accepted_by_name() -> None:
 def test_a_restore_is_told_and_not_refused() -> None:
     """It may be what the restore is to mend."""
     judge = JUDGES["kube.tells_if_not_ready"]
-    facts = {"claims": {"services": {"apiserver": {"hosts": ["m1"]}}}}
+    facts = {"services": {"apiserver": {"hosts": ["m1"]}}}
     verdict = judge(Gathered({"m1": of_apiserver("503")}, facts=facts))
     assert not verdict.problems
     (warning,) = verdict.warnings
