@@ -58,6 +58,15 @@ def main() -> None:
         run()
     except KeyboardInterrupt:  # again, while the first was being told
         os._exit(10)
+    except SystemExit as ended:
+        if ended.code == 10:
+            # An interrupt in a class that was just being made (exec of a text, as dataclasses do)
+            # has Python end by that signal, although it was handled and told.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(10)
+        raise
 
 
 if __name__ == "__main__":
