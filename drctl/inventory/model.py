@@ -188,7 +188,8 @@ class ServiceFile(Strict):
         description="all hosts at once, one by one, or the first alone and then the others at once",
     )
     ready: ReadyLine | None = Field(
-        None, description="shell command on the host; exits 0 once the service answers"
+        None,
+        description="shell command on the host; exits 0 once the service answers; ended after 8 s",
     )
     manager: Manager | None = Field(None, description="default: service_manager")
     stop_seconds: float | None = Field(

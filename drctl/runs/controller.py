@@ -23,7 +23,7 @@ Ask = Callable[[str, str], str | None]
 
 
 AT_ONCE = 64
-"""Hosts. More threads than this only wait for each other (docs/performance.md has 500 hosts)."""
+"""Hosts: as many as bare paramiko has threads in `make bench`; more were not measured."""
 SPARE_FILES = 200
 """Descriptors for everything but the connections."""
 

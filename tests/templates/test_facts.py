@@ -135,6 +135,7 @@ def test_tools_that_are_missing(node: Node) -> None:
             "stat",
             "df",
             "readlink",
+            "timeout",
             "head",
             "sort",
             "tr",
